@@ -1,0 +1,15 @@
+//! Dunlin, an MQTT broker for IoT fleets.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod admin;
+pub mod auth;
+pub mod broker;
+pub mod cli;
+pub mod config;
+pub mod metrics;
+pub mod packet;
+pub mod routing;
+pub mod server;
+pub mod session;
+pub mod transport;
+pub mod units;

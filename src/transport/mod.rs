@@ -1,0 +1,7 @@
+//! Bytes: listeners, TLS, WebSocket, and the driver that moves them.
+
+pub mod config;
+pub mod wire;
+
+pub use config::{ListenerConfig, TlsConfig};
+pub use wire::{DirectWrite, Wire};
