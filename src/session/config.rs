@@ -102,3 +102,29 @@ impl Default for Limits {
         }
     }
 }
+
+impl Limits {
+    /// Whether a topic or filter is within the bounds of length and levels.
+    pub fn allow_topic(&self, topic: &str) -> bool {
+        topic.len() <= self.max_topic_length
+            && (topic.len() < self.max_topic_levels
+                || topic.bytes().filter(|byte| *byte == b'/').count() < self.max_topic_levels)
+    }
+
+    /// The session expiry, in seconds, that a client gets for the one it asks for.
+    pub fn bound_session_expiry(&self, wanted: u32) -> u32 {
+        match u32::try_from(self.max_session_expiry.0.as_secs()) {
+            Ok(0) | Err(_) => wanted,
+            Ok(maximum) => wanted.min(maximum),
+        }
+    }
+
+    /// The keep alive, in seconds, that a client gets for the one it asks for; zero is none at all.
+    pub fn bound_keep_alive(&self, wanted: u16) -> u16 {
+        match u16::try_from(self.max_keep_alive.0.as_secs()) {
+            Ok(0) | Err(_) => wanted,
+            Ok(maximum) if wanted == 0 => maximum,
+            Ok(maximum) => wanted.min(maximum),
+        }
+    }
+}

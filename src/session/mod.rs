@@ -1,5 +1,25 @@
-//! What MQTT says must happen between the two ends of a session. No sockets, no clock.
+//! What MQTT says must happen between the two ends of a session. No sockets, no clock: packets and `now` go in, actions and bytes
+//! come out.
 
+pub mod acks;
 pub mod config;
+pub mod connection;
+pub mod inflight;
+pub mod out_buffer;
+pub mod outbound;
+pub mod outbound_queue;
+pub mod state;
+pub mod timers;
+pub mod topic_aliases;
+pub mod writer;
 
+pub use acks::AckToken;
 pub use config::{Limits, QueuePolicy};
+pub use connection::{Action, Agreement, Connection, InboundPublish, Phase, Violation};
+pub use out_buffer::OutBuffer;
+pub use outbound::{Grant, Outbound, OutboundBounds, Tally};
+pub use outbound_queue::{QueueBounds, Queued};
+pub use state::{Replay, Session, SessionCell, Subscription};
+pub use timers::TimerWheel;
+pub use topic_aliases::OutboundAliases;
+pub use writer::{Publication, Receiver, Writer};

@@ -1,0 +1,83 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Broker;
+use super::handle::SessionHandle;
+use super::outbox;
+use crate::session::{Grant, Publication, Tally};
+
+/// What one batch of packets has sent to others, and whom it must wake: one flush for each, at the end.
+#[derive(Debug, Default)]
+pub struct Deliveries {
+    dirty: Vec<Arc<SessionHandle>>,
+    pub tally: Tally,
+    /// Messages withheld since the receiver may not read their topic.
+    denied: u32,
+    /// Someone's buffer fills faster than it drains.
+    pub is_ahead: bool,
+}
+
+/// With more receivers than this the writes are left to their own tasks, on all cores.
+const DIRECT_WRITES_MAX: usize = 4;
+/// Unwritten bytes from which a sender lets others have their turn.
+const AHEAD: usize = 256 * 1024;
+
+impl Deliveries {
+    /// Gives a message to one session: written into its buffer, or queued.
+    pub fn deliver(
+        &mut self,
+        handle: &Arc<SessionHandle>,
+        publication: &mut Publication<'_>,
+        grant: Grant,
+        publisher: Option<u64>,
+        now: Instant,
+    ) {
+        if !handle.rights.is_unrestricted() && !handle.may_read(publication.topic()) {
+            self.denied += 1;
+            return;
+        }
+        let is_own = publisher == Some(handle.key);
+        let tally = &mut self.tally;
+        let (becomes_dirty, is_ahead) = handle.lock(|slot| {
+            if slot.is_ended {
+                return (false, false);
+            }
+            let Some(online) = slot.online.as_deref_mut() else {
+                slot.session.outbound.deliver(None, publication, grant, &slot.bounds, now, tally);
+                return (false, false);
+            };
+            if is_own {
+                // Behind the acknowledgement of the same message, which is not in the buffer yet.
+                slot.session.outbound.deliver_later(publication, grant, &slot.bounds, now, tally);
+                return (false, false);
+            }
+            let link = (&mut online.writer, &mut online.outbox.buffer);
+            slot.session.outbound.deliver(Some(link), publication, grant, &slot.bounds, now, tally);
+            if online.outbox.buffer.is_empty() {
+                return (false, false);
+            }
+            online.outbox.waiting_since.get_or_insert(now);
+            (!std::mem::replace(&mut online.is_dirty, true), online.outbox.len() > AHEAD)
+        });
+        self.is_ahead |= is_ahead;
+        if becomes_dirty {
+            self.dirty.push(handle.clone());
+        }
+    }
+
+    /// Sends off all that was delivered.
+    pub fn flush(&mut self, broker: &Broker, now: Instant) {
+        let may_write = self.dirty.len() <= DIRECT_WRITES_MAX;
+        for handle in self.dirty.drain(..) {
+            if let Some(since) = outbox::flush(&handle, may_write, now, &mut self.tally) {
+                broker.metrics.delivered_after(since.elapsed());
+            }
+        }
+        if self.dirty.capacity() > 1024 {
+            self.dirty = Vec::new();
+        }
+        broker.metrics.add_tally(&std::mem::take(&mut self.tally));
+        broker.metrics.denied_reads(std::mem::take(&mut self.denied));
+        self.is_ahead = false;
+    }
+}

@@ -1,0 +1,123 @@
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::Broker;
+use super::handle::SessionHandle;
+use crate::packet::DisconnectReason;
+
+/// What the timers of the broker are for. An entry that finds its cause gone does nothing.
+#[derive(Debug)]
+pub enum Timer {
+    /// When to look whether a client still sends, and still reads.
+    Connection(Weak<SessionHandle>, u64),
+    /// When to publish a will that was delayed; the number is the will's epoch.
+    WillDelay(Weak<SessionHandle>, u64),
+    /// When to end a session that nobody has come back to.
+    SessionExpiry(Weak<SessionHandle>),
+    /// When to look for retained messages that have expired.
+    RetainedExpiry,
+}
+
+/// How often expired retained messages are looked for; until then they only cost memory.
+const RETAINED_EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
+
+impl Broker {
+    /// Does what is due. Called every [`crate::session::timers::TICK`] or so.
+    pub fn handle_timeout(&self, now: Instant) {
+        let due = self.timers.lock().take_due(now);
+        for timer in due {
+            match timer {
+                Timer::Connection(handle, epoch) => {
+                    if let Some(handle) = handle.upgrade() {
+                        self.check_connection(&handle, epoch, now);
+                    }
+                }
+                Timer::WillDelay(handle, epoch) => {
+                    if let Some(handle) = handle.upgrade() {
+                        self.will_due(&handle, epoch, now);
+                    }
+                }
+                Timer::SessionExpiry(handle) => {
+                    if let Some(handle) = handle.upgrade() {
+                        self.session_due(&handle, now);
+                    }
+                }
+                Timer::RetainedExpiry => {
+                    let dropped = self.drop_expired_retained(now);
+                    self.metrics.expired(dropped as u64);
+                    self.schedule(now + RETAINED_EXPIRY_INTERVAL, Timer::RetainedExpiry);
+                }
+            }
+        }
+    }
+
+    pub(super) fn schedule(&self, at: Instant, timer: Timer) {
+        self.timers.lock().insert(at, timer);
+    }
+
+    fn check_connection(&self, handle: &Arc<SessionHandle>, epoch: u64, now: Instant) {
+        let patience = self.limits().slow_consumer_timeout.0;
+        let next = handle.lock(|slot| {
+            let online = slot.online.as_deref_mut().filter(|online| online.epoch == epoch)?;
+            if online.keep_alive > 0 && now >= online.silence_ends() {
+                online.close(DisconnectReason::KeepAliveTimeout); // [MQTT-3.1.2-22]
+                return None;
+            }
+            if online.outbox.blocked_since.is_some_and(|since| now >= since + patience) {
+                online.close(DisconnectReason::QuotaExceeded);
+                return None;
+            }
+            let look_again = now + patience.max(Duration::from_secs(1));
+            Some(if online.keep_alive > 0 { look_again.min(online.silence_ends()) } else { look_again })
+        });
+        if let Some(next) = next {
+            self.schedule(next, Timer::Connection(Arc::downgrade(handle), epoch));
+        }
+    }
+
+    fn session_due(&self, handle: &Arc<SessionHandle>, now: Instant) {
+        let is_due = handle.lock(|slot| slot.online.is_none() && slot.expires_at.is_some_and(|at| at <= now));
+        if is_due {
+            tracing::debug!(client = %handle.client_id(), "session expired");
+            self.metrics.session_expired();
+            self.end_session(handle, now);
+        }
+    }
+
+    /// Ends a session for good: its subscriptions go, its will is published if it still waits `[MQTT-3.1.2-8]`, and what a shared
+    /// subscription had given it goes to other members.
+    pub(super) fn end_session(&self, handle: &Arc<SessionHandle>, now: Instant) {
+        let Some((subscriptions, will, queued)) = handle.lock(|slot| {
+            if std::mem::replace(&mut slot.is_ended, true) {
+                return None;
+            }
+            let mut session = std::mem::take(&mut slot.session);
+            let mut queued = session.outbound.inflight.extract(|queued| queued.share.is_some());
+            queued.extend(session.outbound.queue.extract(|queued| queued.share.is_none()));
+            Some((session.subscriptions, slot.will.take(), queued))
+        }) else {
+            return;
+        };
+        self.registry.remove(handle);
+        if !subscriptions.is_empty() {
+            let mut change = self.router.change();
+            for filter in subscriptions.keys() {
+                change.index.unsubscribe(filter, handle.key);
+            }
+        }
+        if let Some(will) = will {
+            self.publish_will(handle, &will, now);
+        }
+        if !queued.is_empty() {
+            let lost = self.hand_on(handle.key, queued, now);
+            self.metrics.session_gone(lost.len() as u64);
+        }
+    }
+}
+
+impl super::handle::Online {
+    /// When a client that sends nothing is given up: after one and a half times its keep alive.
+    pub(super) fn silence_ends(&self) -> Instant {
+        self.last_received + Duration::from_millis(u64::from(self.keep_alive) * 1500)
+    }
+}

@@ -1,0 +1,199 @@
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::Waker;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use super::door::Rights;
+use super::outbox::Outbox;
+use super::wills::Will;
+use crate::auth::Principal;
+use crate::packet::{DisconnectReason, PublishReason, TopicName};
+use crate::routing::{Availability, Subscriber};
+use crate::session::{AckToken, OutboundBounds, Session, SessionCell, Tally};
+
+/// One session, as all parts of the broker share it. Lock order: registry, index, slot; nothing is locked while a slot is.
+#[derive(Debug)]
+pub struct SessionHandle {
+    /// Unique for the life of the process.
+    pub key: u64,
+    pub principal: Principal,
+    /// The key in the registry.
+    pub registry_key: Arc<str>,
+    pub mount_point: Option<Arc<str>>,
+    pub rights: Arc<Rights>,
+    pub(super) slot: Mutex<Slot>,
+    availability: AtomicU8,
+}
+
+/// What a session's lock guards.
+#[derive(Debug)]
+pub struct Slot {
+    pub session: Session,
+    pub bounds: OutboundBounds,
+    pub online: Option<Box<Online>>,
+    /// Connections that were taken over, until their tasks have seen it.
+    pub evicted: Vec<Box<Online>>,
+    pub will: Option<Box<Will>>,
+    /// In seconds; what holds once the connection is gone.
+    pub expiry_interval: u32,
+    /// Set while offline.
+    pub expires_at: Option<Instant>,
+    /// The session is over: nothing is delivered any more.
+    pub is_ended: bool,
+}
+
+/// The connection that a session has now, as others see it.
+#[derive(Debug)]
+pub struct Online {
+    pub epoch: u64,
+    pub writer: crate::session::Writer,
+    pub outbox: Outbox,
+    /// Someone will flush the outbox soon.
+    pub is_dirty: bool,
+    /// The connection's task was woken and has not looked yet.
+    pub is_notified: bool,
+    pub waker: Waker,
+    /// Set by others to end the connection.
+    pub closing: Option<DisconnectReason>,
+    /// Answers that came later than their packets.
+    pub answers: Vec<(AckToken, PublishReason)>,
+    pub last_received: Instant,
+    /// In seconds; zero for none.
+    pub keep_alive: u16,
+}
+
+impl Online {
+    /// Wakes the connection's task, once.
+    pub fn notify(&mut self) {
+        if !self.is_notified {
+            self.is_notified = true;
+            self.waker.wake_by_ref();
+        }
+    }
+
+    /// Asks the connection's task to end with `reason`; the first one to ask is heard.
+    pub fn close(&mut self, reason: DisconnectReason) {
+        self.closing.get_or_insert(reason);
+        self.notify();
+    }
+}
+
+impl Slot {
+    /// The connection with this epoch, in service or taken over.
+    pub fn connection(&mut self, epoch: u64) -> Option<&mut Online> {
+        match &mut self.online {
+            Some(online) if online.epoch == epoch => Some(online),
+            _ => self.evicted.iter_mut().find(|online| online.epoch == epoch).map(|online| &mut **online),
+        }
+    }
+
+    pub fn is_online(&self, epoch: u64) -> bool {
+        self.online.as_ref().is_some_and(|online| online.epoch == epoch)
+    }
+
+    /// Sends what quota and buffer allow.
+    pub fn fill(&mut self, now: Instant, tally: &mut Tally) {
+        if let Some(online) = &mut self.online {
+            self.session.outbound.fill(&mut online.writer, &mut online.outbox.buffer, now, tally);
+        }
+    }
+
+    fn availability(&self) -> u8 {
+        match &self.online {
+            Some(_) if self.session.outbound.has_room() => READY,
+            Some(_) => ONLINE,
+            None => OFFLINE,
+        }
+    }
+}
+
+const OFFLINE: u8 = 0;
+const ONLINE: u8 = 1;
+const READY: u8 = 2;
+
+impl SessionHandle {
+    pub fn new(
+        key: u64,
+        principal: Principal,
+        registry_key: Arc<str>,
+        mount_point: Option<Arc<str>>,
+        rights: Arc<Rights>,
+        bounds: OutboundBounds,
+    ) -> Self {
+        let slot = Slot {
+            session: Session::default(),
+            bounds,
+            online: None,
+            evicted: Vec::new(),
+            will: None,
+            expiry_interval: 0,
+            expires_at: None,
+            is_ended: false,
+        };
+        Self { key, principal, registry_key, mount_point, rights, slot: Mutex::new(slot), availability: AtomicU8::new(OFFLINE) }
+    }
+
+    pub fn client_id(&self) -> &Arc<str> {
+        &self.principal.client_id
+    }
+
+    /// Works on the slot and publishes its availability to shared subscriptions.
+    pub fn lock<R>(&self, work: impl FnOnce(&mut Slot) -> R) -> R {
+        let mut slot = self.slot.lock();
+        let result = work(&mut slot);
+        let availability = slot.availability();
+        if self.availability.load(Ordering::Relaxed) != availability {
+            self.availability.store(availability, Ordering::Relaxed);
+        }
+        result
+    }
+
+    pub fn may_read(&self, topic: TopicName<'_>) -> bool {
+        self.rights.may_read(&self.principal, topic)
+    }
+}
+
+impl SessionCell for SessionHandle {
+    fn with<R>(&self, work: impl FnOnce(&mut Session) -> R) -> R {
+        self.lock(|slot| work(&mut slot.session))
+    }
+}
+
+/// Who gets a message: a session of this node. Another node would be one more variant.
+#[derive(Clone, Debug)]
+pub enum Receiver {
+    Session(Arc<SessionHandle>),
+}
+
+impl Subscriber for Receiver {
+    fn key(&self) -> u64 {
+        let Self::Session(handle) = self;
+        handle.key
+    }
+
+    fn availability(&self) -> Availability {
+        let Self::Session(handle) = self;
+        match handle.availability.load(Ordering::Relaxed) {
+            READY => Availability::Ready,
+            ONLINE => Availability::Online,
+            _ => Availability::Offline,
+        }
+    }
+}
+
+impl PartialEq for SessionHandle {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for SessionHandle {}
+
+impl Hash for SessionHandle {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}

@@ -1,0 +1,151 @@
+use std::cell::RefCell;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::Instant;
+
+use foldhash::fast::FixedState;
+
+use super::Broker;
+use super::deliver::Deliveries;
+use super::handle::{Receiver, SessionHandle};
+use crate::auth::Principal;
+use crate::packet::{Message, PublishReason};
+use crate::routing::{Availability, MatchCache, Matches, PublisherHash, Subscriber};
+use crate::session::{Grant, Publication};
+
+/// Who publishes.
+#[derive(Clone, Copy, Debug)]
+pub struct Publisher<'a> {
+    /// `None`: the broker itself.
+    pub session: Option<(u64, &'a Principal)>,
+}
+
+impl<'a> Publisher<'a> {
+    pub const BROKER: Publisher<'static> = Publisher { session: None };
+
+    pub fn of(handle: &'a SessionHandle) -> Self {
+        Self { session: Some((handle.key, &handle.principal)) }
+    }
+
+    fn key(&self) -> Option<u64> {
+        self.session.map(|(key, _)| key)
+    }
+}
+
+/// How many subscribers a message went to, sessions that are offline and groups included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Matched(pub usize);
+
+thread_local! {
+    /// What topics matched lately. Generations are unique in the process, so that several brokers can share it.
+    static MATCHES: RefCell<MatchCache<Receiver>> = RefCell::new(MatchCache::default());
+}
+
+impl Broker {
+    /// Owns a message: retains it if it asks for that, and gives it to all who want it. The caller has checked the rights.
+    pub fn publish(
+        &self,
+        publication: &mut Publication<'_>,
+        publisher: &Publisher<'_>,
+        now: Instant,
+        deliveries: &mut Deliveries,
+    ) -> Result<Matched, PublishReason> {
+        if publication.retain {
+            self.retain(publication, publisher, now)?;
+        }
+        let matches = self.matches(publication);
+        let mut matched = 0;
+        for recipient in &matches.recipients {
+            let Some(grant) = recipient.grant_for(publisher.key()) else { continue };
+            let Receiver::Session(handle) = &recipient.subscriber;
+            matched += 1;
+            let grant = Grant {
+                qos: grant.qos.min(publication.qos),
+                retain: publication.retain && grant.retain_as_published, // [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+                identifiers: grant.identifiers.clone(),
+                share: None,
+            };
+            deliveries.deliver(handle, publication, grant, publisher.key(), now);
+        }
+        if !matches.groups.is_empty() {
+            matched += self.publish_to_groups(publication, &matches, publisher, now, deliveries);
+        }
+        Ok(Matched(matched))
+    }
+
+    /// A message that is stored already: a will, one of the broker's own.
+    pub fn publish_message(&self, message: &Arc<Message>, publisher: &Publisher<'_>, now: Instant) {
+        let mut deliveries = Deliveries::default();
+        // Nobody waits for an acknowledgement; what could not be retained was counted.
+        let _ = self.publish(&mut Publication::stored(message), publisher, now, &mut deliveries);
+        deliveries.flush(self, now);
+    }
+
+    fn publish_to_groups(
+        &self,
+        publication: &mut Publication<'_>,
+        matches: &Matches<Receiver>,
+        publisher: &Publisher<'_>,
+        now: Instant,
+        deliveries: &mut Deliveries,
+    ) -> usize {
+        let hash = PublisherHash {
+            client: publisher.session.map_or(0, |(_, who)| FixedState::default().hash_one(&*who.client_id)),
+            topic: FixedState::default().hash_one(publication.topic().as_str()),
+        };
+        let mut matched = 0;
+        for group in &matches.groups {
+            let mut excluded = None;
+            // A member that may not read the topic is passed over once; the group is not searched through.
+            for _ in 0..2 {
+                let Some((Receiver::Session(handle), grant)) = group.pick(hash, excluded) else { break };
+                if !handle.may_read(publication.topic()) {
+                    excluded = Some(handle.key);
+                    continue;
+                }
+                let grant = Grant {
+                    qos: grant.qos.min(publication.qos),
+                    retain: publication.retain && grant.retain_as_published,
+                    identifiers: grant.identifiers,
+                    share: Some(group.filter().clone()),
+                };
+                deliveries.deliver(&handle, publication, grant, publisher.key(), now);
+                matched += 1;
+                break;
+            }
+        }
+        matched
+    }
+
+    fn matches(&self, publication: &Publication<'_>) -> Arc<Matches<Receiver>> {
+        MATCHES.with_borrow_mut(|cache| self.router.lookup(cache, publication.topic()))
+    }
+
+    /// Messages of a member of shared groups that has left go to other members that are online; the rest is returned
+    /// `[MQTT-4.8.2-5]`: only QoS 1 may be handed on.
+    pub(super) fn hand_on(&self, from: u64, messages: Vec<crate::session::Queued>, now: Instant) -> Vec<crate::session::Queued> {
+        let mut deliveries = Deliveries::default();
+        let mut kept = Vec::new();
+        for queued in messages {
+            let topic = queued.message.topic();
+            let hash = PublisherHash { client: from, topic: FixedState::default().hash_one(topic.as_str()) };
+            let group = queued.share.as_ref().and_then(|filter| self.router.group(filter));
+            let next = group.and_then(|group| group.pick(hash, Some(from)));
+            match next {
+                Some((receiver, grant)) if receiver.availability() != Availability::Offline => {
+                    let Receiver::Session(handle) = receiver;
+                    let grant = Grant {
+                        qos: grant.qos.min(queued.message.qos),
+                        retain: queued.retain,
+                        identifiers: grant.identifiers,
+                        share: queued.share.clone(),
+                    };
+                    deliveries.deliver(&handle, &mut Publication::stored(&queued.message), grant, None, now);
+                }
+                _ => kept.push(queued),
+            }
+        }
+        deliveries.flush(self, now);
+        kept
+    }
+}

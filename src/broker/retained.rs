@@ -1,0 +1,183 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::RwLock;
+
+use super::Broker;
+use super::handle::SessionHandle;
+use super::publish::Publisher;
+use crate::auth::Principal;
+use crate::metrics::Limit;
+use crate::packet::{Message, PublishReason, TopicFilter};
+use crate::routing::RetainedTree;
+use crate::session::{Grant, Publication, Replay, Tally};
+
+/// The retained messages of all topics (3.3.1.3).
+#[derive(Debug, Default)]
+pub struct Retained {
+    tree: RwLock<Tree>,
+}
+
+#[derive(Debug, Default)]
+struct Tree {
+    messages: RetainedTree<Entry>,
+    bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    message: Arc<Message>,
+    /// Whose right to publish it is asked again when rights change; `None` for the broker's own.
+    publisher: Option<Principal>,
+}
+
+/// Retained messages are looked up this many at a time.
+const REPLAY_STEP: usize = 64;
+/// No more of them while so many messages wait for the session.
+const REPLAY_QUEUE_MAX: usize = 64;
+/// No more of them while so many bytes are unwritten.
+const REPLAY_BUFFER_MAX: usize = 64 * 1024;
+
+impl Retained {
+    /// Messages and bytes.
+    pub fn counts(&self) -> (usize, usize) {
+        let tree = self.tree.read();
+        (tree.messages.len(), tree.bytes)
+    }
+
+    /// Forgets what `keep` refuses; for what happens rarely.
+    pub(super) fn retain(&self, mut keep: impl FnMut(&Message, Option<&Principal>) -> bool) -> usize {
+        let all = TopicFilter::new("#").expect("# is a filter");
+        let dollar = TopicFilter::new("$SYS/#").expect("$SYS/# is a filter");
+        let mut tree = self.tree.write();
+        let mut refused = Vec::new();
+        for filter in [&all, &dollar] {
+            tree.messages.visit(filter, |_, entry| {
+                if !keep(&entry.message, entry.publisher.as_ref()) {
+                    refused.push(entry.message.clone());
+                }
+                std::ops::ControlFlow::Continue(())
+            });
+        }
+        for message in &refused {
+            tree.remove(message);
+        }
+        refused.len()
+    }
+}
+
+impl Tree {
+    fn remove(&mut self, message: &Message) {
+        if let Some(old) = self.messages.remove(message.topic()) {
+            self.bytes -= old.message.len();
+        }
+    }
+}
+
+impl Broker {
+    /// Keeps the message as its topic's last one; an empty payload forgets it `[MQTT-3.3.1-5]` to `[MQTT-3.3.1-7]`.
+    pub(super) fn retain(
+        &self,
+        publication: &mut Publication<'_>,
+        publisher: &Publisher<'_>,
+        now: Instant,
+    ) -> Result<(), PublishReason> {
+        let topic = publication.topic();
+        if publication.view().payload.is_empty() {
+            let mut tree = self.retained.tree.write();
+            if let Some(old) = tree.messages.remove(topic) {
+                tree.bytes -= old.message.len();
+            }
+            return Ok(());
+        }
+        let message = publication.message().clone();
+        if message.is_expired(now) {
+            return Ok(());
+        }
+        let limits = self.limits();
+        let mut tree = self.retained.tree.write();
+        let old = tree.messages.get(topic).map(|entry| entry.message.len());
+        let bytes = tree.bytes - old.unwrap_or(0) + message.len();
+        let full = if old.is_none() && tree.messages.len() >= limits.max_retained_messages {
+            Some(Limit::RetainedMessages)
+        } else if bytes as u64 > limits.max_retained_bytes.0 {
+            Some(Limit::RetainedBytes)
+        } else {
+            None
+        };
+        if let Some(limit) = full.filter(|_| publisher.session.is_some()) {
+            drop(tree);
+            self.metrics.limit_hit(limit);
+            return Err(PublishReason::QuotaExceeded);
+        }
+        let publisher = publisher.session.map(|(_, who)| who.clone());
+        tree.bytes = bytes;
+        tree.messages.insert(topic, Entry { message, publisher });
+        Ok(())
+    }
+
+    /// Sends the next retained messages that new subscriptions of `handle` are to get, as far as there is room. Called by the
+    /// connection's own task; what is left goes on when the buffer has drained.
+    pub(super) fn replay(&self, handle: &SessionHandle, epoch: u64, now: Instant, tally: &mut Tally) {
+        while let Some((replay, count)) = handle.lock(|slot| {
+            let online = slot.online.as_ref().filter(|online| online.epoch == epoch)?;
+            let waiting = slot.session.outbound.queue.len();
+            let count = REPLAY_STEP.min(slot.bounds.queue.messages_max.saturating_sub(waiting));
+            let has_room = online.outbox.len() < REPLAY_BUFFER_MAX && waiting < REPLAY_QUEUE_MAX && count > 0;
+            slot.session.replays.first().filter(|_| has_room).map(|replay| (replay.clone(), count))
+        }) {
+            self.replay_step(handle, &replay, count, now, tally);
+        }
+    }
+
+    fn replay_step(&self, handle: &SessionHandle, replay: &Replay, count: usize, now: Instant, tally: &mut Tally) {
+        let found = self.retained.tree.read().messages.scan(&replay.filter, replay.after.as_deref(), count);
+        let last: Option<Arc<str>> =
+            (found.len() == count).then(|| found.last().map(|(topic, _)| topic.as_str().into())).flatten();
+        let mut expired = Vec::new();
+        handle.lock(|slot| {
+            let Some(position) = slot.session.replays.iter().position(|there| there.filter == replay.filter) else { return };
+            let Some(subscription) = slot.session.subscriptions.get(&replay.filter).copied() else {
+                slot.session.replays.remove(position);
+                return;
+            };
+            for (_, entry) in &found {
+                let message = &entry.message;
+                if message.is_expired(now) {
+                    expired.push(message.clone());
+                    continue;
+                }
+                if !handle.rights.is_unrestricted() && !handle.may_read(message.topic()) {
+                    continue;
+                }
+                let grant = Grant {
+                    qos: subscription.options.qos.min(message.qos),
+                    retain: true, // [MQTT-3.3.1-8]
+                    identifiers: subscription.identifier.into_iter().collect(),
+                    share: None,
+                };
+                let link = slot.online.as_deref_mut().map(|online| (&mut online.writer, &mut online.outbox.buffer));
+                let bounds = crate::session::OutboundBounds { write_buffer_max: usize::MAX, ..slot.bounds };
+                slot.session.outbound.deliver(link, &mut Publication::stored(message), grant, &bounds, now, tally);
+            }
+            match last {
+                Some(_) => slot.session.replays[position].after = last,
+                None => drop(slot.session.replays.remove(position)),
+            }
+        });
+        if !expired.is_empty() {
+            let mut tree = self.retained.tree.write();
+            for message in expired {
+                let is_same = tree.messages.get(message.topic()).is_some_and(|entry| Arc::ptr_eq(&entry.message, &message));
+                if is_same {
+                    tree.remove(&message);
+                }
+            }
+        }
+    }
+
+    /// Forgets retained messages that have outlived their expiry.
+    pub(super) fn drop_expired_retained(&self, now: Instant) -> usize {
+        self.retained.retain(|message, _| !message.is_expired(now))
+    }
+}

@@ -1,0 +1,148 @@
+use std::sync::Arc;
+
+use super::Broker;
+use super::handle::{Receiver, SessionHandle};
+use crate::metrics::Limit;
+use crate::packet::{RetainHandling, Subscribe, SubscribeReason, SubscriptionOptions, TopicFilter, Unsubscribe, UnsubscribeReason};
+use crate::routing;
+use crate::session::{Limits, Replay, Subscription};
+
+impl Broker {
+    /// Makes the subscriptions of one SUBSCRIBE, each on its own: one code per filter, in their order `[MQTT-3.8.4-5]`.
+    pub(super) fn subscribe(&self, handle: &Arc<SessionHandle>, subscribe: &Subscribe<'_>, limits: &Limits) -> Vec<SubscribeReason> {
+        let one = |(filter, options): &(TopicFilter, SubscriptionOptions)| {
+            self.subscribe_one(handle, filter, *options, subscribe.subscription_identifier, limits).unwrap_or_else(|reason| {
+                tracing::info!(client = %handle.client_id(), %filter, %reason, "subscription refused");
+                reason
+            })
+        };
+        subscribe.filters.iter().map(one).collect()
+    }
+
+    fn subscribe_one(
+        &self,
+        handle: &Arc<SessionHandle>,
+        filter: &TopicFilter,
+        options: SubscriptionOptions,
+        identifier: Option<u32>,
+        limits: &Limits,
+    ) -> Result<SubscribeReason, SubscribeReason> {
+        if !limits.allow_topic(filter.as_str()) {
+            self.metrics.limit_hit(Limit::TopicLevels);
+            return Err(SubscribeReason::TopicFilterInvalid);
+        }
+        let shared = filter.shared().transpose().map_err(|_| SubscribeReason::TopicFilterInvalid)?;
+        let inner = shared.as_ref().map_or(filter, |shared| &shared.filter);
+        let inner = mounted(inner, handle.mount_point.as_deref())?;
+        if !handle.rights.may_subscribe(&handle.principal, &inner) {
+            self.metrics.denied_subscribe();
+            return Err(SubscribeReason::NotAuthorized);
+        }
+        let filter = match &shared {
+            None => inner,
+            Some(shared) => TopicFilter::new(&format!("$share/{}/{}", shared.share_name, inner))
+                .map_err(|_| SubscribeReason::TopicFilterInvalid)?,
+        };
+        let subscription = Subscription { options, identifier };
+        let replays = |is_new: bool| {
+            // 4.8.2: no retained messages for shared subscriptions.
+            shared.is_none()
+                && match options.retain_handling {
+                    RetainHandling::Send => true,
+                    RetainHandling::SendIfNew => is_new,
+                    RetainHandling::DoNotSend => false,
+                }
+        };
+        self.add_subscription(handle, &filter, subscription, limits.max_subscriptions, replays)?;
+        Ok(granted(options))
+    }
+
+    /// Index and session change together: a session that ends meanwhile leaves nothing behind.
+    fn add_subscription(
+        &self,
+        handle: &Arc<SessionHandle>,
+        filter: &TopicFilter,
+        subscription: Subscription,
+        subscriptions_max: usize,
+        replays: impl FnOnce(bool) -> bool,
+    ) -> Result<(), SubscribeReason> {
+        let mut change = self.router.change();
+        let is_new = handle.lock(|slot| {
+            if slot.is_ended {
+                return Err(SubscribeReason::UnspecifiedError);
+            }
+            let session = &mut slot.session;
+            let is_new = !session.subscriptions.contains_key(filter);
+            if is_new && session.subscriptions.len() >= subscriptions_max {
+                self.metrics.limit_hit(Limit::Subscriptions);
+                return Err(SubscribeReason::QuotaExceeded);
+            }
+            session.subscriptions.insert(filter.clone(), subscription);
+            session.replays.retain(|replay| replay.filter != *filter);
+            if replays(is_new) {
+                session.replays.push(Replay { filter: filter.clone(), after: None });
+            }
+            Ok(is_new)
+        })?;
+        let entry = routing::Subscription { options: subscription.options, identifier: subscription.identifier };
+        let was_new = change.index.subscribe(filter, Receiver::Session(handle.clone()), entry);
+        debug_assert_eq!(is_new, was_new);
+        Ok(())
+    }
+
+    /// Ends the subscriptions of one UNSUBSCRIBE; an unknown one is acknowledged too `[MQTT-3.10.4-5]`.
+    pub(super) fn unsubscribe(&self, handle: &SessionHandle, unsubscribe: &Unsubscribe<'_>) -> Vec<UnsubscribeReason> {
+        let one = |filter: &TopicFilter| {
+            let Ok(filter) = mounted_whole(filter, handle.mount_point.as_deref()) else {
+                return UnsubscribeReason::TopicFilterInvalid;
+            };
+            if self.remove_subscription(handle, &filter) {
+                UnsubscribeReason::Success
+            } else {
+                UnsubscribeReason::NoSubscriptionExisted
+            }
+        };
+        unsubscribe.filters.iter().map(one).collect()
+    }
+
+    pub(super) fn remove_subscription(&self, handle: &SessionHandle, filter: &TopicFilter) -> bool {
+        let mut change = self.router.change();
+        let was_there = handle.lock(|slot| {
+            slot.session.replays.retain(|replay| replay.filter != *filter);
+            slot.session.subscriptions.remove(filter).is_some()
+        });
+        if was_there {
+            change.index.unsubscribe(filter, handle.key);
+        }
+        was_there
+    }
+}
+
+fn granted(options: SubscriptionOptions) -> SubscribeReason {
+    use crate::packet::QoS;
+    match options.qos {
+        QoS::AtMostOnce => SubscribeReason::GrantedQos0,
+        QoS::AtLeastOnce => SubscribeReason::GrantedQos1,
+        QoS::ExactlyOnce => SubscribeReason::GrantedQos2,
+    }
+}
+
+fn mounted(filter: &TopicFilter, mount_point: Option<&str>) -> Result<TopicFilter, SubscribeReason> {
+    match mount_point {
+        None => Ok(filter.clone()),
+        Some(mount_point) => {
+            TopicFilter::new(&format!("{mount_point}{filter}")).map_err(|_| SubscribeReason::TopicFilterInvalid)
+        }
+    }
+}
+
+fn mounted_whole(filter: &TopicFilter, mount_point: Option<&str>) -> Result<TopicFilter, SubscribeReason> {
+    match filter.shared() {
+        None => mounted(filter, mount_point),
+        Some(Err(_)) => Err(SubscribeReason::TopicFilterInvalid),
+        Some(Ok(shared)) => {
+            let inner = mounted(&shared.filter, mount_point)?;
+            TopicFilter::new(&format!("$share/{}/{inner}", shared.share_name)).map_err(|_| SubscribeReason::TopicFilterInvalid)
+        }
+    }
+}

@@ -1,0 +1,60 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Broker;
+use super::handle::SessionHandle;
+use super::publish::Publisher;
+use crate::packet::{self, Message, MessageView, TopicName};
+
+/// A client's last message, with the topic of its mount point (3.1.2.5).
+#[derive(Clone, Debug)]
+pub struct Will {
+    message: Message,
+    /// In seconds (3.1.3.2.2).
+    pub delay_interval: u32,
+    message_expiry_interval: Option<u32>,
+    /// Counts up when a will is set: a timer that finds another number is one of an earlier will.
+    pub epoch: u64,
+}
+
+impl Will {
+    pub fn new(will: &packet::Will<'_>, topic: TopicName<'_>, epoch: u64) -> Self {
+        let view = MessageView { topic, properties: will.properties, payload: will.payload };
+        Self {
+            message: Message::new(view, will.qos, will.retain, None),
+            delay_interval: will.delay_interval,
+            message_expiry_interval: will.message_expiry_interval,
+            epoch,
+        }
+    }
+
+    pub fn topic(&self) -> TopicName<'_> {
+        self.message.topic()
+    }
+}
+
+impl Broker {
+    /// Publishes a will: its lifetime counts from now (3.1.3.2.4). The rights of its owner are asked again.
+    pub(super) fn publish_will(&self, owner: &SessionHandle, will: &Will, now: Instant) {
+        if !owner.rights.may_publish(&owner.principal, will.topic()) {
+            self.metrics.denied_will();
+            tracing::info!(client = %owner.client_id(), topic = %will.topic(), "will not published: not authorized");
+            return;
+        }
+        let mut message = will.message.clone();
+        message.expires_at = will.message_expiry_interval.map(|seconds| now + Duration::from_secs(seconds.into()));
+        self.metrics.will_published();
+        self.publish_message(&Arc::new(message), &Publisher::of(owner), now);
+    }
+
+    /// The delay of a will has passed.
+    pub(super) fn will_due(&self, handle: &SessionHandle, epoch: u64, now: Instant) {
+        let will = handle.lock(|slot| {
+            let is_due = slot.online.is_none() && slot.will.as_ref().is_some_and(|will| will.epoch == epoch);
+            is_due.then(|| slot.will.take()).flatten()
+        });
+        if let Some(will) = will {
+            self.publish_will(handle, &will, now);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+use std::collections::VecDeque;
+
+use crate::packet::{PacketId, PublishReason, ReleaseReason};
+
+/// Acknowledgements that we owe, in the order in which their packets came. Answers may come in any other order: they leave in this
+/// one `[MQTT-4.6.0-2]`, `[MQTT-4.6.0-3]`, `[MQTT-4.6.0-4]`.
+#[derive(Debug, Default)]
+pub struct AckQueue {
+    /// The token of the first entry.
+    first: u64,
+    entries: VecDeque<Entry>,
+}
+
+/// Names an acknowledgement that is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AckToken(u64);
+
+/// An acknowledgement of one of the client's packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    PubAck(PacketId, PublishReason),
+    PubRec(PacketId, PublishReason),
+    PubComp(PacketId, ReleaseReason),
+}
+
+#[derive(Debug)]
+struct Entry {
+    ack: Ack,
+    is_ready: bool,
+}
+
+impl AckQueue {
+    /// Takes the next place.
+    pub fn open(&mut self, ack: Ack) -> AckToken {
+        self.entries.push_back(Entry { ack, is_ready: false });
+        AckToken(self.first + self.entries.len() as u64 - 1)
+    }
+
+    /// The answer is known. Says what will be acknowledged, `None` if it was answered before.
+    pub fn complete(&mut self, token: AckToken, reason: PublishReason) -> Option<Ack> {
+        let index = usize::try_from(token.0.checked_sub(self.first)?).ok()?;
+        let entry = self.entries.get_mut(index).filter(|entry| !entry.is_ready)?;
+        match &mut entry.ack {
+            Ack::PubAck(_, known) | Ack::PubRec(_, known) => *known = reason,
+            Ack::PubComp(..) => {}
+        }
+        entry.is_ready = true;
+        Some(entry.ack)
+    }
+
+    /// The next acknowledgement that may leave.
+    pub fn pop_ready(&mut self) -> Option<Ack> {
+        if !self.entries.front()?.is_ready {
+            return None;
+        }
+        self.first += 1;
+        self.entries.pop_front().map(|entry| entry.ack)
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(value: u16) -> PacketId {
+        PacketId::new(value).unwrap()
+    }
+
+    #[test]
+    fn answers_out_of_order_leave_in_order() {
+        let mut acks = AckQueue::default();
+        let tokens: Vec<_> = (1..=3).map(|n| acks.open(Ack::PubAck(id(n), PublishReason::Success))).collect();
+        acks.complete(tokens[2], PublishReason::Success);
+        assert_eq!(acks.pop_ready(), None);
+        acks.complete(tokens[0], PublishReason::QuotaExceeded);
+        assert_eq!(acks.pop_ready(), Some(Ack::PubAck(id(1), PublishReason::QuotaExceeded)));
+        assert_eq!(acks.pop_ready(), None);
+        acks.complete(tokens[1], PublishReason::Success);
+        assert_eq!(acks.pop_ready(), Some(Ack::PubAck(id(2), PublishReason::Success)));
+        assert_eq!(acks.pop_ready(), Some(Ack::PubAck(id(3), PublishReason::Success)));
+        assert!(acks.is_empty());
+    }
+
+    #[test]
+    fn a_second_answer_to_the_same_packet_is_ignored() {
+        let mut acks = AckQueue::default();
+        let token = acks.open(Ack::PubRec(id(1), PublishReason::Success));
+        assert!(acks.complete(token, PublishReason::Success).is_some());
+        assert!(acks.complete(token, PublishReason::QuotaExceeded).is_none());
+        assert!(acks.pop_ready().is_some());
+        assert!(acks.complete(token, PublishReason::Success).is_none());
+    }
+}

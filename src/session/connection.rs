@@ -1,0 +1,450 @@
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::acks::{Ack, AckQueue, AckToken};
+use super::config::Limits;
+use super::inflight::Received;
+use super::outbound_queue::Queued;
+use super::state::SessionCell;
+use super::topic_aliases::InboundAliases;
+use crate::packet::{
+    Auth, AuthReason, ConnAck, Connect, Disconnect, DisconnectReason, MalformedPacket, Packet, PacketId, ProtocolVersion, Publish,
+    PublishAck, PublishReason, Release, ReleaseReason, SubAck, Subscribe, SubscribeReason, TopicName, UnsubAck, Unsubscribe,
+    UnsubscribeReason, encode_within,
+};
+
+/// What dies with the Network Connection: version, quotas, aliases, acknowledgements that are owed. Packets go in through
+/// [`Self::handle_packet`]; what the broker must do comes back as an [`Action`], and its result goes in through the method that the
+/// action names. What is to be sent gathers in a buffer that [`Self::take_output`] empties.
+#[derive(Debug)]
+pub struct Connection {
+    phase: Phase,
+    version: ProtocolVersion,
+    limits: Arc<Limits>,
+    acks: AckQueue,
+    aliases: Option<Box<InboundAliases>>,
+    /// QoS 1 and 2 messages of the client that it waits to be told of the end of (4.9).
+    open_inbound: u32,
+    /// The client's Maximum Packet Size.
+    maximum_packet_size: Option<u32>,
+    /// Whether Reason String and User Properties may be sent besides CONNACK and DISCONNECT `[MQTT-3.1.2-29]`.
+    problem_information: bool,
+    /// In seconds, as it stands now.
+    session_expiry_interval: u32,
+    authentication_method: Option<Arc<str>>,
+    out: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing has come yet; the first packet is CONNECT `[MQTT-3.1.0-1]`.
+    AwaitConnect,
+    /// CONNECT is being looked at, AUTH may go to and fro.
+    Authenticating,
+    Connected,
+    /// Nothing more is read or written than what is in the output.
+    Closed,
+}
+
+/// What the broker must do about a packet.
+#[derive(Debug)]
+pub enum Action<'a> {
+    /// Nothing more.
+    None,
+    /// Decide, then [`Connection::accept`], [`Connection::challenge`] or [`Connection::refuse`].
+    Connect(Connect<'a>),
+    /// The next step of an authentication; `reason` says whether it begins one anew.
+    Authenticate(Auth<'a>),
+    /// Own the message, then [`Connection::publish_done`] if an acknowledgement is owed.
+    Publish(InboundPublish<'a>),
+    /// A QoS 2 identifier is free again: [`Connection::publish_done`] once that cannot be lost.
+    Released(AckToken),
+    /// Then [`Connection::subscribe_done`].
+    Subscribe(Subscribe<'a>),
+    /// Then [`Connection::unsubscribe_done`].
+    Unsubscribe(Unsubscribe<'a>),
+    /// The client has acknowledged one of our messages with this code.
+    Settled(Queued, PublishReason),
+    /// The client says goodbye. The will goes with it unless `publish_will` `[MQTT-3.14.4-3]`.
+    Disconnect { reason: DisconnectReason, publish_will: bool },
+}
+
+/// A PUBLISH that has passed the rules of the protocol.
+#[derive(Debug)]
+pub struct InboundPublish<'a> {
+    topic: Topic<'a>,
+    pub packet: Publish<'a>,
+    pub ack: Option<AckToken>,
+}
+
+#[derive(Debug)]
+enum Topic<'a> {
+    Named(TopicName<'a>),
+    Aliased(Arc<str>),
+}
+
+impl InboundPublish<'_> {
+    /// The topic that was named or that the alias stands for.
+    pub fn topic(&self) -> TopicName<'_> {
+        match &self.topic {
+            Topic::Named(topic) => *topic,
+            Topic::Aliased(topic) => TopicName::trusted(topic),
+        }
+    }
+}
+
+/// A rule that the client has broken; the connection ends with this.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {detail}")]
+pub struct Violation {
+    pub reason: DisconnectReason,
+    pub detail: Cow<'static, str>,
+}
+
+impl From<MalformedPacket> for Violation {
+    fn from(malformed: MalformedPacket) -> Self {
+        Self { reason: malformed.disconnect_reason(), detail: malformed.detail.into() }
+    }
+}
+
+const fn violation(reason: DisconnectReason, detail: &'static str) -> Violation {
+    Violation { reason, detail: Cow::Borrowed(detail) }
+}
+
+/// What was agreed with a client that is let in.
+#[derive(Clone, Debug)]
+pub struct Agreement {
+    pub session_expiry_interval: u32,
+    /// The client's Maximum Packet Size.
+    pub maximum_packet_size: Option<u32>,
+    pub problem_information: bool,
+    pub authentication_method: Option<Arc<str>>,
+}
+
+impl Connection {
+    /// `limits` are those of the listener that the client came through.
+    pub fn new(limits: Arc<Limits>) -> Self {
+        Self {
+            phase: Phase::AwaitConnect,
+            version: ProtocolVersion::V311,
+            limits,
+            acks: AckQueue::default(),
+            aliases: None,
+            open_inbound: 0,
+            maximum_packet_size: None,
+            problem_information: true,
+            session_expiry_interval: 0,
+            authentication_method: None,
+            out: Vec::new(),
+        }
+    }
+
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The client's version, once CONNECT has told it.
+    pub fn version(&self) -> Option<ProtocolVersion> {
+        (self.phase != Phase::AwaitConnect).then_some(self.version)
+    }
+
+    pub fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
+    /// The bound that holds for the next packet, in bytes.
+    pub fn packet_size_max(&self) -> u32 {
+        let size = match self.phase {
+            Phase::Connected => self.limits.max_packet_size,
+            _ => self.limits.max_connect_size,
+        };
+        u32::try_from(size.0).unwrap_or(u32::MAX)
+    }
+
+    /// In seconds; DISCONNECT may have changed it.
+    pub const fn session_expiry_interval(&self) -> u32 {
+        self.session_expiry_interval
+    }
+
+    /// A client that has this much unanswered is read from no further: for versions without Receive Maximum.
+    pub fn is_congested(&self) -> bool {
+        self.acks.len() > usize::from(self.limits.receive_maximum)
+    }
+
+    /// What is to be written next.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    pub fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    /// Takes one packet of the client.
+    pub fn handle_packet<'a>(&mut self, packet: Packet<'a>, session: &impl SessionCell) -> Result<Action<'a>, Violation> {
+        match self.phase {
+            Phase::Connected => self.handle_connected(packet, session),
+            Phase::AwaitConnect => match packet {
+                Packet::Connect(connect) => {
+                    self.phase = Phase::Authenticating;
+                    self.version = connect.version;
+                    self.problem_information = connect.properties.request_problem_information;
+                    self.maximum_packet_size = connect.properties.maximum_packet_size;
+                    Ok(Action::Connect(connect))
+                }
+                _ => Err(violation(DisconnectReason::ProtocolError, "the first packet is not CONNECT")),
+            },
+            Phase::Authenticating => match packet {
+                // [MQTT-3.1.2-30] Until CONNACK the client sends nothing but AUTH and DISCONNECT when it has named a method.
+                Packet::Auth(auth) => Ok(Action::Authenticate(auth)),
+                Packet::Disconnect(disconnect) => self.handle_disconnect(&disconnect),
+                _ => Err(violation(DisconnectReason::ProtocolError, "a packet other than AUTH or DISCONNECT before CONNACK")),
+            },
+            Phase::Closed => Ok(Action::None),
+        }
+    }
+
+    fn handle_connected<'a>(&mut self, packet: Packet<'a>, session: &impl SessionCell) -> Result<Action<'a>, Violation> {
+        match packet {
+            Packet::Publish(publish) => self.handle_publish(publish, session).map(Action::Publish).or_else(Duplicate::into_action),
+            Packet::PubAck(ack) => Ok(session
+                .with(|session| session.outbound.handle_puback(ack.packet_id))
+                .map_or(Action::None, |queued| Action::Settled(queued, ack.reason))),
+            Packet::PubRec(ack) => Ok(self.handle_pubrec(&ack, session)),
+            Packet::PubRel(release) => Ok(self.handle_pubrel(release.packet_id, session)),
+            Packet::PubComp(release) => {
+                session.with(|session| session.outbound.handle_pubcomp(release.packet_id));
+                Ok(Action::None)
+            }
+            Packet::Subscribe(subscribe) => Ok(Action::Subscribe(subscribe)),
+            Packet::Unsubscribe(unsubscribe) => Ok(Action::Unsubscribe(unsubscribe)),
+            Packet::PingReq => {
+                self.send(&Packet::PingResp); // [MQTT-3.12.4-1]
+                Ok(Action::None)
+            }
+            Packet::Disconnect(disconnect) => self.handle_disconnect(&disconnect),
+            Packet::Auth(auth) => self.handle_auth(auth),
+            // [MQTT-3.1.0-2]
+            Packet::Connect(_) => Err(violation(DisconnectReason::ProtocolError, "a second CONNECT")),
+            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
+                Err(violation(DisconnectReason::ProtocolError, "a packet that only a server sends"))
+            }
+        }
+    }
+
+    fn handle_publish<'a>(
+        &mut self,
+        publish: Publish<'a>,
+        session: &impl SessionCell,
+    ) -> Result<InboundPublish<'a>, Duplicate> {
+        let topic = self.resolve_topic(&publish)?;
+        let Some(id) = publish.delivery.packet_id() else {
+            return Ok(InboundPublish { topic, packet: publish, ack: None });
+        };
+        // [MQTT-3.3.4-9], [MQTT-4.9.0-1]: the client counts its unacknowledged messages, and so do we.
+        if self.version.has_properties() && self.open_inbound >= u32::from(self.limits.receive_maximum) {
+            return Err(violation(DisconnectReason::ReceiveMaximumExceeded, "more unacknowledged messages than Receive Maximum").into());
+        }
+        let is_exactly_once = publish.delivery.qos() == crate::packet::QoS::ExactlyOnce;
+        if is_exactly_once && !session.with(|session| session.receive(id)) {
+            let token = self.acks.open(Ack::PubRec(id, PublishReason::Success));
+            self.complete(token, PublishReason::Success, session);
+            return Err(Duplicate::Acknowledged);
+        }
+        self.open_inbound += 1;
+        let ack = if is_exactly_once {
+            Ack::PubRec(id, PublishReason::Success)
+        } else {
+            Ack::PubAck(id, PublishReason::Success)
+        };
+        Ok(InboundPublish { topic, packet: publish, ack: Some(self.acks.open(ack)) })
+    }
+
+    fn resolve_topic<'a>(&mut self, publish: &Publish<'a>) -> Result<Topic<'a>, Violation> {
+        let topic = match (publish.topic, publish.properties.topic_alias) {
+            (Some(topic), None) => Topic::Named(topic),
+            (named, Some(alias)) => {
+                // [MQTT-3.3.2-9]
+                if alias > self.limits.topic_alias_maximum {
+                    return Err(violation(DisconnectReason::TopicAliasInvalid, "a topic alias above Topic Alias Maximum"));
+                }
+                match named {
+                    Some(topic) => {
+                        self.aliases.get_or_insert_default().define(alias, topic);
+                        Topic::Named(topic)
+                    }
+                    None => self
+                        .aliases
+                        .as_ref()
+                        .and_then(|aliases| aliases.resolve(alias))
+                        .map(Topic::Aliased)
+                        .ok_or(violation(DisconnectReason::ProtocolError, "a topic alias that was never set"))?,
+                }
+            }
+            (None, None) => return Err(violation(DisconnectReason::TopicNameInvalid, "neither topic nor topic alias")),
+        };
+        if let Topic::Named(name) = topic
+            && !self.limits.allow_topic(name.as_str())
+        {
+            return Err(violation(DisconnectReason::TopicNameInvalid, "a topic over the server's limit of length or levels"));
+        }
+        Ok(topic)
+    }
+
+    fn handle_pubrec(&mut self, ack: &PublishAck<'_>, session: &impl SessionCell) -> Action<'static> {
+        let received = session.with(|session| session.outbound.handle_pubrec(ack.packet_id, ack.reason));
+        let reason = match received {
+            Received::Release => ReleaseReason::Success,
+            Received::Refused(queued) => return Action::Settled(queued, ack.reason),
+            Received::Unknown if ack.reason.is_error() => return Action::None,
+            Received::Unknown => ReleaseReason::PacketIdentifierNotFound,
+        };
+        self.send(&Packet::PubRel(Release::new(ack.packet_id, reason))); // [MQTT-4.3.3-4]
+        Action::None
+    }
+
+    fn handle_pubrel(&mut self, id: PacketId, session: &impl SessionCell) -> Action<'static> {
+        let was_there = session.with(|session| session.release(id));
+        let reason = if was_there { ReleaseReason::Success } else { ReleaseReason::PacketIdentifierNotFound };
+        let token = self.acks.open(Ack::PubComp(id, reason));
+        if was_there {
+            return Action::Released(token);
+        }
+        self.complete(token, PublishReason::Success, session);
+        Action::None
+    }
+
+    fn handle_disconnect(&mut self, disconnect: &Disconnect<'_>) -> Result<Action<'static>, Violation> {
+        if let Some(interval) = disconnect.session_expiry_interval {
+            // 3.14.2.2.2: not from zero to anything else.
+            if self.session_expiry_interval == 0 && interval != 0 {
+                return Err(violation(DisconnectReason::ProtocolError, "a session expiry at DISCONNECT where CONNECT had none"));
+            }
+            self.session_expiry_interval = self.limits.bound_session_expiry(interval);
+        }
+        self.phase = Phase::Closed;
+        // Any code but 0x00 leaves the will in place [MQTT-3.1.2-10].
+        let publish_will = disconnect.reason != DisconnectReason::NormalDisconnection;
+        Ok(Action::Disconnect { reason: disconnect.reason, publish_will })
+    }
+
+    fn handle_auth<'a>(&mut self, auth: Auth<'a>) -> Result<Action<'a>, Violation> {
+        // [MQTT-4.12.1-1]
+        if self.authentication_method.is_none() || self.authentication_method.as_deref() != auth.authentication_method {
+            return Err(violation(DisconnectReason::ProtocolError, "AUTH with another method than CONNECT"));
+        }
+        Ok(Action::Authenticate(auth))
+    }
+
+    /// The client is let in: from here on all its packets count.
+    pub fn accept(&mut self, agreement: Agreement, connack: &ConnAck<'_>) {
+        debug_assert_eq!(self.phase, Phase::Authenticating);
+        self.phase = Phase::Connected;
+        self.session_expiry_interval = agreement.session_expiry_interval;
+        self.maximum_packet_size = agreement.maximum_packet_size;
+        self.problem_information = agreement.problem_information;
+        self.authentication_method = agreement.authentication_method;
+        self.send(&Packet::ConnAck(*connack));
+    }
+
+    /// The client is not let in `[MQTT-3.1.4-2]`, `[MQTT-3.2.2-7]`.
+    pub fn refuse(&mut self, connack: &ConnAck<'_>) {
+        self.send(&Packet::ConnAck(*connack));
+        self.phase = Phase::Closed;
+    }
+
+    /// One more step of an authentication.
+    pub fn challenge(&mut self, reason: AuthReason, method: &str, data: Option<&[u8]>) {
+        self.send(&Packet::Auth(Auth {
+            reason,
+            authentication_method: Some(method),
+            authentication_data: data,
+            reason_string: None,
+            user_properties: Default::default(),
+        }));
+    }
+
+    /// The message is owned, or refused: its acknowledgement leaves when its turn comes. True for PUBREL too.
+    pub fn publish_done(&mut self, token: AckToken, reason: PublishReason, session: &impl SessionCell) {
+        self.complete(token, reason, session);
+    }
+
+    /// One code for each filter, in their order `[MQTT-3.8.4-5]`, `[MQTT-3.8.4-6]`.
+    pub fn subscribe_done(&mut self, packet_id: PacketId, reasons: Vec<SubscribeReason>, why: Option<&str>) {
+        let reason_string = why.filter(|_| self.problem_information);
+        let user_properties = Default::default();
+        self.send(&Packet::SubAck(SubAck { packet_id, reason_string, user_properties, reasons }));
+    }
+
+    /// One code for each filter, and one packet whatever they say `[MQTT-3.10.4-4]`, `[MQTT-3.10.4-5]`.
+    pub fn unsubscribe_done(&mut self, packet_id: PacketId, reasons: Vec<UnsubscribeReason>) {
+        let user_properties = Default::default();
+        self.send(&Packet::UnsubAck(UnsubAck { packet_id, reason_string: None, user_properties, reasons }));
+    }
+
+    /// Ends the connection from our side. Clients of 5.0 are told why (4.13); older ones have no packet for it.
+    pub fn disconnect(&mut self, reason: DisconnectReason, why: Option<&str>) {
+        if self.phase == Phase::Connected && self.version.has_properties() {
+            self.send(&Packet::Disconnect(Disconnect { reason_string: why, ..Disconnect::new(reason) }));
+        }
+        self.phase = Phase::Closed;
+    }
+
+    fn complete(&mut self, token: AckToken, reason: PublishReason, session: &impl SessionCell) {
+        match self.acks.complete(token, reason) {
+            // A refused QoS 2 message leaves no trace: its identifier is free, no PUBREL comes (4.3.3).
+            Some(Ack::PubRec(id, reason)) if reason.is_error() => {
+                session.with(|session| session.release(id));
+            }
+            Some(_) => {}
+            None => return,
+        }
+        while let Some(ack) = self.acks.pop_ready() {
+            self.write_ack(ack);
+        }
+    }
+
+    fn write_ack(&mut self, ack: Ack) {
+        let packet = match ack {
+            Ack::PubAck(id, reason) => Packet::PubAck(PublishAck::new(id, reason)),
+            Ack::PubRec(id, reason) => Packet::PubRec(PublishAck::new(id, reason)),
+            Ack::PubComp(id, reason) => Packet::PubComp(Release::new(id, reason)),
+        };
+        let ends_exchange = match ack {
+            Ack::PubAck(..) => true,
+            Ack::PubRec(_, reason) => reason.is_error(),
+            Ack::PubComp(_, reason) => reason == ReleaseReason::Success,
+        };
+        if ends_exchange {
+            self.open_inbound = self.open_inbound.saturating_sub(1);
+        }
+        self.send(&packet);
+    }
+
+    fn send(&mut self, packet: &Packet<'_>) {
+        // What does not fit is not sent [MQTT-3.1.2-24]; of these packets none but a huge SUBACK can be too large.
+        let _ = encode_within(packet, self.version, self.maximum_packet_size, &mut self.out);
+    }
+}
+
+/// Why a PUBLISH goes no further.
+enum Duplicate {
+    Violation(Violation),
+    /// It came before, and was acknowledged again.
+    Acknowledged,
+}
+
+impl Duplicate {
+    fn into_action<'a>(self) -> Result<Action<'a>, Violation> {
+        match self {
+            Self::Violation(violation) => Err(violation),
+            Self::Acknowledged => Ok(Action::None),
+        }
+    }
+}
+
+impl From<Violation> for Duplicate {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}

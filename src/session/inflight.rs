@@ -1,0 +1,149 @@
+use std::collections::VecDeque;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::outbound_queue::Queued;
+use crate::packet::{PacketId, PublishReason, QoS};
+
+/// The exchanges that we have open towards the client: sent, and not acknowledged to the end. They outlive the connection.
+#[derive(Debug)]
+pub struct Inflight {
+    exchanges: HashMap<PacketId, Exchange, FixedState>,
+    next_id: PacketId,
+    next_sequence: u64,
+}
+
+/// One exchange and how far it has come (4.3).
+#[derive(Debug)]
+pub struct Exchange {
+    /// Counts up with every exchange: the order in which they are resent `[MQTT-4.6.0-1]`, `[MQTT-4.6.0-4]`.
+    sequence: u64,
+    pub state: ExchangeState,
+}
+
+#[derive(Debug)]
+pub enum ExchangeState {
+    /// PUBLISH was sent; PUBACK or PUBREC is awaited.
+    Published(Queued),
+    /// PUBREL was sent; PUBCOMP is awaited. The message is the client's `[MQTT-4.3.3-8]`.
+    Released,
+}
+
+/// What a PUBREC means.
+#[derive(Debug)]
+pub enum Received {
+    /// PUBREL is due.
+    Release,
+    /// The client refused the message: the exchange is over, no PUBREL follows `[MQTT-4.3.3-4]`.
+    Refused(Queued),
+    /// There is no such exchange.
+    Unknown,
+}
+
+impl Default for Inflight {
+    fn default() -> Self {
+        // Keys are identifiers that we give ourselves: no seed is needed.
+        Self { exchanges: HashMap::default(), next_id: PacketId::FIRST, next_sequence: 0 }
+    }
+}
+
+impl Inflight {
+    /// Opens an exchange under a free identifier `[MQTT-2.2.1-3]`, `[MQTT-2.2.1-4]`; `None` when all 65,535 are in use.
+    pub fn open(&mut self, queued: Queued) -> Option<PacketId> {
+        if self.is_full() {
+            return None;
+        }
+        let mut id = self.next_id;
+        while self.exchanges.contains_key(&id) {
+            id = id.next();
+        }
+        self.next_id = id.next();
+        let exchange = Exchange { sequence: self.next_sequence, state: ExchangeState::Published(queued) };
+        self.next_sequence += 1;
+        self.exchanges.insert(id, exchange);
+        Some(id)
+    }
+
+    /// Undoes an [`Self::open`] whose packet could not be written.
+    pub fn cancel(&mut self, id: PacketId) -> Option<Queued> {
+        match self.remove(id)?.state {
+            ExchangeState::Published(queued) => Some(queued),
+            ExchangeState::Released => None,
+        }
+    }
+
+    pub fn get(&self, id: PacketId) -> Option<&Exchange> {
+        self.exchanges.get(&id)
+    }
+
+    /// PUBACK ends a QoS 1 exchange; `None` if there is none under this identifier.
+    pub fn acknowledge(&mut self, id: PacketId) -> Option<Queued> {
+        match &self.exchanges.get(&id)?.state {
+            ExchangeState::Published(queued) if queued.qos == QoS::AtLeastOnce => self.cancel(id),
+            _ => None,
+        }
+    }
+
+    /// PUBREC moves a QoS 2 exchange on.
+    pub fn receive(&mut self, id: PacketId, reason: PublishReason) -> Received {
+        let Some(exchange) = self.exchanges.get_mut(&id) else { return Received::Unknown };
+        match &exchange.state {
+            ExchangeState::Released => Received::Release,
+            ExchangeState::Published(queued) if queued.qos != QoS::ExactlyOnce => Received::Unknown,
+            ExchangeState::Published(_) if reason.is_error() => {
+                self.cancel(id).map_or(Received::Unknown, Received::Refused)
+            }
+            ExchangeState::Published(_) => {
+                exchange.state = ExchangeState::Released;
+                Received::Release
+            }
+        }
+    }
+
+    /// PUBCOMP ends a QoS 2 exchange; `false` if there is none that waits for it.
+    pub fn complete(&mut self, id: PacketId) -> bool {
+        let waits = self.exchanges.get(&id).is_some_and(|exchange| matches!(exchange.state, ExchangeState::Released));
+        waits && self.remove(id).is_some()
+    }
+
+    /// All identifiers in the order in which their exchanges began.
+    pub fn in_order(&self) -> VecDeque<PacketId> {
+        let mut ids: Vec<_> = self.exchanges.iter().map(|(id, exchange)| (exchange.sequence, *id)).collect();
+        ids.sort_unstable();
+        ids.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Takes out the unacknowledged QoS 1 messages that `wanted` picks, in order.
+    pub fn extract(&mut self, mut wanted: impl FnMut(&Queued) -> bool) -> Vec<Queued> {
+        let mut taken = Vec::new();
+        for id in self.in_order() {
+            let is_wanted = matches!(&self.exchanges[&id].state,
+                ExchangeState::Published(queued) if queued.qos == QoS::AtLeastOnce && wanted(queued));
+            if is_wanted {
+                taken.extend(self.cancel(id));
+            }
+        }
+        taken
+    }
+
+    pub fn len(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.exchanges.len() >= usize::from(u16::MAX)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.exchanges.is_empty()
+    }
+
+    fn remove(&mut self, id: PacketId) -> Option<Exchange> {
+        let exchange = self.exchanges.remove(&id);
+        if self.exchanges.is_empty() && self.exchanges.capacity() > 256 {
+            self.exchanges = HashMap::default();
+        }
+        exchange
+    }
+}

@@ -1,0 +1,162 @@
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+/// Bytes on their way to one peer. Small packets are copied together; large payloads go by reference, for a vectored write.
+/// Holds no memory while it is empty.
+#[derive(Debug, Default)]
+pub struct OutBuffer {
+    earlier: VecDeque<Chunk>,
+    tail: Vec<u8>,
+    /// Bytes of the first chunk that the peer has already.
+    taken: usize,
+    len: usize,
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Copied(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl Chunk {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Copied(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl OutBuffer {
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends what `write` adds to the vector that it is given.
+    pub fn append_with<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        let before = self.tail.len();
+        let result = write(&mut self.tail);
+        self.len += self.tail.len() - before;
+        result
+    }
+
+    pub fn append(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    /// Appends bytes without copying them.
+    pub fn append_shared(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.seal_tail();
+        self.len += bytes.len();
+        self.earlier.push_back(Chunk::Shared(bytes));
+    }
+
+    /// Appends all of `later`, which must not have been written from.
+    pub fn append_buffer(&mut self, mut later: Self) {
+        debug_assert_eq!(later.taken, 0);
+        if self.is_empty() {
+            *self = later;
+            return;
+        }
+        if later.is_empty() {
+            return;
+        }
+        self.seal_tail();
+        self.len += later.len;
+        self.earlier.append(&mut later.earlier);
+        self.tail = later.tail;
+    }
+
+    /// Fills `slices` with what comes next; returns how many were used.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let chunks = self.earlier.iter().map(Chunk::as_slice).chain(std::iter::once(self.tail.as_slice()));
+        let mut used = 0;
+        for (index, chunk) in chunks.enumerate() {
+            let chunk = if index == 0 { &chunk[self.taken..] } else { chunk };
+            if chunk.is_empty() {
+                continue;
+            }
+            if used == slices.len() {
+                break;
+            }
+            slices[used] = IoSlice::new(chunk);
+            used += 1;
+        }
+        used
+    }
+
+    /// Forgets the first `count` bytes: the peer has them. Memory is given back when nothing is left.
+    pub fn advance(&mut self, count: usize) {
+        assert!(count <= self.len, "no more can be taken than there is");
+        self.len -= count;
+        if self.len == 0 {
+            *self = Self::default();
+            return;
+        }
+        self.taken += count;
+        while let Some(first) = self.earlier.front() {
+            let length = first.as_slice().len();
+            if self.taken < length {
+                return;
+            }
+            self.taken -= length;
+            self.earlier.pop_front();
+        }
+    }
+
+    fn seal_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.earlier.push_back(Chunk::Copied(std::mem::take(&mut self.tail)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contents(buffer: &OutBuffer) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); 64];
+        let used = buffer.slices(&mut slices);
+        slices[..used].iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    #[test]
+    fn bytes_leave_in_the_order_in_which_they_came() {
+        let mut buffer = OutBuffer::default();
+        buffer.append(b"abc");
+        buffer.append_shared(Bytes::from_static(b"defg"));
+        buffer.append(b"hi");
+        let mut later = OutBuffer::default();
+        later.append_shared(Bytes::from_static(b"jk"));
+        later.append(b"l");
+        buffer.append_buffer(later);
+        for taken in 0..=12 {
+            assert_eq!(contents(&buffer), &b"abcdefghijkl"[taken..]);
+            assert_eq!(buffer.len(), 12 - taken);
+            if taken < 12 {
+                buffer.advance(1);
+            }
+        }
+        assert!(buffer.is_empty());
+    }
+
+    #[test]
+    fn an_empty_buffer_holds_no_memory() {
+        let mut buffer = OutBuffer::default();
+        buffer.append(&[0; 1000]);
+        buffer.append_shared(Bytes::from_static(b"x"));
+        buffer.advance(1001);
+        assert_eq!((buffer.tail.capacity(), buffer.earlier.capacity()), (0, 0));
+    }
+}

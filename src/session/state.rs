@@ -1,0 +1,64 @@
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashSet};
+
+use super::outbound::Outbound;
+use crate::packet::{PacketId, SubscriptionOptions, TopicFilter};
+
+/// What outlives the Network Connection (4.1): the subscriptions, the exchanges that are open in both directions, what waits to be
+/// sent. The broker keeps it under one lock; whoever holds the connection works on it through [`SessionCell`].
+#[derive(Debug, Default)]
+pub struct Session {
+    pub subscriptions: HashMap<TopicFilter, Subscription, RandomState>,
+    pub outbound: Outbound,
+    /// Retained messages that new subscriptions are still to be sent.
+    pub replays: Vec<Replay>,
+    /// QoS 2 messages that were received and not yet released `[MQTT-4.3.3-10]`.
+    received: HashSet<PacketId, foldhash::fast::FixedState>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    pub options: SubscriptionOptions,
+    pub identifier: Option<u32>,
+}
+
+/// How far the retained messages of one subscription have been sent.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    pub filter: TopicFilter,
+    /// The last topic that was sent.
+    pub after: Option<Arc<str>>,
+}
+
+impl Session {
+    /// A QoS 2 PUBLISH came in; `false` if its message is ours already `[MQTT-4.3.3-10]`.
+    pub fn receive(&mut self, id: PacketId) -> bool {
+        self.received.insert(id)
+    }
+
+    /// The client gives the identifier free: by PUBREL, or since we refused the message. `false` if it was not in use.
+    pub fn release(&mut self, id: PacketId) -> bool {
+        let was_there = self.received.remove(&id);
+        if self.received.is_empty() && self.received.capacity() > 64 {
+            self.received = HashSet::default();
+        }
+        was_there
+    }
+
+    pub fn received_len(&self) -> usize {
+        self.received.len()
+    }
+}
+
+/// Access to the session that a connection works on.
+pub trait SessionCell {
+    fn with<R>(&self, work: impl FnOnce(&mut Session) -> R) -> R;
+}
+
+impl SessionCell for std::cell::RefCell<Session> {
+    fn with<R>(&self, work: impl FnOnce(&mut Session) -> R) -> R {
+        work(&mut self.borrow_mut())
+    }
+}

@@ -1,0 +1,194 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::out_buffer::OutBuffer;
+use super::topic_aliases::OutboundAliases;
+use crate::packet::publish::{encode_publish, encode_publish_head, encoded_publish_length};
+use crate::packet::{Delivery, Message, MessageView, OutgoingPublish, PacketId, ProtocolVersion, QoS, TopicName};
+
+/// Payloads from here on are written by reference: one copy in memory, however many receivers.
+const SHARED_PAYLOAD: usize = 4096;
+/// The largest packet that the wire format can say (2.1.4).
+const LARGEST_PACKET: usize = 5 + 268_435_455;
+
+/// One message on its way to any number of receivers: encoded once per shape, stored at most once.
+#[derive(Debug)]
+pub struct Publication<'a> {
+    view: MessageView<'a>,
+    pub qos: QoS,
+    /// The RETAIN flag that it was published with.
+    pub retain: bool,
+    pub expires_at: Option<Instant>,
+    stored: Option<Arc<Message>>,
+    templates: Templates,
+}
+
+/// Encoded copies, by version, QoS and RETAIN flag.
+#[derive(Debug, Default)]
+struct Templates {
+    bytes: Vec<u8>,
+    made: [Option<Template>; 12],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Template {
+    start: usize,
+    end: usize,
+    packet_id_at: Option<usize>,
+}
+
+impl<'a> Publication<'a> {
+    /// A message in the read buffer. `scratch` is memory to encode in; [`Self::into_scratch`] gives it back.
+    pub fn new(view: MessageView<'a>, qos: QoS, retain: bool, expires_at: Option<Instant>, mut scratch: Vec<u8>) -> Self {
+        scratch.clear();
+        Self { view, qos, retain, expires_at, stored: None, templates: Templates { bytes: scratch, made: [None; 12] } }
+    }
+
+    /// A message that is stored already.
+    pub fn stored(message: &'a Arc<Message>) -> Self {
+        Self {
+            view: message.view(),
+            qos: message.qos,
+            retain: message.retain,
+            expires_at: message.expires_at,
+            stored: Some(message.clone()),
+            templates: Templates::default(),
+        }
+    }
+
+    pub fn into_scratch(self) -> Vec<u8> {
+        self.templates.bytes
+    }
+
+    pub fn topic(&self) -> TopicName<'a> {
+        self.view.topic
+    }
+
+    pub fn view(&self) -> &MessageView<'a> {
+        &self.view
+    }
+
+    /// The message as it is kept, copied out of the read buffer the first time.
+    pub fn message(&mut self) -> &Arc<Message> {
+        self.stored.get_or_insert_with(|| Arc::new(Message::new(self.view, self.qos, self.retain, self.expires_at)))
+    }
+
+    fn remaining_expiry(&self, now: Instant) -> Option<u32> {
+        let left = self.expires_at?.saturating_duration_since(now);
+        Some(u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX))
+    }
+
+    fn template(&mut self, version: ProtocolVersion, delivery: Delivery, retain: bool, now: Instant) -> Template {
+        let shape = usize::from(version.has_properties()) * 6 + delivery.qos() as usize * 2 + usize::from(retain);
+        if let Some(template) = self.templates.made[shape] {
+            return template;
+        }
+        let outgoing = OutgoingPublish {
+            dup: false,
+            retain,
+            delivery,
+            message_expiry_interval: self.remaining_expiry(now),
+            subscription_identifiers: &[],
+            topic_alias: None,
+        };
+        let start = self.templates.bytes.len();
+        let encoded = encode_publish(&self.view, &outgoing, version, &mut self.templates.bytes);
+        let template = Template { start, end: self.templates.bytes.len(), packet_id_at: encoded.packet_id_at };
+        self.templates.made[shape] = Some(template);
+        template
+    }
+}
+
+/// How one connection wants its PUBLISH packets.
+#[derive(Debug)]
+pub struct Writer {
+    pub version: ProtocolVersion,
+    /// The client's Maximum Packet Size; a larger packet is dropped `[MQTT-3.1.2-24]`, `[MQTT-3.1.2-25]`.
+    pub maximum_packet_size: Option<u32>,
+    pub aliases: Option<Box<OutboundAliases>>,
+    /// Taken away from the front of every topic.
+    pub mount_point: Option<Arc<str>>,
+}
+
+/// The parts of a PUBLISH that are this receiver's own.
+#[derive(Clone, Copy, Debug)]
+pub struct Receiver<'a> {
+    pub delivery: Delivery,
+    pub dup: bool,
+    pub retain: bool,
+    pub identifiers: &'a [u32],
+}
+
+/// The receiver does not take packets of this size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge;
+
+impl Writer {
+    /// Appends one PUBLISH and returns its length in bytes.
+    pub fn write(
+        &mut self,
+        out: &mut OutBuffer,
+        publication: &mut Publication<'_>,
+        receiver: Receiver<'_>,
+        now: Instant,
+    ) -> Result<usize, TooLarge> {
+        let is_small = publication.view.payload.len() < SHARED_PAYLOAD;
+        let is_common = self.aliases.is_none() && self.mount_point.is_none() && receiver.identifiers.is_empty() && !receiver.dup;
+        if is_small && is_common {
+            return self.write_copy(out, publication, receiver, now);
+        }
+        let mut view = publication.view;
+        if let Some(mount_point) = &self.mount_point {
+            view.topic = strip(view.topic, mount_point);
+        }
+        let mut outgoing = OutgoingPublish {
+            dup: receiver.dup,
+            retain: receiver.retain,
+            delivery: receiver.delivery,
+            message_expiry_interval: publication.remaining_expiry(now),
+            subscription_identifiers: receiver.identifiers,
+            topic_alias: None,
+        };
+        const ALIAS_PROPERTY: usize = 3;
+        self.check_size(encoded_publish_length(&view, &outgoing, self.version) + ALIAS_PROPERTY)?;
+        outgoing.topic_alias = self.aliases.as_mut().and_then(|aliases| aliases.alias_for(view.topic));
+        if is_small {
+            return Ok(out.append_with(|bytes| encode_publish(&view, &outgoing, self.version, bytes).length));
+        }
+        let length = out.append_with(|bytes| encode_publish_head(&view, &outgoing, self.version, bytes).length);
+        out.append_shared(publication.message().payload());
+        Ok(length)
+    }
+
+    fn write_copy(
+        &self,
+        out: &mut OutBuffer,
+        publication: &mut Publication<'_>,
+        receiver: Receiver<'_>,
+        now: Instant,
+    ) -> Result<usize, TooLarge> {
+        let template = publication.template(self.version, receiver.delivery, receiver.retain, now);
+        let bytes = &publication.templates.bytes[template.start..template.end];
+        self.check_size(bytes.len())?;
+        out.append_with(|out| {
+            let start = out.len();
+            out.extend_from_slice(bytes);
+            if let (Some(at), Some(id)) = (template.packet_id_at, receiver.delivery.packet_id()) {
+                out[start + at..start + at + 2].copy_from_slice(&PacketId::get(id).to_be_bytes());
+            }
+        });
+        Ok(bytes.len())
+    }
+
+    fn check_size(&self, length: usize) -> Result<(), TooLarge> {
+        let maximum = self.maximum_packet_size.map_or(LARGEST_PACKET, |maximum| maximum as usize);
+        if length > maximum { Err(TooLarge) } else { Ok(()) }
+    }
+}
+
+fn strip<'a>(topic: TopicName<'a>, mount_point: &str) -> TopicName<'a> {
+    match topic.as_str().strip_prefix(mount_point) {
+        Some(rest) if !rest.is_empty() => TopicName::trusted(rest),
+        _ => topic,
+    }
+}
