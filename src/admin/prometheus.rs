@@ -32,13 +32,16 @@ pub struct Exporter {
 
 /// The handles, each beside what tells its value.
 struct Kept {
-    counters: Vec<(Counter, Box<dyn Fn(&Reading<'_>) -> u64 + Send>)>,
-    gauges: Vec<(Gauge, Box<dyn Fn(&Reading<'_>) -> f64 + Send>)>,
+    counters: Vec<(Counter, Read<u64>)>,
+    gauges: Vec<(Gauge, Read<f64>)>,
     /// How many of the listeners have their series.
     listeners: usize,
     /// Reason codes have a series from their first count on.
     reasons: HashMap<(&'static str, String), Counter>,
 }
+
+/// Where in a reading the value of one series is.
+type Read<T> = Box<dyn Fn(&Reading<'_>) -> T + Send>;
 
 /// Everything that one scrape tells, read once.
 pub(super) struct Reading<'a> {

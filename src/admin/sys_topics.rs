@@ -17,8 +17,11 @@ pub struct SysTopics {
     published: HashMap<String, String>,
 }
 
+/// Which total a rate is of.
+type ReadTotal = fn(&Totals<'_>) -> u64;
+
 /// What averages are kept of, under `$SYS/broker/load/`.
-const RATES: [(&str, fn(&Totals<'_>) -> u64); 9] = [
+const RATES: [(&str, ReadTotal); 9] = [
     ("messages/received", |totals| totals.traffic.all_packets_received()),
     ("messages/sent", |totals| totals.traffic.all_packets_sent()),
     ("publish/dropped", |totals| totals.traffic.messages_lost()),
