@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::*;
 
@@ -98,6 +99,7 @@ async fn a_head_that_is_too_large_or_nonsense_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_is_cut_and_others_are_served_again() {
     let server = Server::start().await;
+    let start = Instant::now();
     let mut silent = Vec::new();
     for number in 0..MAX_CONNECTIONS {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -106,6 +108,7 @@ async fn a_silent_peer_is_cut_and_others_are_served_again() {
         silent.push(stream);
     }
     assert_eq!(server.request("GET", "/healthz").await.0, 200);
+    assert!(start.elapsed() < HEAD_TIMEOUT * 2, "{:?} of virtual time", start.elapsed());
     let mut rest = Vec::new();
     let _ = silent[0].read_to_end(&mut rest).await;
     assert!(!rest.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&rest));
@@ -126,11 +129,13 @@ async fn stopping_closes_idle_connections_and_the_port() {
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_closed() {
     let server = Server::start().await;
+    let start = Instant::now();
     let mut idle = TcpStream::connect(server.address).await.unwrap();
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     idle.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(start.elapsed() < HEAD_TIMEOUT * 2, "{:?} of virtual time", start.elapsed());
 }
 
 /// The exporter keeps each sample until it is folded in: thirty million of them would be 240 MB.
