@@ -4,15 +4,14 @@ use std::time::Instant;
 use super::Broker;
 use super::handle::SessionHandle;
 use super::outbox;
-use crate::session::{Grant, Publication, Tally};
+use crate::metrics::{Batch, DropReason};
+use crate::session::{Grant, Publication};
 
 /// What one batch of packets has sent to others, and whom it must wake: one flush for each, at the end.
 #[derive(Debug, Default)]
 pub struct Deliveries {
     dirty: Vec<Arc<SessionHandle>>,
-    pub tally: Tally,
-    /// Messages withheld since the receiver may not read their topic.
-    denied: u32,
+    pub batch: Batch,
     /// Someone's buffer fills faster than it drains.
     pub is_ahead: bool,
 }
@@ -33,26 +32,27 @@ impl Deliveries {
         now: Instant,
     ) {
         if !handle.rights.is_unrestricted() && !handle.may_read(publication.topic()) {
-            self.denied += 1;
+            self.batch.dropped(DropReason::NotAuthorized, 1);
             return;
         }
         let is_own = publisher == Some(handle.key);
-        let tally = &mut self.tally;
+        let batch = &mut self.batch;
         let (becomes_dirty, is_ahead) = handle.lock(|slot| {
             if slot.is_ended {
                 return (false, false);
             }
             let Some(online) = slot.online.as_deref_mut() else {
-                slot.session.outbound.deliver(None, publication, grant, &slot.bounds, now, tally);
+                slot.session.outbound.deliver(None, publication, grant, &slot.bounds, now, batch);
+                slot.report(batch);
                 return (false, false);
             };
             if is_own {
                 // Behind the acknowledgement of the same message, which is not in the buffer yet.
-                slot.session.outbound.deliver_later(publication, grant, &slot.bounds, now, tally);
+                slot.session.outbound.deliver_later(publication, grant, &slot.bounds, now, batch);
                 return (false, false);
             }
             let link = (&mut online.writer, &mut online.outbox.buffer);
-            slot.session.outbound.deliver(Some(link), publication, grant, &slot.bounds, now, tally);
+            slot.session.outbound.deliver(Some(link), publication, grant, &slot.bounds, now, batch);
             if online.outbox.buffer.is_empty() {
                 return (false, false);
             }
@@ -69,15 +69,14 @@ impl Deliveries {
     pub fn flush(&mut self, broker: &Broker, now: Instant) {
         let may_write = self.dirty.len() <= DIRECT_WRITES_MAX;
         for handle in self.dirty.drain(..) {
-            if let Some(since) = outbox::flush(&handle, may_write, now, &mut self.tally) {
-                broker.metrics.delivered_after(since.elapsed());
+            if let Some(since) = outbox::flush(&handle, may_write, now, &mut self.batch) {
+                broker.metrics.latency.publish_to_delivery.record(since.elapsed().as_secs_f64());
             }
         }
         if self.dirty.capacity() > 1024 {
             self.dirty = Vec::new();
         }
-        broker.metrics.add_tally(&std::mem::take(&mut self.tally));
-        broker.metrics.denied_reads(std::mem::take(&mut self.denied));
+        broker.metrics.add(&mut self.batch);
         self.is_ahead = false;
     }
 }

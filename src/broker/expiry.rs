@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use super::Broker;
 use super::handle::SessionHandle;
+use crate::metrics::DropReason;
 use crate::packet::DisconnectReason;
 
 /// What the timers of the broker are for. An entry that finds its cause gone does nothing.
@@ -44,7 +45,7 @@ impl Broker {
                 }
                 Timer::RetainedExpiry => {
                     let dropped = self.drop_expired_retained(now);
-                    self.metrics.expired(dropped as u64);
+                    self.metrics.dropped(DropReason::Expired, dropped as u64);
                     self.schedule(now + RETAINED_EXPIRY_INTERVAL, Timer::RetainedExpiry);
                 }
             }
@@ -79,7 +80,7 @@ impl Broker {
         let is_due = handle.lock(|slot| slot.online.is_none() && slot.expires_at.is_some_and(|at| at <= now));
         if is_due {
             tracing::debug!(client = %handle.client_id(), "session expired");
-            self.metrics.session_expired();
+            self.metrics.sessions.expired.increment();
             self.end_session(handle, now);
         }
     }
@@ -110,7 +111,7 @@ impl Broker {
         }
         if !queued.is_empty() {
             let lost = self.hand_on(handle.key, queued, now);
-            self.metrics.session_gone(lost.len() as u64);
+            self.metrics.dropped(DropReason::SessionGone, lost.len() as u64);
         }
     }
 }

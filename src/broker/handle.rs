@@ -10,9 +10,10 @@ use super::door::Rights;
 use super::outbox::Outbox;
 use super::wills::Will;
 use crate::auth::Principal;
+use crate::metrics::Batch;
 use crate::packet::{DisconnectReason, PublishReason, TopicName};
 use crate::routing::{Availability, Subscriber};
-use crate::session::{AckToken, OutboundBounds, Session, SessionCell, Tally};
+use crate::session::{AckToken, OutboundBounds, Session, SessionCell};
 
 /// One session, as all parts of the broker share it. Lock order: registry, index, slot; nothing is locked while a slot is.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub struct Slot {
     pub expires_at: Option<Instant>,
     /// The session is over: nothing is delivered any more.
     pub is_ended: bool,
+    /// The depths that the metrics know of.
+    reported: Depths,
 }
 
 /// The connection that a session has now, as others see it.
@@ -95,9 +98,24 @@ impl Slot {
     }
 
     /// Sends what quota and buffer allow.
-    pub fn fill(&mut self, now: Instant, tally: &mut Tally) {
+    pub fn fill(&mut self, now: Instant, batch: &mut Batch) {
         if let Some(online) = &mut self.online {
-            self.session.outbound.fill(&mut online.writer, &mut online.outbox.buffer, now, tally);
+            self.session.outbound.fill(&mut online.writer, &mut online.outbox.buffer, now, batch);
+        }
+    }
+
+    /// Tells the metrics by how much queue and window have changed since the last time.
+    pub fn report(&mut self, batch: &mut Batch) {
+        let outbound = &self.session.outbound;
+        let now =
+            Depths { messages: outbound.queue.len(), bytes: outbound.queue.bytes(), inflight: outbound.inflight.len() };
+        let before = std::mem::replace(&mut self.reported, now);
+        if before.messages != now.messages || before.bytes != now.bytes {
+            batch.queued(now.messages, now.bytes);
+            batch.unqueued(before.messages, before.bytes);
+        }
+        if before.inflight != now.inflight {
+            batch.inflight(now.inflight as i64 - before.inflight as i64);
         }
     }
 
@@ -108,6 +126,14 @@ impl Slot {
             None => OFFLINE,
         }
     }
+}
+
+/// How much a session has waiting and under way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Depths {
+    messages: usize,
+    bytes: usize,
+    inflight: usize,
 }
 
 const OFFLINE: u8 = 0;
@@ -132,6 +158,7 @@ impl SessionHandle {
             expiry_interval: 0,
             expires_at: None,
             is_ended: false,
+            reported: Depths::default(),
         };
         Self { key, principal, registry_key, mount_point, rights, slot: Mutex::new(slot), availability: AtomicU8::new(OFFLINE) }
     }

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::handle::SessionHandle;
-use crate::session::{OutBuffer, Tally};
+use crate::metrics::Batch;
+use crate::session::OutBuffer;
 
 /// Writing to a plain socket without waiting, from whichever task has something to say.
 pub trait DirectWrite: Send + Sync {
@@ -93,7 +94,7 @@ pub const SLICES_MAX: usize = 64;
 const ROUNDS_MAX: usize = 4;
 
 /// Writes what `handle`'s connection has to send, from the task of a sender, or wakes the connection's own task to do it.
-pub fn flush(handle: &SessionHandle, may_write: bool, now: Instant, tally: &mut Tally) -> Option<Instant> {
+pub fn flush(handle: &SessionHandle, may_write: bool, now: Instant, batch: &mut Batch) -> Option<Instant> {
     let mut waited = None;
     let Some((epoch, direct, mut taken)) = handle.lock(|slot| {
         let online = slot.online.as_mut()?;
@@ -131,7 +132,7 @@ pub fn flush(handle: &SessionHandle, may_write: bool, now: Instant, tally: &mut 
                 Err(_) => outbox.is_broken = true,
             }
             if is_current && matches!(result, Ok(true)) {
-                slot.fill(now, tally);
+                slot.fill(now, batch);
             }
             let has_replay = is_current && !slot.session.replays.is_empty();
             let online = slot.connection(epoch)?;

@@ -7,10 +7,10 @@ use super::Broker;
 use super::handle::SessionHandle;
 use super::publish::Publisher;
 use crate::auth::Principal;
-use crate::metrics::Limit;
+use crate::metrics::{Batch, Limit};
 use crate::packet::{Message, PublishReason, TopicFilter};
 use crate::routing::RetainedTree;
-use crate::session::{Grant, Publication, Replay, Tally};
+use crate::session::{Grant, Publication, Replay};
 
 /// The retained messages of all topics (3.3.1.3).
 #[derive(Debug, Default)]
@@ -99,15 +99,15 @@ impl Broker {
         let old = tree.messages.get(topic).map(|entry| entry.message.len());
         let bytes = tree.bytes - old.unwrap_or(0) + message.len();
         let full = if old.is_none() && tree.messages.len() >= limits.max_retained_messages {
-            Some(Limit::RetainedMessages)
+            Some(Limit::MaxRetainedMessages)
         } else if bytes as u64 > limits.max_retained_bytes.0 {
-            Some(Limit::RetainedBytes)
+            Some(Limit::MaxRetainedBytes)
         } else {
             None
         };
         if let Some(limit) = full.filter(|_| publisher.session.is_some()) {
             drop(tree);
-            self.metrics.limit_hit(limit);
+            self.metrics.limit_hits.count(limit);
             return Err(PublishReason::QuotaExceeded);
         }
         let publisher = publisher.session.map(|(_, who)| who.clone());
@@ -118,7 +118,7 @@ impl Broker {
 
     /// Sends the next retained messages that new subscriptions of `handle` are to get, as far as there is room. Called by the
     /// connection's own task; what is left goes on when the buffer has drained.
-    pub(super) fn replay(&self, handle: &SessionHandle, epoch: u64, now: Instant, tally: &mut Tally) {
+    pub(super) fn replay(&self, handle: &SessionHandle, epoch: u64, now: Instant, batch: &mut Batch) {
         while let Some((replay, count)) = handle.lock(|slot| {
             let online = slot.online.as_ref().filter(|online| online.epoch == epoch)?;
             let waiting = slot.session.outbound.queue.len();
@@ -126,11 +126,11 @@ impl Broker {
             let has_room = online.outbox.len() < REPLAY_BUFFER_MAX && waiting < REPLAY_QUEUE_MAX && count > 0;
             slot.session.replays.first().filter(|_| has_room).map(|replay| (replay.clone(), count))
         }) {
-            self.replay_step(handle, &replay, count, now, tally);
+            self.replay_step(handle, &replay, count, now, batch);
         }
     }
 
-    fn replay_step(&self, handle: &SessionHandle, replay: &Replay, count: usize, now: Instant, tally: &mut Tally) {
+    fn replay_step(&self, handle: &SessionHandle, replay: &Replay, count: usize, now: Instant, batch: &mut Batch) {
         let found = self.retained.tree.read().messages.scan(&replay.filter, replay.after.as_deref(), count);
         let last: Option<Arc<str>> =
             (found.len() == count).then(|| found.last().map(|(topic, _)| topic.as_str().into())).flatten();
@@ -158,7 +158,7 @@ impl Broker {
                 };
                 let link = slot.online.as_deref_mut().map(|online| (&mut online.writer, &mut online.outbox.buffer));
                 let bounds = crate::session::OutboundBounds { write_buffer_max: usize::MAX, ..slot.bounds };
-                slot.session.outbound.deliver(link, &mut Publication::stored(message), grant, &bounds, now, tally);
+                slot.session.outbound.deliver(link, &mut Publication::stored(message), grant, &bounds, now, batch);
             }
             match last {
                 Some(_) => slot.session.replays[position].after = last,

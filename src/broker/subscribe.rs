@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::Broker;
 use super::handle::{Receiver, SessionHandle};
-use crate::metrics::Limit;
+use crate::metrics::{Denied, Limit};
 use crate::packet::{RetainHandling, Subscribe, SubscribeReason, SubscriptionOptions, TopicFilter, Unsubscribe, UnsubscribeReason};
 use crate::routing;
 use crate::session::{Limits, Replay, Subscription};
@@ -28,14 +28,14 @@ impl Broker {
         limits: &Limits,
     ) -> Result<SubscribeReason, SubscribeReason> {
         if !limits.allow_topic(filter.as_str()) {
-            self.metrics.limit_hit(Limit::TopicLevels);
+            self.metrics.limit_hits.count(Limit::MaxTopicLevels);
             return Err(SubscribeReason::TopicFilterInvalid);
         }
         let shared = filter.shared().transpose().map_err(|_| SubscribeReason::TopicFilterInvalid)?;
         let inner = shared.as_ref().map_or(filter, |shared| &shared.filter);
         let inner = mounted(inner, handle.mount_point.as_deref())?;
         if !handle.rights.may_subscribe(&handle.principal, &inner) {
-            self.metrics.denied_subscribe();
+            self.metrics.authorization_denied.count(Denied::Subscribe);
             return Err(SubscribeReason::NotAuthorized);
         }
         let filter = match &shared {
@@ -74,7 +74,7 @@ impl Broker {
             let session = &mut slot.session;
             let is_new = !session.subscriptions.contains_key(filter);
             if is_new && session.subscriptions.len() >= subscriptions_max {
-                self.metrics.limit_hit(Limit::Subscriptions);
+                self.metrics.limit_hits.count(Limit::MaxSubscriptions);
                 return Err(SubscribeReason::QuotaExceeded);
             }
             session.subscriptions.insert(filter.clone(), subscription);

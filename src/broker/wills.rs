@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use super::Broker;
 use super::handle::SessionHandle;
 use super::publish::Publisher;
+use crate::metrics::Denied;
 use crate::packet::{self, Message, MessageView, TopicName};
 
 /// A client's last message, with the topic of its mount point (3.1.2.5).
@@ -37,13 +38,13 @@ impl Broker {
     /// Publishes a will: its lifetime counts from now (3.1.3.2.4). The rights of its owner are asked again.
     pub(super) fn publish_will(&self, owner: &SessionHandle, will: &Will, now: Instant) {
         if !owner.rights.may_publish(&owner.principal, will.topic()) {
-            self.metrics.denied_will();
+            self.metrics.authorization_denied.count(Denied::Will);
             tracing::info!(client = %owner.client_id(), topic = %will.topic(), "will not published: not authorized");
             return;
         }
         let mut message = will.message.clone();
         message.expires_at = will.message_expiry_interval.map(|seconds| now + Duration::from_secs(seconds.into()));
-        self.metrics.will_published();
+        self.metrics.wills_published.increment();
         self.publish_message(&Arc::new(message), &Publisher::of(owner), now);
     }
 

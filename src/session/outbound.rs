@@ -6,7 +6,8 @@ use smallvec::SmallVec;
 use super::inflight::{ExchangeState, Inflight, Received};
 use super::out_buffer::OutBuffer;
 use super::outbound_queue::{OutboundQueue, Pushed, QueueBounds, Queued};
-use super::writer::{Publication, Receiver, Writer};
+use super::writer::{Publication, Receiver, TooLarge, Writer};
+use crate::metrics::{Batch, DropReason, PacketType};
 use crate::packet::{Delivery, Packet, PacketId, PublishReason, QoS, Release, ReleaseReason, TopicFilter, encode};
 
 /// The sending half of a session: what waits, what is under way, and how much more the client takes.
@@ -28,29 +29,6 @@ pub struct Grant {
     pub retain: bool,
     pub identifiers: SmallVec<[u32; 1]>,
     pub share: Option<TopicFilter>,
-}
-
-/// What sending did, for the metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// PUBLISH packets by QoS.
-    pub sent: [u32; 3],
-    /// Bytes of those packets.
-    pub sent_bytes: usize,
-    /// PUBREL packets.
-    pub released: u32,
-    /// Messages put into the queue.
-    pub queued: u32,
-    /// Messages dropped since they had expired.
-    pub expired: u32,
-    /// Messages dropped since the client does not take packets of their size.
-    pub too_large: u32,
-    /// Messages dropped since the queue was full.
-    pub queue_full: u32,
-    /// QoS 0 messages dropped since the write buffer was full.
-    pub buffer_full: u32,
-    /// QoS 0 messages dropped since the session is offline.
-    pub offline: u32,
 }
 
 /// The bounds that hold for one session.
@@ -91,12 +69,12 @@ impl Outbound {
         grant: Grant,
         bounds: &OutboundBounds,
         now: Instant,
-        tally: &mut Tally,
+        batch: &mut Batch,
     ) {
         match (grant.qos, link) {
             (QoS::AtMostOnce, Some((writer, out))) if self.queue.is_empty() => {
                 if out.len() >= bounds.write_buffer_max {
-                    tally.buffer_full += 1;
+                    batch.dropped(DropReason::WriteBufferFull, 1);
                     return;
                 }
                 let receiver = Receiver {
@@ -105,16 +83,18 @@ impl Outbound {
                     retain: grant.retain,
                     identifiers: &grant.identifiers,
                 };
-                tally.count(QoS::AtMostOnce, writer.write(out, publication, receiver, now).ok());
+                let payload = publication.view().payload.len();
+                let written = writer.write(out, publication, receiver, now);
+                count(batch, QoS::AtMostOnce, payload, written);
             }
-            (QoS::AtMostOnce, None) if !bounds.queue_qos0 => tally.offline += 1,
+            (QoS::AtMostOnce, None) if !bounds.queue_qos0 => batch.dropped(DropReason::Offline, 1),
             (_, Some((writer, out)))
                 if grant.qos != QoS::AtMostOnce && self.has_room() && self.resend.is_empty() && out.len() < WRITE_AHEAD =>
             {
                 let queued = queued(publication, grant);
-                self.begin(writer, out, publication, queued, now, tally);
+                self.begin(writer, out, publication, queued, now, batch);
             }
-            _ => self.push(queued(publication, grant), bounds, now, tally),
+            _ => self.push(queued(publication, grant), bounds, now, batch),
         }
     }
 
@@ -125,26 +105,31 @@ impl Outbound {
         grant: Grant,
         bounds: &OutboundBounds,
         now: Instant,
-        tally: &mut Tally,
+        batch: &mut Batch,
     ) {
-        self.push(queued(publication, grant), bounds, now, tally);
+        self.push(queued(publication, grant), bounds, now, batch);
     }
 
     /// Puts a message at the end of the queue.
-    pub fn push(&mut self, queued: Queued, bounds: &OutboundBounds, now: Instant, tally: &mut Tally) {
+    pub fn push(&mut self, queued: Queued, bounds: &OutboundBounds, now: Instant, batch: &mut Batch) {
         let Pushed { is_queued, dropped, expired } = self.queue.push(queued, &bounds.queue, now);
-        tally.queued += u32::from(is_queued);
-        tally.queue_full += u32::from(!is_queued) + dropped as u32;
-        tally.expired += expired as u32;
+        let lost = u64::from(!is_queued) + dropped as u64;
+        if lost > 0 {
+            let is_count = self.queue.len() >= bounds.queue.messages_max;
+            batch.dropped(if is_count { DropReason::QueueFull } else { DropReason::QueueBytes }, lost);
+        }
+        if expired > 0 {
+            batch.dropped(DropReason::Expired, expired as u64);
+        }
     }
 
     /// Sends what may be sent: first what an earlier connection left unacknowledged, then what waits.
-    pub fn fill(&mut self, writer: &mut Writer, out: &mut OutBuffer, now: Instant, tally: &mut Tally) {
+    pub fn fill(&mut self, writer: &mut Writer, out: &mut OutBuffer, now: Instant, batch: &mut Batch) {
         while out.len() < WRITE_AHEAD {
             let is_done = if self.resend.is_empty() {
-                !self.send_next(writer, out, now, tally)
+                !self.send_next(writer, out, now, batch)
             } else {
-                !self.resend_next(writer, out, now, tally)
+                !self.resend_next(writer, out, now, batch)
             };
             if is_done {
                 return;
@@ -186,14 +171,14 @@ impl Outbound {
         self.quota = self.quota.saturating_add(1).min(self.quota_max);
     }
 
-    fn resend_next(&mut self, writer: &mut Writer, out: &mut OutBuffer, now: Instant, tally: &mut Tally) -> bool {
+    fn resend_next(&mut self, writer: &mut Writer, out: &mut OutBuffer, now: Instant, batch: &mut Batch) -> bool {
         let Some(id) = self.resend.front().copied() else { return false };
         match self.inflight.get(id).map(|exchange| &exchange.state) {
             None => {} // Acknowledged before its turn came.
             Some(ExchangeState::Released) => {
                 let packet = Packet::PubRel(Release::new(id, ReleaseReason::Success));
                 out.append_with(|bytes| encode(&packet, writer.version, bytes));
-                tally.released += 1;
+                batch.packet_sent(PacketType::PubRel);
             }
             Some(ExchangeState::Published(queued)) => {
                 if self.quota == 0 {
@@ -207,7 +192,7 @@ impl Outbound {
                     identifiers: &queued.identifiers,
                 };
                 let written = writer.write(out, &mut Publication::stored(&queued.message), receiver, now);
-                tally.count(queued.qos, written.ok());
+                count(batch, queued.qos, queued.message.view().payload.len(), written);
                 match written {
                     Ok(_) => self.quota -= 1,
                     Err(_) => drop(self.inflight.cancel(id)),
@@ -218,7 +203,7 @@ impl Outbound {
         true
     }
 
-    fn send_next(&mut self, writer: &mut Writer, out: &mut OutBuffer, now: Instant, tally: &mut Tally) -> bool {
+    fn send_next(&mut self, writer: &mut Writer, out: &mut OutBuffer, now: Instant, batch: &mut Batch) -> bool {
         let Some(first) = self.queue.front() else { return false };
         let is_expired = first.message.is_expired(now);
         if !is_expired && first.qos != QoS::AtMostOnce && !self.may_begin() {
@@ -226,7 +211,7 @@ impl Outbound {
         }
         let Some(queued) = self.queue.pop() else { return false };
         if is_expired {
-            tally.expired += 1; // [MQTT-3.3.2-5]
+            batch.dropped(DropReason::Expired, 1); // [MQTT-3.3.2-5]
             return true;
         }
         let message = queued.message.clone();
@@ -234,9 +219,10 @@ impl Outbound {
         if queued.qos == QoS::AtMostOnce {
             let receiver =
                 Receiver { delivery: Delivery::AtMostOnce, dup: false, retain: queued.retain, identifiers: &queued.identifiers };
-            tally.count(QoS::AtMostOnce, writer.write(out, &mut publication, receiver, now).ok());
+            let written = writer.write(out, &mut publication, receiver, now);
+            count(batch, QoS::AtMostOnce, publication.view().payload.len(), written);
         } else {
-            self.begin(writer, out, &mut publication, queued, now, tally);
+            self.begin(writer, out, &mut publication, queued, now, batch);
         }
         true
     }
@@ -249,13 +235,13 @@ impl Outbound {
         publication: &mut Publication<'_>,
         queued: Queued,
         now: Instant,
-        tally: &mut Tally,
+        batch: &mut Batch,
     ) {
         let (qos, retain, identifiers) = (queued.qos, queued.retain, queued.identifiers.clone());
         let id = self.inflight.open(queued).expect("the caller asked may_begin");
         let receiver = Receiver { delivery: delivery(qos, id), dup: false, retain, identifiers: &identifiers };
         let written = writer.write(out, publication, receiver, now);
-        tally.count(qos, written.ok());
+        count(batch, qos, publication.view().payload.len(), written);
         match written {
             Ok(_) => self.quota -= 1,
             Err(_) => drop(self.inflight.cancel(id)),
@@ -263,15 +249,14 @@ impl Outbound {
     }
 }
 
-impl Tally {
-    fn count(&mut self, qos: QoS, written: Option<usize>) {
-        match written {
-            Some(length) => {
-                self.sent[qos as usize] += 1;
-                self.sent_bytes += length;
-            }
-            None => self.too_large += 1,
+fn count(batch: &mut Batch, qos: QoS, payload: usize, written: Result<usize, TooLarge>) {
+    match written {
+        Ok(length) => {
+            batch.packet_sent(PacketType::Publish);
+            batch.publish_sent(qos as u8, payload);
+            batch.bytes_sent(length);
         }
+        Err(TooLarge) => batch.dropped(DropReason::TooLarge, 1), // [MQTT-3.1.2-25]
     }
 }
 

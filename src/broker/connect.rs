@@ -1,0 +1,263 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::Broker;
+use super::door::Door;
+use super::expiry::Timer;
+use super::handle::{Online, SessionHandle};
+use super::outbox::{DirectWrite, Outbox};
+use super::registry::{Existing, Opened, registry_key};
+use super::wills::Will;
+use crate::auth::Principal;
+use crate::metrics::{Batch, Limit};
+use crate::packet::{ConnectReason, DisconnectReason, ProtocolVersion, TopicFilter};
+use crate::session::{Limits, OutboundAliases, OutboundBounds, QueueBounds, Queued, Writer};
+
+/// Everything that a client which is let in has asked for, within our bounds.
+#[derive(Debug)]
+pub struct OpenRequest {
+    pub principal: Principal,
+    pub door: Arc<Door>,
+    pub limits: Arc<Limits>,
+    pub version: ProtocolVersion,
+    pub clean_start: bool,
+    /// In seconds; `u32::MAX` is for ever.
+    pub expiry_interval: u32,
+    pub receive_maximum: u16,
+    pub maximum_packet_size: Option<u32>,
+    pub topic_alias_maximum: u16,
+    /// In seconds; zero for none.
+    pub keep_alive: u16,
+    pub will: Option<Will>,
+}
+
+/// A connection's hold on its session.
+#[derive(Clone, Debug)]
+pub struct Hold {
+    pub handle: Arc<SessionHandle>,
+    pub epoch: u64,
+    pub session_present: bool,
+}
+
+static EPOCHS: AtomicU64 = AtomicU64::new(1);
+
+/// A number that no connection, will or session of this process has had before.
+pub(super) fn next_epoch() -> u64 {
+    EPOCHS.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Broker {
+    /// Takes the session of a client identifier up, or begins a new one `[MQTT-3.1.2-4]`, `[MQTT-3.1.2-5]`, `[MQTT-3.1.2-6]`.
+    pub(super) fn open_session(
+        &self,
+        mut request: OpenRequest,
+        waker: Waker,
+        direct: Option<Arc<dyn DirectWrite>>,
+        now: Instant,
+    ) -> Result<Hold, ConnectReason> {
+        let key = registry_key(request.door.mount_point.as_deref(), &request.principal.client_id);
+        if self.registry.len() >= request.limits.max_sessions && self.registry.get(&key).is_none() {
+            self.metrics.limit_hits.count(Limit::MaxSessions);
+            return Err(ConnectReason::QuotaExceeded);
+        }
+        let epoch = next_epoch();
+        let mut online = Some(Box::new(online(&request, epoch, waker, direct, now)));
+        let mut will = request.will.take();
+        let mut orphaned = None;
+        let decide = |there: &SessionHandle| there.lock(|slot| {
+            let is_same_user = there.principal.username == request.principal.username;
+            if !is_same_user && slot.online.is_some() {
+                return Existing::Refuse;
+            }
+            if request.clean_start || !is_same_user || slot.is_ended { Existing::Replace } else { Existing::Resume }
+        });
+        let make = || {
+            Arc::new(SessionHandle::new(
+                next_epoch(),
+                request.principal.clone(),
+                key.clone(),
+                request.door.mount_point.clone(),
+                request.door.rights.clone(),
+                bounds(&request.limits),
+            ))
+        };
+        let attach = |handle: &SessionHandle| handle.lock(|slot| {
+            let was_online = slot.online.is_some();
+            if let Some(mut old) = slot.online.take() {
+                old.close(DisconnectReason::SessionTakenOver); // [MQTT-3.1.4-3]
+                slot.evicted.push(old);
+            }
+            // [MQTT-3.1.3-9]: a delayed will is not published when its session is taken up again; one without delay goes at once.
+            let old_will = std::mem::replace(&mut slot.will, will.take().map(Box::new));
+            orphaned = old_will.filter(|will| was_online && will.delay_interval == 0);
+            slot.expiry_interval = request.expiry_interval;
+            slot.expires_at = None;
+            slot.bounds = bounds(&request.limits);
+            slot.session.outbound.connect(request.receive_maximum);
+            slot.online = online.take();
+        });
+        let (handle, session_present) = match self.registry.open(&key, decide, make, attach) {
+            Opened::Refused => return Err(ConnectReason::NotAuthorized),
+            Opened::New(handle) => (handle, false),
+            Opened::Resumed(handle) => {
+                self.metrics.sessions.resumed.increment();
+                (handle, true)
+            }
+            Opened::Replaced { new, old } => {
+                self.evict(&old);
+                self.end_session(&old, now);
+                (new, false)
+            }
+        };
+        if let Some(will) = orphaned {
+            self.publish_will(&handle, &will, now);
+        }
+        let first_look = match request.keep_alive {
+            0 => now + request.limits.slow_consumer_timeout.0,
+            seconds => now + Duration::from_millis(u64::from(seconds) * 1500),
+        };
+        self.schedule(first_look, Timer::Connection(Arc::downgrade(&handle), epoch));
+        Ok(Hold { handle, epoch, session_present })
+    }
+
+    fn evict(&self, handle: &SessionHandle) {
+        handle.lock(|slot| {
+            if let Some(mut old) = slot.online.take() {
+                old.close(DisconnectReason::SessionTakenOver);
+                slot.evicted.push(old);
+            }
+        });
+    }
+
+    /// The connection is over. Its session goes on without it, for as long as was agreed. Returns whether it still was the
+    /// session's connection.
+    pub(super) fn close_connection(
+        &self,
+        hold: &Hold,
+        expiry_interval: u32,
+        publish_will: bool,
+        batch: &mut Batch,
+        now: Instant,
+    ) -> bool {
+        let Hold { handle, epoch, .. } = hold;
+        let shares = self.shares_with_others(handle);
+        let Some((will, handed_on)) = handle.lock(|slot| {
+            slot.evicted.retain(|online| online.epoch != *epoch);
+            if !slot.is_online(*epoch) {
+                return None;
+            }
+            slot.online = None;
+            slot.session.outbound.disconnect();
+            slot.expiry_interval = expiry_interval;
+            if !publish_will {
+                slot.will = None; // [MQTT-3.14.4-3]
+            }
+            let will = slot.will.take_if(|will| will.delay_interval == 0);
+            let is_shared = |queued: &Queued| queued.share.as_ref().is_some_and(|share| shares.contains(share));
+            let mut handed_on = slot.session.outbound.inflight.extract(is_shared);
+            handed_on.extend(slot.session.outbound.queue.extract(|queued| !is_shared(queued)));
+            slot.report(batch);
+            Some((will, handed_on))
+        }) else {
+            return false;
+        };
+        if let Some(will) = will {
+            self.publish_will(handle, &will, now);
+        }
+        if !handed_on.is_empty() {
+            let kept = self.hand_on(handle.key, handed_on, now);
+            handle.lock(|slot| {
+                for queued in kept {
+                    slot.session.outbound.push(queued, &slot.bounds, now, batch);
+                }
+                slot.report(batch);
+            });
+        }
+        self.schedule_end(handle, expiry_interval, now);
+        true
+    }
+
+    /// The will's delay and the session's expiry begin to run `[MQTT-3.1.2-8]`.
+    fn schedule_end(&self, handle: &Arc<SessionHandle>, expiry_interval: u32, now: Instant) {
+        if expiry_interval == 0 {
+            self.end_session(handle, now);
+            return;
+        }
+        let will = handle.lock(|slot| {
+            if slot.online.is_some() {
+                return None;
+            }
+            slot.expires_at = (expiry_interval != u32::MAX).then(|| now + seconds(expiry_interval));
+            slot.will.as_ref().map(|will| (will.delay_interval, will.epoch))
+        });
+        if let Some((delay, epoch)) = will {
+            self.schedule(now + seconds(delay), Timer::WillDelay(Arc::downgrade(handle), epoch));
+        }
+        if expiry_interval != u32::MAX {
+            self.schedule(now + seconds(expiry_interval), Timer::SessionExpiry(Arc::downgrade(handle)));
+        }
+    }
+
+    /// The shared subscriptions of a session that have another member online.
+    fn shares_with_others(&self, handle: &SessionHandle) -> Vec<TopicFilter> {
+        let shares: Vec<TopicFilter> = handle.lock(|slot| {
+            slot.session.subscriptions.keys().filter(|filter| filter.as_str().starts_with("$share/")).cloned().collect()
+        });
+        shares.into_iter().filter(|share| self.has_other_member_online(handle, share)).collect()
+    }
+
+    fn has_other_member_online(&self, handle: &SessionHandle, share: &TopicFilter) -> bool {
+        use crate::routing::{Availability, PublisherHash, Subscriber};
+        let hash = PublisherHash { client: handle.key, topic: 0 };
+        self.router
+            .group(share)
+            .and_then(|group| group.pick(hash, Some(handle.key)))
+            .is_some_and(|(receiver, _)| receiver.availability() != Availability::Offline)
+    }
+}
+
+fn seconds(count: u32) -> Duration {
+    Duration::from_secs(count.into())
+}
+
+fn online(
+    request: &OpenRequest,
+    epoch: u64,
+    waker: Waker,
+    direct: Option<Arc<dyn DirectWrite>>,
+    now: Instant,
+) -> Online {
+    let aliases_max = request.topic_alias_maximum.min(request.limits.max_topic_aliases_out);
+    let writer = Writer {
+        version: request.version,
+        maximum_packet_size: request.maximum_packet_size,
+        aliases: (aliases_max > 0).then(|| Box::new(OutboundAliases::new(aliases_max))),
+        mount_point: request.door.mount_point.clone(),
+    };
+    Online {
+        epoch,
+        writer,
+        outbox: Outbox::new(direct),
+        is_dirty: false,
+        is_notified: false,
+        waker,
+        closing: None,
+        answers: Vec::new(),
+        last_received: now,
+        keep_alive: request.keep_alive,
+    }
+}
+
+fn bounds(limits: &Limits) -> OutboundBounds {
+    OutboundBounds {
+        queue: QueueBounds {
+            messages_max: limits.max_queued_messages,
+            bytes_max: usize::try_from(limits.max_queued_bytes.0).unwrap_or(usize::MAX),
+            policy: limits.queue_policy,
+        },
+        queue_qos0: limits.queue_qos0,
+        write_buffer_max: usize::try_from(limits.max_write_buffer.0).unwrap_or(usize::MAX),
+    }
+}
