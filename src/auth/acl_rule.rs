@@ -48,7 +48,8 @@ impl Rule {
         Ok(Self::of(text.split('/').map(plain_level).collect()))
     }
 
-    /// Of a `pattern` line. mosquitto's manual has it that a placeholder is the only text of its level; else it would silently never match.
+    /// Of a `pattern` line. A placeholder is the only text of its level, as mosquitto's manual has it: mosquitto 2.0 fills in any, 2.1
+    /// takes `x%c` as it is and so silently grants nothing; here it is an error.
     pub(super) fn pattern(text: &str) -> Result<Self, InvalidPattern> {
         TopicFilter::new(text)?;
         let level = |text: &str| match text {
@@ -67,11 +68,11 @@ impl Rule {
     }
 
     /// Whether this rule may give `who` anything. A pattern gives nothing to a client whose name would fill more than its level
-    /// (CVE-2017-7650), has no name to fill in, or would turn the pattern into a `$` topic that the file does not write out.
+    /// (CVE-2017-7650), has no name to fill in or an empty one, or would turn the pattern into a `$` topic that the file does not write out.
     pub(super) fn may_grant(&self, who: &Principal) -> bool {
         let names =
             [self.names_client_id.then_some(Some(&*who.client_id)), self.names_username.then_some(who.username.as_deref())];
-        let fills_its_level = |name: Option<&str>| name.is_some_and(|name| !name.contains(['+', '#', '/']));
+        let fills_its_level = |name: Option<&str>| name.is_some_and(|name| !name.is_empty() && !name.contains(['+', '#', '/']));
         let dollar = match self.levels[0] {
             Level::ClientId => who.client_id.starts_with('$'),
             Level::Username => who.username.as_deref().is_some_and(|name| name.starts_with('$')),

@@ -136,6 +136,13 @@ fn a_name_that_spells_a_wildcard_or_levels_widens_nothing() {
 }
 
 #[test]
+fn an_empty_name_fills_no_level() {
+    let authorizer = authorizer("pattern u/%u/#");
+    let who = Principal { client_id: "c".into(), username: Some("".into()) };
+    assert!(!may_read(&authorizer, &who, "u//x") && !may_read(&authorizer, &who, "u/"));
+}
+
+#[test]
 fn a_name_does_not_lead_into_dollar_topics() {
     let authorizer = authorizer("pattern %c/#\npattern %u/#");
     for who in [who("$SYS", "u"), who("c", "$SYS")] {
