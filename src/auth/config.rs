@@ -33,3 +33,18 @@ impl Default for AuthConfig {
         }
     }
 }
+
+/// What of a client's verified certificate becomes its user name (`[listeners.tls] identity`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CertificateIdentity {
+    /// The certificate opens the door, the user name comes from CONNECT.
+    #[default]
+    None,
+    /// The subject's common name.
+    CommonName,
+    /// The whole subject, `CN=…,O=…`.
+    Subject,
+    /// The first DNS name, or else e-mail address or URI, of the Subject Alternative Name.
+    San,
+}

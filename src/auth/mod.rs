@@ -1,5 +1,26 @@
 //! Who are you, and may you.
+//!
+//! An [`Authenticator`] asks its methods in their order who a client is; an [`Authorizer`] says what that client may do. Both are
+//! values: a reload builds new ones. Nothing here waits, but [`Authenticator::authenticate`] may hash for tens of milliseconds.
 
+mod acl_file;
+mod acl_rule;
+mod authenticator;
+mod authorizer;
+pub mod certificate;
 pub mod config;
+mod password_file;
+mod password_hash;
+mod password_update;
+pub mod scram;
+mod text_file;
 
-pub use config::AuthConfig;
+pub use acl_file::{AclFile, AclFileError, InvalidAclLine};
+pub use authenticator::{Authenticator, Credentials, Verdict};
+pub use authorizer::{Authorizer, Principal};
+pub use config::{AuthConfig, CertificateIdentity};
+pub use password_file::{InvalidPasswordLine, InvalidUserName, PasswordFile, PasswordFileError, check_user_name};
+pub use password_hash::{HashError, InvalidHash, Kind, PasswordHash, hash_password};
+pub use password_update::{Change, update_password_file};
+pub use scram::{ScramError, ScramExchange, ScramServer, ScramSuccess};
+pub use text_file::TextFileError;

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::auth::config::CertificateIdentity;
 use crate::units::{ByteSize, Span};
 
 /// `[[listeners]]`: one door of the broker.
@@ -118,18 +119,4 @@ pub enum ClientCertificates {
     None,
     Optional,
     Required,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CertificateIdentity {
-    /// The certificate opens the door, the user name comes from CONNECT.
-    #[default]
-    None,
-    /// The subject's common name.
-    CommonName,
-    /// The whole subject, `CN=…,O=…`.
-    Subject,
-    /// The first DNS name, or else e-mail address or URI, of the Subject Alternative Name.
-    San,
 }
