@@ -56,6 +56,14 @@ impl Authenticator {
         Self { methods }
     }
 
+    /// Whether a user that came in by a password would still find one: `true` too where there is no password file.
+    pub fn has_user(&self, name: &str) -> bool {
+        self.methods.iter().all(|method| match method {
+            Method::Passwords(file) => file.contains(name),
+            Method::Certificate | Method::Anyone => true,
+        })
+    }
+
     /// Whether [`authenticate`](Self::authenticate) would hash, and so must run off the runtime's threads.
     pub fn needs_hashing(&self, credentials: &Credentials<'_>) -> bool {
         credentials.certificate_identity.is_none()

@@ -31,6 +31,8 @@ pub struct OpenRequest {
     /// In seconds; zero for none.
     pub keep_alive: u16,
     pub will: Option<Will>,
+    /// The user name was proven by a password.
+    pub is_by_password: bool,
 }
 
 /// A connection's hold on its session.
@@ -247,6 +249,7 @@ fn online(
         answers: Vec::new(),
         last_received: now,
         keep_alive: request.keep_alive,
+        is_by_password: request.is_by_password,
     }
 }
 

@@ -70,7 +70,7 @@ impl Rights {
     }
 
     pub fn may_publish(&self, who: &Principal, topic: TopicName<'_>) -> bool {
-        self.is_unrestricted() || self.authorizer.load().may_publish(who, topic)
+        (self.is_unrestricted() && !topic.is_dollar()) || self.authorizer.load().may_publish(who, topic)
     }
 
     pub fn may_read(&self, who: &Principal, topic: TopicName<'_>) -> bool {

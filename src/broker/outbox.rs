@@ -77,6 +77,16 @@ impl Outbox {
         Some(std::mem::take(&mut self.buffer))
     }
 
+    /// Takes all that is unwritten for good, as the connection ends; `None` while another one is writing, who will wake the
+    /// connection's task.
+    pub fn take_rest(&mut self) -> Option<OutBuffer> {
+        if self.is_taken {
+            self.is_awaited = true;
+            return None;
+        }
+        Some(std::mem::take(&mut self.buffer))
+    }
+
     /// Gives the token back with what was not written.
     pub fn give_back(&mut self, mut rest: Taken) {
         self.is_taken = false;

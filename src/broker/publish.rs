@@ -8,7 +8,6 @@ use foldhash::fast::FixedState;
 use super::Broker;
 use super::deliver::Deliveries;
 use super::handle::{Receiver, SessionHandle};
-use crate::auth::Principal;
 use crate::packet::{Message, PublishReason};
 use crate::routing::{Availability, MatchCache, Matches, PublisherHash, Subscriber};
 use crate::session::{Grant, Publication};
@@ -17,18 +16,18 @@ use crate::session::{Grant, Publication};
 #[derive(Clone, Copy, Debug)]
 pub struct Publisher<'a> {
     /// `None`: the broker itself.
-    pub session: Option<(u64, &'a Principal)>,
+    pub session: Option<&'a SessionHandle>,
 }
 
 impl<'a> Publisher<'a> {
     pub const BROKER: Publisher<'static> = Publisher { session: None };
 
     pub fn of(handle: &'a SessionHandle) -> Self {
-        Self { session: Some((handle.key, &handle.principal)) }
+        Self { session: Some(handle) }
     }
 
-    fn key(&self) -> Option<u64> {
-        self.session.map(|(key, _)| key)
+    pub(super) fn key(&self) -> Option<u64> {
+        self.session.map(|handle| handle.key)
     }
 }
 
@@ -90,7 +89,7 @@ impl Broker {
         deliveries: &mut Deliveries,
     ) -> usize {
         let hash = PublisherHash {
-            client: publisher.session.map_or(0, |(_, who)| FixedState::default().hash_one(&*who.client_id)),
+            client: publisher.session.map_or(0, |handle| FixedState::default().hash_one(&**handle.client_id())),
             topic: FixedState::default().hash_one(publication.topic().as_str()),
         };
         let mut matched = 0;

@@ -4,6 +4,7 @@ use std::time::Instant;
 use parking_lot::RwLock;
 
 use super::Broker;
+use super::door::Rights;
 use super::handle::SessionHandle;
 use super::publish::Publisher;
 use crate::auth::Principal;
@@ -28,7 +29,7 @@ struct Tree {
 struct Entry {
     message: Arc<Message>,
     /// Whose right to publish it is asked again when rights change; `None` for the broker's own.
-    publisher: Option<Principal>,
+    publisher: Option<(Principal, Arc<Rights>)>,
 }
 
 /// Retained messages are looked up this many at a time.
@@ -46,7 +47,7 @@ impl Retained {
     }
 
     /// Forgets what `keep` refuses; for what happens rarely.
-    pub(super) fn retain(&self, mut keep: impl FnMut(&Message, Option<&Principal>) -> bool) -> usize {
+    pub(super) fn retain(&self, mut keep: impl FnMut(&Message, Option<&(Principal, Arc<Rights>)>) -> bool) -> usize {
         let all = TopicFilter::new("#").expect("# is a filter");
         let dollar = TopicFilter::new("$SYS/#").expect("$SYS/# is a filter");
         let mut tree = self.tree.write();
@@ -110,7 +111,7 @@ impl Broker {
             self.metrics.limit_hits.count(limit);
             return Err(PublishReason::QuotaExceeded);
         }
-        let publisher = publisher.session.map(|(_, who)| who.clone());
+        let publisher = publisher.session.map(|handle| (handle.principal.clone(), handle.rights.clone()));
         tree.bytes = bytes;
         tree.messages.insert(topic, Entry { message, publisher });
         Ok(())

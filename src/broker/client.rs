@@ -1,0 +1,338 @@
+use std::borrow::Cow;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use super::connect::Hold;
+use super::deliver::Deliveries;
+use super::door::Origin;
+use super::events::{Event, EventKind};
+use super::handle::SessionHandle;
+use super::login::Login;
+use super::login_flow::LoginState;
+use super::outbox::{DirectWrite, SLICES_MAX};
+use super::publish::{Matched, Publisher};
+use super::{Broker, wire_log};
+use crate::metrics::{Denied, DropReason, Limit, PacketType};
+use crate::packet::{
+    Decoder, DisconnectReason, Malformed, MalformedPacket, Peer, ProtocolVersion, PublishReason, QoS, ReasonCode, TopicName,
+};
+use crate::session::{Action, Connection, InboundPublish, OutBuffer, Phase, Publication, Session, SessionCell, Violation};
+
+/// The broker's side of one connection: bytes in, bytes out, no socket. The transport feeds what it reads to [`Self::receive`], calls
+/// [`Self::turn`] once per wake, and lets [`Self::write`] write.
+pub struct Client {
+    pub(super) broker: Arc<Broker>,
+    pub(super) origin: Origin,
+    pub(super) connection: Connection,
+    decoder: Decoder,
+    pub(super) hold: Option<Hold>,
+    pub(super) login: LoginState,
+    pub(super) direct: Option<Arc<dyn DirectWrite>>,
+    pub(super) waker: Waker,
+    /// What is written while there is no session to hold an outbox: before CONNACK and after the end.
+    local: OutBuffer,
+    end: Option<End>,
+    pub(super) version: Option<ProtocolVersion>,
+}
+
+/// Why and how a connection ends.
+#[derive(Debug)]
+struct End {
+    reason: ReasonCode,
+    detail: Cow<'static, str>,
+    publish_will: bool,
+    /// Who ended it.
+    by: By,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Client,
+    Server,
+    Network,
+}
+
+/// How far a connection's end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// It goes on.
+    No,
+    /// Its session is settled; what is left to write may be written.
+    Ending,
+}
+
+/// What writing came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// There is nothing more to write.
+    All,
+    /// The peer takes nothing now.
+    Blocked,
+    /// There is more, and others should have their turn first.
+    Yield,
+}
+
+/// The session of a connection; packets reach it only once there is one.
+struct Held<'a>(Option<&'a SessionHandle>);
+
+impl SessionCell for Held<'_> {
+    fn with<R>(&self, work: impl FnOnce(&mut Session) -> R) -> R {
+        let handle = self.0.expect("a connection that has sent CONNACK holds a session");
+        handle.with(work)
+    }
+}
+
+/// Rounds of writing before others have their turn.
+const WRITE_ROUNDS: usize = 16;
+
+impl Client {
+    pub fn new(broker: Arc<Broker>, origin: Origin, direct: Option<Arc<dyn DirectWrite>>) -> Self {
+        let limits = origin.door.limits.load_full();
+        let connection = Connection::new(limits);
+        let decoder = Decoder {
+            version: None,
+            maximum_packet_size: connection.packet_size_max(),
+            user_properties_max: connection.limits().max_user_properties,
+            peer: Peer::Client,
+        };
+        Self {
+            broker,
+            origin,
+            connection,
+            decoder,
+            hold: None,
+            login: LoginState::None,
+            direct,
+            waker: Waker::noop().clone(),
+            local: OutBuffer::default(),
+            end: None,
+            version: None,
+        }
+    }
+
+    /// CONNECT has been accepted.
+    pub fn is_connected(&self) -> bool {
+        self.hold.is_some()
+    }
+
+    /// The version, once the client is let in.
+    pub fn version(&self) -> Option<ProtocolVersion> {
+        self.hold.as_ref().and(self.version)
+    }
+
+    /// Whether bytes may be given now: not while a login is looked at, nor while too much waits to be acknowledged.
+    pub fn takes_bytes(&self) -> bool {
+        self.end.is_none() && !self.login.is_pending() && !self.connection.is_congested()
+    }
+
+    /// How many bytes the packet that `bytes` begins with has, if that is known.
+    pub fn packet_length(&self, bytes: &[u8]) -> Option<usize> {
+        self.decoder.frame_length(bytes).ok().flatten()
+    }
+
+    /// Takes as many whole packets as `bytes` holds; returns how many bytes they were.
+    pub fn receive(&mut self, bytes: &[u8], now: Instant, deliveries: &mut Deliveries) -> usize {
+        let mut consumed = 0;
+        while consumed < bytes.len() && self.takes_bytes() {
+            let rest = &bytes[consumed..];
+            match self.decoder.decode(rest) {
+                Ok(None) => break,
+                Ok(Some((packet, length))) => {
+                    consumed += length;
+                    if let Some(kind) = PacketType::of_first_byte(rest[0]) {
+                        deliveries.batch.packet_received(kind);
+                    }
+                    let handle = self.hold.as_ref().map(|hold| &*hold.handle);
+                    let handled = match self.connection.handle_packet(packet, &Held(handle)) {
+                        Ok(action) => self.act(action, now, deliveries),
+                        Err(violation) => Err(violation),
+                    };
+                    if let Err(violation) = handled {
+                        self.violated(&violation, now);
+                    }
+                }
+                Err(malformed) => {
+                    self.malformed(rest, &malformed, now);
+                    break;
+                }
+            }
+        }
+        deliveries.batch.bytes_received(consumed);
+        consumed
+    }
+
+    fn act(&mut self, action: Action<'_>, now: Instant, deliveries: &mut Deliveries) -> Result<(), Violation> {
+        match action {
+            Action::None | Action::Settled(..) => {}
+            Action::Publish(publish) => self.publish(&publish, now, deliveries)?,
+            Action::Released(token) => {
+                let handle = self.hold.as_ref().map(|hold| &*hold.handle);
+                self.connection.publish_done(token, PublishReason::Success, &Held(handle));
+            }
+            Action::Connect(connect) => {
+                self.version = Some(connect.version);
+                self.decoder.version = Some(connect.version);
+                self.begin_login(&connect, now);
+            }
+            Action::Authenticate(auth) => self.continue_login(&auth, now)?,
+            Action::Subscribe(subscribe) => {
+                if let Some(hold) = &self.hold {
+                    let reasons = self.broker.subscribe(&hold.handle, &subscribe, self.connection.limits());
+                    self.connection.subscribe_done(subscribe.packet_id, reasons, None);
+                }
+            }
+            Action::Unsubscribe(unsubscribe) => {
+                if let Some(hold) = &self.hold {
+                    let reasons = self.broker.unsubscribe(&hold.handle, &unsubscribe);
+                    self.connection.unsubscribe_done(unsubscribe.packet_id, reasons);
+                }
+            }
+            Action::Disconnect { reason, publish_will } => {
+                self.broker.metrics.disconnects_received.count(reason as u8);
+                self.end_with(reason.code(), "".into(), publish_will, By::Client);
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, publish: &InboundPublish<'_>, now: Instant, deliveries: &mut Deliveries) -> Result<(), Violation> {
+        let Self { broker, connection, hold: Some(hold), .. } = self else { return Ok(()) };
+        let handle = &hold.handle;
+        let qos = publish.packet.delivery.qos();
+        deliveries.batch.publish_received(qos as u8, publish.packet.payload.len());
+        let reason = match &handle.mount_point {
+            None => route(broker, handle, publish, publish.topic(), now, deliveries),
+            Some(mount_point) => {
+                let topic = format!("{mount_point}{}", publish.topic());
+                match TopicName::new(&topic) {
+                    Ok(topic) => route(broker, handle, publish, topic, now, deliveries),
+                    Err(_) => PublishReason::TopicNameInvalid,
+                }
+            }
+        };
+        // An older client has no code for "no": it keeps the message and finds out by the close. A missing right is
+        // acknowledged all the same [MQTT3-3.3.5-2].
+        let is_refused = reason.is_error() && reason != PublishReason::NotAuthorized;
+        if is_refused && qos != QoS::AtMostOnce && connection.version() != Some(ProtocolVersion::V5) {
+            return Err(Violation { reason: DisconnectReason::QuotaExceeded, detail: "a message that could not be kept".into() });
+        }
+        if let Some(token) = publish.ack {
+            connection.publish_done(token, reason, &Held(Some(handle)));
+        }
+        Ok(())
+    }
+
+    /// Once per wake, after what was read was given in: takes what others have asked for, and hands on what is to be written.
+    pub fn turn(&mut self, now: Instant, has_received: bool, deliveries: &mut Deliveries) -> Closed {
+        self.take_answers();
+        let output = self.connection.take_output();
+        wire_log::count_sent(&output, &mut deliveries.batch);
+        let Some(hold) = &self.hold else {
+            self.local.append(&output);
+            return if self.end.is_some() { self.finish(now, deliveries) } else { Closed::No };
+        };
+        let asked = hold.handle.lock(|slot| {
+            let is_current = slot.is_online(hold.epoch);
+            let online = slot.connection(hold.epoch)?;
+            online.is_notified = false;
+            if has_received {
+                online.last_received = now;
+            }
+            if !output.is_empty() {
+                online.outbox.buffer.append(&output);
+            }
+            let asked = online.closing;
+            let is_broken = online.outbox.is_broken;
+            if is_current && asked.is_none() {
+                slot.fill(now, &mut deliveries.batch);
+                slot.report(&mut deliveries.batch);
+            }
+            Some((asked, is_broken, !slot.session.replays.is_empty()))
+        });
+        match asked {
+            Some((Some(reason), ..)) => self.end_with(reason.code(), why(reason).into(), true, By::Server),
+            Some((None, true, _)) => self.end_with(ReasonCode(0x80), "write failed".into(), true, By::Network),
+            Some((None, false, has_replays)) => {
+                if has_replays {
+                    self.broker.replay(&hold.handle, hold.epoch, now, &mut deliveries.batch);
+                }
+            }
+            None => {}
+        }
+        if self.end.is_some() { self.finish(now, deliveries) } else { Closed::No }
+    }
+
+    /// Remembers the task to wake, and asks for the result of a login that is under way.
+    pub fn poll_login(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if !self.waker.will_wake(cx.waker()) {
+            self.waker = cx.waker().clone();
+        }
+        self.poll_password_check(cx, now);
+    }
+
+    /// Writes what there is through `write`, which answers as `poll_write` does.
+    pub fn write(
+        &mut self,
+        now: Instant,
+        deliveries: &mut Deliveries,
+        mut write: impl FnMut(&[IoSlice<'_>]) -> Poll<io::Result<usize>>,
+    ) -> io::Result<Written> {
+        for _ in 0..WRITE_ROUNDS {
+            let Some(hold) = &self.hold else {
+                let is_done = write_some(&mut self.local, &mut write)?;
+                return Ok(if is_done { Written::All } else { Written::Blocked });
+            };
+            let taken = hold.handle.lock(|slot| {
+                let outbox = &mut slot.connection(hold.epoch)?.outbox;
+                Some((outbox.take()?, outbox.waiting_since.take()))
+            });
+            let Some((mut taken, waiting_since)) = taken else { return Ok(Written::All) };
+            let before = taken.len();
+            let result = write_some(&mut taken, &mut write);
+            let is_progress = taken.len() < before;
+            if let Some(since) = waiting_since.filter(|_| is_progress) {
+                self.broker.metrics.latency.publish_to_delivery.record(since.elapsed().as_secs_f64());
+            }
+            let has_replays = hold.handle.lock(|slot| {
+                let is_current = slot.is_online(hold.epoch);
+                let outbox = &mut slot.connection(hold.epoch)?.outbox;
+                outbox.give_back(taken);
+                outbox.blocked_since = match (&result, outbox.blocked_since) {
+                    (Ok(false), Some(since)) if !is_progress => Some(since),
+                    (Ok(false), _) => Some(now),
+                    _ => None,
+                };
+                if is_current && matches!(result, Ok(true)) {
+                    slot.fill(now, &mut deliveries.batch);
+                    slot.report(&mut deliveries.batch);
+                }
+                Some(is_current && !slot.session.replays.is_empty())
+            });
+            if !result? {
+                return Ok(Written::Blocked);
+            }
+            if has_replays == Some(true) {
+                self.broker.replay(&hold.handle, hold.epoch, now, &mut deliveries.batch);
+            }
+        }
+        Ok(Written::Yield)
+    }
+
+    /// The network connection is gone, without a word or with an error.
+    pub fn lost(&mut self, why: Cow<'static, str>, now: Instant, deliveries: &mut Deliveries) {
+        self.end_with(ReasonCode(0x80), why, true, By::Network);
+        self.settle(now, deliveries);
+    }
+
+    /// CONNECT did not come in time, or the broker stops before it came.
+    pub fn give_up(&mut self, why: &'static str) {
+        self.broker.metrics.limit_hits.count(Limit::ConnectTimeout);
+        self.end_with(ReasonCode(0x80), why.into(), false, By::Server);
+    }
+
+    pub(super) fn end_with(&mut self, reason: ReasonCode, detail: Cow<'static, str>, publish_will: bool, by: By2) {
+        self.end.get_or_insert(End { reason, detail, publish_will, by });
+    }
+}
