@@ -1,1 +1,120 @@
+//! The command line: one file per subcommand.
 
+mod certs;
+mod check;
+mod config;
+pub mod exit;
+pub mod logging;
+mod passwd;
+mod run;
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use run::RunArgs;
+
+/// An MQTT 3.1, 3.1.1 and 5.0 broker.
+///
+/// Without a subcommand it runs the broker, as `dunlin run` does. Without a config it listens on 127.0.0.1:1883 (TCP),
+/// 127.0.0.1:8083/mqtt (WebSocket) and 127.0.0.1:18083 (metrics and health), for this machine only.
+#[derive(Debug, Parser)]
+#[command(name = "dunlin", version, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+const AFTER_HELP: &str = "Every key of the config can also be set by an environment variable, DUNLIN__SECTION__KEY: \
+    DUNLIN__LIMITS__MAX_PACKET_SIZE=64KiB. The file comes first, the environment over it, flags over both.\n\n\
+    Exit codes: 0 stopped as told, 2 wrong usage, 69 an address cannot be had, 74 storage failed, 78 the config is wrong.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the broker.
+    Run(RunArgs),
+    /// Check a config: tell everything that is wrong with it at once, and run nothing.
+    Check(RunArgs),
+    /// Show the config.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Set, change or delete the password of a user in a password file.
+    Passwd(passwd::PasswdArgs),
+    /// Make a certificate authority, a server and a client certificate to try TLS with.
+    Certs(certs::CertsArgs),
+    /// Print the version.
+    Version,
+}
+
+/// Runs the program with this process's arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        None => run::run(&cli.run),
+        Some(Command::Run(args)) => run::run(&args),
+        Some(Command::Check(args)) => check::check(&args),
+        Some(Command::Config(command)) => config::config(&command),
+        Some(Command::Passwd(args)) => result(passwd::passwd(&args)),
+        Some(Command::Certs(args)) => result(certs::certs(&args)),
+        Some(Command::Version) => {
+            say(concat!("dunlin ", env!("CARGO_PKG_VERSION")));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn result(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(error);
+            ExitCode::from(exit::FAILURE)
+        }
+    }
+}
+
+/// A line to standard output; a reader that went away (`| head`) is no error.
+fn say(text: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// A line to standard error.
+fn complain(text: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Cli {
+        Cli::try_parse_from([&["dunlin"], arguments].concat()).unwrap()
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_mean_the_same_with_and_without_run() {
+        let flags = ["--listen", "tcp://127.0.0.1:1", "--data-dir", "/d", "--listen", "unix:///s", "--log-format", "json"];
+        let plain = parse(&flags);
+        let Some(Command::Run(run)) = parse(&[&["run"][..], &flags].concat()).command else { panic!("no run") };
+        assert!(plain.command.is_none());
+        assert_eq!(run.flags(), plain.run.flags());
+        assert_eq!(run.flags().listen, ["tcp://127.0.0.1:1", "unix:///s"]);
+        assert_eq!(run.flags().data_dir.as_deref(), Some("/d"));
+    }
+
+    #[test]
+    fn run_flags_before_another_subcommand_are_refused() {
+        assert!(Cli::try_parse_from(["dunlin", "--allow-anonymous", "version"]).is_err());
+    }
+}

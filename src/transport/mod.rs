@@ -1,7 +1,9 @@
 //! Bytes: listeners, TLS, WebSocket, and the driver that moves them.
 
 pub mod config;
+pub mod url;
 pub mod wire;
 
 pub use config::{ListenerConfig, TlsConfig};
+pub use url::ListenerUrl;
 pub use wire::{DirectWrite, Wire};

@@ -1,0 +1,12 @@
+//! Exit codes, those of `sysexits.h` where it has one. Wrong usage is clap's 2.
+
+/// Stopped as told, or done.
+pub const OK: u8 = 0;
+/// A subcommand failed.
+pub const FAILURE: u8 = 1;
+/// An address could not be had (`EX_UNAVAILABLE`).
+pub const CANNOT_BIND: u8 = 69;
+/// The storage failed, and nothing more may be acknowledged (`EX_IOERR`).
+pub const STORAGE: u8 = 74;
+/// The config is wrong (`EX_CONFIG`).
+pub const CONFIG: u8 = 78;

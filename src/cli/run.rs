@@ -1,0 +1,75 @@
+//! `dunlin run`, and `dunlin` alone.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{complain, exit, logging};
+use crate::config::{ConfigSource, Flags, LogFormat};
+use crate::server;
+
+/// Where the config comes from, for every subcommand that reads it.
+#[derive(Clone, Debug, Args)]
+pub(super) struct RunArgs {
+    /// Config file (TOML); without one, the defaults.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Listen here, instead of where the config says; can be given several times.
+    ///
+    /// tcp://127.0.0.1:1883, tls://0.0.0.0:8883, ws://127.0.0.1:8083/mqtt, wss://…, unix:///run/dunlin.sock. tls and wss
+    /// need certificates, which only a config file can name.
+    #[arg(long, value_name = "URL")]
+    listen: Vec<String>,
+    /// Folder for what must survive a restart.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Where to serve /metrics, /healthz and /readyz, or "none".
+    #[arg(long, value_name = "ADDR|none")]
+    admin: Option<String>,
+    /// Let clients without a user name in everywhere, not only on loopback.
+    #[arg(long)]
+    allow_anonymous: bool,
+    /// error, warn, info, debug, trace or off; also per part: "info,dunlin::session=debug".
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// How to write the log.
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+impl RunArgs {
+    pub(super) fn source(&self) -> ConfigSource {
+        ConfigSource::new(self.config.clone(), self.flags())
+    }
+
+    pub(super) fn flags(&self) -> Flags {
+        Flags {
+            listen: self.listen.clone(),
+            data_dir: self.data_dir.clone(),
+            admin: self.admin.clone(),
+            allow_anonymous: self.allow_anonymous,
+            log_level: self.log_level.clone(),
+            log_format: self.log_format,
+        }
+    }
+}
+
+pub(super) fn run(args: &RunArgs) -> ExitCode {
+    let source = args.source();
+    let config = match source.load() {
+        Ok(config) => config,
+        Err(errors) => {
+            complain(errors);
+            return ExitCode::from(exit::CONFIG);
+        }
+    };
+    if let Err(error) = logging::init(&config.log) {
+        complain(error);
+        return ExitCode::from(exit::FAILURE);
+    }
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    server::run(config, source)
+}

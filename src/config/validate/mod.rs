@@ -1,0 +1,127 @@
+//! What types cannot say: numbers that make no sense, names that clash, files that are not there.
+
+mod limits;
+mod listeners;
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use super::{Config, schema};
+use crate::transport::url::HostPort;
+
+/// Something that works, but hardly as meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The key with its tables, as in [`super::ConfigError`].
+    pub key: String,
+    pub message: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.message)
+    }
+}
+
+/// An error whose place is not known here.
+#[derive(Debug)]
+pub(super) struct Finding {
+    pub(super) key: String,
+    pub(super) message: String,
+}
+
+#[derive(Debug, Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, key: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Finding { key: key.into(), message: message.into() });
+    }
+
+    fn check(&mut self, is_right: bool, key: impl Into<String>, message: impl Into<String>) {
+        if !is_right {
+            self.add(key, message);
+        }
+    }
+
+    /// A file that is named must be there, and be readable by this process.
+    fn file(&mut self, key: impl Into<String>, path: &Path) {
+        if let Err(error) = readable(path) {
+            self.add(key, format!("cannot read {}: {error}", path.display()));
+        }
+    }
+}
+
+/// Everything that is wrong.
+pub(super) fn errors(config: &Config) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    server(config, &mut findings);
+    log_level(&config.log.level, &mut findings);
+    listeners::check(&config.listeners, &mut findings);
+    auth(config, &mut findings);
+    limits::check(&config.limits, &mut findings);
+    admin(&config.admin.bind, &mut findings);
+    node(&config.sys.node, &mut findings);
+    findings.0
+}
+
+/// Everything that is odd.
+pub(super) fn warnings(config: &Config) -> Vec<Warning> {
+    config.listeners.iter().enumerate().filter_map(|(index, listener)| listeners::warn(index, listener, &config.auth)).collect()
+}
+
+fn readable(path: &Path) -> io::Result<()> {
+    if File::open(path)?.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(()) }
+}
+
+fn server(config: &Config, findings: &mut Findings) {
+    findings.check(!config.data_dir.as_os_str().is_empty(), "data_dir", "must not be empty");
+    findings.check(config.server.worker_threads <= 1024, "server.worker_threads", "must be at most 1024");
+    findings.check(!config.server.shutdown_timeout.is_zero(), "server.shutdown_timeout", "must not be zero");
+}
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// A bare word would be taken for the name of a part of the program, and every line but that part's be lost.
+fn log_level(level: &str, findings: &mut Findings) {
+    for part in level.split(',').map(str::trim).filter(|part| !part.contains(['=', '['])) {
+        if !LEVELS.contains(&part.to_ascii_lowercase().as_str()) {
+            let near = schema::nearest(part, LEVELS.into_iter()).map(|name| format!("; did you mean \"{name}\"?"));
+            let known = "off, error, warn, info, debug, trace, or part=level";
+            return findings.add("log.level", format!("{part:?} is none of {known}{}", near.unwrap_or_default()));
+        }
+    }
+    if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(level) {
+        findings.add("log.level", error.to_string());
+    }
+}
+
+fn auth(config: &Config, findings: &mut Findings) {
+    let auth = &config.auth;
+    findings.check(auth.max_password_checks > 0, "auth.max_password_checks", "must not be 0: nobody could log in");
+    for (key, file) in [("auth.password_file", &auth.password_file), ("auth.acl_file", &auth.acl_file)] {
+        if let Some(file) = file {
+            findings.file(key, file);
+        }
+    }
+}
+
+fn admin(bind: &str, findings: &mut Findings) {
+    if bind == "none" {
+        return;
+    }
+    if bind.contains("://") {
+        return findings.add("admin.bind", "takes no scheme; write it like \"127.0.0.1:18083\", or \"none\"");
+    }
+    if let Err(error) = HostPort::parse(bind, 18083) {
+        findings.add("admin.bind", error.to_string());
+    }
+}
+
+/// The name becomes one level of a topic `[MQTT-4.7.1-1]`.
+fn node(node: &str, findings: &mut Findings) {
+    let is_level = !node.is_empty() && !node.contains(['/', '+', '#', '\0']);
+    findings.check(is_level, "sys.node", "must not be empty, nor contain / + # or a zero character");
+}
