@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::connect::Hold;
 use super::deliver::Deliveries;
 use super::door::Origin;
-use super::events::{Event, EventKind};
+use super::ending::{By, Closed, End};
 use super::handle::SessionHandle;
 use super::login::Login;
 use super::login_flow::LoginState;
@@ -32,35 +32,9 @@ pub struct Client {
     pub(super) direct: Option<Arc<dyn DirectWrite>>,
     pub(super) waker: Waker,
     /// What is written while there is no session to hold an outbox: before CONNACK and after the end.
-    local: OutBuffer,
-    end: Option<End>,
+    pub(super) local: OutBuffer,
+    pub(super) end: Option<End>,
     pub(super) version: Option<ProtocolVersion>,
-}
-
-/// Why and how a connection ends.
-#[derive(Debug)]
-struct End {
-    reason: ReasonCode,
-    detail: Cow<'static, str>,
-    publish_will: bool,
-    /// Who ended it.
-    by: By,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
-    Client,
-    Server,
-    Network,
-}
-
-/// How far a connection's end has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closed {
-    /// It goes on.
-    No,
-    /// Its session is settled; what is left to write may be written.
-    Ending,
 }
 
 /// What writing came to.
@@ -75,7 +49,7 @@ pub enum Written {
 }
 
 /// The session of a connection; packets reach it only once there is one.
-struct Held<'a>(Option<&'a SessionHandle>);
+pub(super) struct Held<'a>(pub(super) Option<&'a SessionHandle>);
 
 impl SessionCell for Held<'_> {
     fn with<R>(&self, work: impl FnOnce(&mut Session) -> R) -> R {
@@ -163,6 +137,11 @@ impl Client {
         consumed
     }
 
+    /// A client that is let in may send larger packets than a stranger.
+    pub(super) fn raise_packet_size(&mut self) {
+        self.decoder.maximum_packet_size = self.connection.packet_size_max();
+    }
+
     fn act(&mut self, action: Action<'_>, now: Instant, deliveries: &mut Deliveries) -> Result<(), Violation> {
         match action {
             Action::None | Action::Settled(..) => {}
@@ -233,7 +212,7 @@ impl Client {
             self.local.append(&output);
             return if self.end.is_some() { self.finish(now, deliveries) } else { Closed::No };
         };
-        let asked = hold.handle.lock(|slot| {
+        let told = hold.handle.lock(|slot| {
             let is_current = slot.is_online(hold.epoch);
             let online = slot.connection(hold.epoch)?;
             online.is_notified = false;
@@ -251,8 +230,8 @@ impl Client {
             }
             Some((asked, is_broken, !slot.session.replays.is_empty()))
         });
-        match asked {
-            Some((Some(reason), ..)) => self.end_with(reason.code(), why(reason).into(), true, By::Server),
+        match told {
+            Some((Some(reason), ..)) => self.end_with(reason.code(), "".into(), true, By::Server),
             Some((None, true, _)) => self.end_with(ReasonCode(0x80), "write failed".into(), true, By::Network),
             Some((None, false, has_replays)) => {
                 if has_replays {
@@ -262,6 +241,17 @@ impl Client {
             None => {}
         }
         if self.end.is_some() { self.finish(now, deliveries) } else { Closed::No }
+    }
+
+    /// Acknowledgements whose answer came later than their packet.
+    fn take_answers(&mut self) {
+        let Some(hold) = &self.hold else { return };
+        let answers = hold.handle.lock(|slot| {
+            slot.connection(hold.epoch).map(|online| std::mem::take(&mut online.answers)).unwrap_or_default()
+        });
+        for (token, reason) in answers {
+            self.connection.publish_done(token, reason, &Held(Some(&hold.handle)));
+        }
     }
 
     /// Remembers the task to wake, and asks for the result of a login that is under way.
@@ -319,20 +309,52 @@ impl Client {
         }
         Ok(Written::Yield)
     }
+}
 
-    /// The network connection is gone, without a word or with an error.
-    pub fn lost(&mut self, why: Cow<'static, str>, now: Instant, deliveries: &mut Deliveries) {
-        self.end_with(ReasonCode(0x80), why, true, By::Network);
-        self.settle(now, deliveries);
+/// Gives a client's message to the broker, if it may publish it.
+fn route(
+    broker: &Broker,
+    handle: &SessionHandle,
+    publish: &InboundPublish<'_>,
+    topic: TopicName<'_>,
+    now: Instant,
+    deliveries: &mut Deliveries,
+) -> PublishReason {
+    if !handle.rights.may_publish(&handle.principal, topic) {
+        broker.metrics.authorization_denied.count(Denied::Publish);
+        deliveries.batch.dropped(DropReason::NotAuthorized, 1);
+        return PublishReason::NotAuthorized;
     }
+    let packet = &publish.packet;
+    let expires_at = packet.properties.message_expiry_interval.map(|seconds| now + Duration::from_secs(seconds.into()));
+    let scratch = std::mem::take(&mut deliveries.scratch);
+    let mut publication = Publication::new(packet.view(topic), packet.delivery.qos(), packet.retain, expires_at, scratch);
+    let result = broker.publish(&mut publication, &Publisher::of(handle), now, deliveries);
+    deliveries.scratch = publication.into_scratch();
+    match result {
+        Ok(Matched(0)) => {
+            deliveries.batch.dropped(DropReason::NoSubscriber, 1);
+            PublishReason::NoMatchingSubscribers
+        }
+        Ok(Matched(_)) => PublishReason::Success,
+        Err(reason) => reason,
+    }
+}
 
-    /// CONNECT did not come in time, or the broker stops before it came.
-    pub fn give_up(&mut self, why: &'static str) {
-        self.broker.metrics.limit_hits.count(Limit::ConnectTimeout);
-        self.end_with(ReasonCode(0x80), why.into(), false, By::Server);
+/// Writes until all is written (`true`) or the peer takes nothing more (`false`).
+fn write_some(
+    buffer: &mut OutBuffer,
+    write: &mut impl FnMut(&[IoSlice<'_>]) -> Poll<io::Result<usize>>,
+) -> io::Result<bool> {
+    while !buffer.is_empty() {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let used = buffer.slices(&mut slices);
+        match write(&slices[..used]) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Ok(count)) => buffer.advance(count),
+            Poll::Ready(Err(error)) => return Err(error),
+        }
     }
-
-    pub(super) fn end_with(&mut self, reason: ReasonCode, detail: Cow<'static, str>, publish_will: bool, by: By2) {
-        self.end.get_or_insert(End { reason, detail, publish_will, by });
-    }
+    Ok(true)
 }

@@ -14,6 +14,8 @@ pub struct Deliveries {
     pub batch: Batch,
     /// Someone's buffer fills faster than it drains.
     pub is_ahead: bool,
+    /// Memory to encode in, used again and again.
+    pub(super) scratch: Vec<u8>,
 }
 
 /// With more receivers than this the writes are left to their own tasks, on all cores.

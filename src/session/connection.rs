@@ -353,6 +353,11 @@ impl Connection {
         self.phase = Phase::Closed;
     }
 
+    /// A CONNECT could not be read to its end, but its version could: the refusal is written in that.
+    pub fn assume_version(&mut self, version: ProtocolVersion) {
+        self.version = version;
+    }
+
     /// One more step of an authentication.
     pub fn challenge(&mut self, reason: AuthReason, method: &str, data: Option<&[u8]>) {
         self.send(&Packet::Auth(Auth {

@@ -1,0 +1,214 @@
+use std::borrow::Cow;
+use std::time::Instant;
+
+use super::client::Client;
+use super::deliver::Deliveries;
+use super::events::{Event, EventKind};
+use super::wire_log;
+use crate::metrics::{DropReason, Limit, MalformedKind};
+use crate::packet::connect::{ConnectVersion, connect_version};
+use crate::packet::{
+    ConnAck, ConnAckProperties, ConnectReason, DisconnectReason, Malformed, MalformedPacket, ProtocolVersion, ReasonCode,
+};
+use crate::session::{Phase, Violation};
+
+/// Why and how a connection ends.
+#[derive(Debug)]
+pub struct End {
+    pub reason: ReasonCode,
+    pub detail: Cow<'static, str>,
+    pub publish_will: bool,
+    /// Who ended it.
+    pub by: By,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    Client,
+    Server,
+    Network,
+}
+
+/// How far a connection's end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// It goes on.
+    No,
+    /// It goes on until another task has let go of its outbox.
+    Soon,
+    /// Its session is settled; what is left to write may be written.
+    Yes,
+}
+
+impl Client {
+    /// The network connection is gone, without a word or with an error.
+    pub fn lost(&mut self, why: Cow<'static, str>, now: Instant, deliveries: &mut Deliveries) {
+        self.end_with(ReasonCode(0x80), why, true, By::Network);
+        self.settle(now, deliveries);
+    }
+
+    /// CONNECT did not come in time.
+    pub fn too_late(&mut self) {
+        self.broker.metrics.limit_hits.count(Limit::ConnectTimeout);
+        self.end_with(ReasonCode(0x80), "no CONNECT in time".into(), false, By::Server);
+    }
+
+    /// The broker stops.
+    pub fn shut_down(&mut self) {
+        self.end_with(DisconnectReason::ServerShuttingDown.code(), "".into(), true, By::Server);
+    }
+
+    /// The first reason to end is the one that counts.
+    pub(super) fn end_with(&mut self, reason: ReasonCode, detail: Cow<'static, str>, publish_will: bool, by: By) {
+        self.end.get_or_insert(End { reason, detail, publish_will, by });
+    }
+
+    /// A packet that can be read but may not come now.
+    pub(super) fn violated(&mut self, violation: &Violation, now: Instant) {
+        if violation.reason == DisconnectReason::ReceiveMaximumExceeded {
+            self.broker.metrics.limit_hits.count(Limit::ReceiveMaximum);
+        }
+        self.log_bad_input(&violation.to_string(), now);
+        if self.connection.phase() == Phase::Authenticating {
+            let reason = ConnectReason::from_byte(violation.reason as u8).unwrap_or(ConnectReason::ProtocolError);
+            self.refuse(reason, None);
+        }
+        self.end_with(violation.reason.code(), violation.detail.clone(), true, By::Server);
+    }
+
+    /// Bytes that are no packet.
+    pub(super) fn malformed(&mut self, bytes: &[u8], malformed: &MalformedPacket, now: Instant) {
+        let metrics = &self.broker.metrics;
+        metrics.malformed_packets.count(kind(malformed.kind));
+        if malformed.kind == Malformed::Quota {
+            metrics.limit_hits.count(Limit::MaxUserProperties);
+        }
+        let is_first = self.connection.phase() == Phase::AwaitConnect;
+        if malformed.kind == Malformed::TooLarge {
+            metrics.limit_hits.count(if is_first { Limit::MaxConnectSize } else { Limit::MaxPacketSize });
+        }
+        self.log_bad_input(&malformed.to_string(), now);
+        if is_first {
+            self.refuse_malformed_connect(bytes, malformed);
+        } else if self.connection.phase() == Phase::Authenticating {
+            self.refuse(connect_reason(malformed.kind), None);
+        }
+        self.end_with(malformed.disconnect_reason().code(), malformed.detail.into(), true, By::Server);
+    }
+
+    /// A CONNECT that cannot be read is refused in its own language, if that can be told; anything else is just closed.
+    fn refuse_malformed_connect(&mut self, bytes: &[u8], malformed: &MalformedPacket) {
+        let version = match connect_version(bytes) {
+            Some(ConnectVersion::Known(ProtocolVersion::V5)) | Some(ConnectVersion::Newer) => ProtocolVersion::V5,
+            // [MQTT3-3.1.2-2]: an older client is only told that its version is not spoken here.
+            Some(ConnectVersion::Older) => ProtocolVersion::V311,
+            Some(ConnectVersion::Known(_)) | None => return,
+        };
+        self.connection.assume_version(version);
+        let reason = connect_reason(malformed.kind);
+        self.refuse(reason, Some(malformed.detail));
+    }
+
+    /// Writes a CONNACK that says no. The caller ends the connection.
+    pub(super) fn refuse(&mut self, reason: ConnectReason, why: Option<&str>) {
+        self.broker.metrics.connacks_sent.count(reason as u8);
+        let properties = ConnAckProperties { reason_string: why, ..ConnAckProperties::default() };
+        self.connection.refuse(&ConnAck { session_present: false, reason, properties });
+    }
+
+    /// Ends the connection as was decided: the session is settled first, then the client is told.
+    pub(super) fn finish(&mut self, now: Instant, deliveries: &mut Deliveries) -> Closed {
+        if let Some(hold) = &self.hold {
+            let rest = hold.handle.lock(|slot| match slot.connection(hold.epoch) {
+                Some(online) => online.outbox.take_rest(),
+                None => Some(Default::default()),
+            });
+            let Some(rest) = rest else { return Closed::Soon };
+            self.local.append_buffer(rest);
+        }
+        if let Some(End { reason, detail, by: By::Server, .. }) = &self.end {
+            if let Some(reason) = DisconnectReason::from_byte(reason.0).filter(|_| self.connection.phase() == Phase::Connected) {
+                self.broker.metrics.disconnects_sent.count(reason as u8);
+                self.connection.disconnect(reason, Some(&**detail).filter(|detail| !detail.is_empty()));
+            }
+        }
+        let output = self.connection.take_output();
+        wire_log::count_sent(&output, &mut deliveries.batch);
+        self.local.append(&output);
+        self.settle(now, deliveries);
+        Closed::Yes
+    }
+
+    /// Lets go of the session: its will, its expiry, its queue take their course.
+    fn settle(&mut self, now: Instant, deliveries: &mut Deliveries) {
+        let Some(hold) = self.hold.take() else { return };
+        let broker = self.broker.clone();
+        let (reason, detail, publish_will, by) = match &self.end {
+            Some(end) => (end.reason, end.detail.clone(), end.publish_will, end.by),
+            None => (ReasonCode(0x80), "".into(), true, By::Network),
+        };
+        broker.metrics.sessions.online.decrement();
+        if reason == DisconnectReason::SessionTakenOver.code() {
+            broker.metrics.sessions.taken_over.increment();
+        }
+        if reason == DisconnectReason::QuotaExceeded.code() && by == By::Server && detail.is_empty() {
+            broker.metrics.limit_hits.count(Limit::SlowConsumerTimeout);
+            broker.metrics.dropped(DropReason::SlowConsumer, 1);
+        }
+        let expiry = self.connection.session_expiry_interval();
+        broker.close_connection(&hold, expiry, publish_will, &mut deliveries.batch, now);
+        let client = hold.handle.client_id();
+        if let Some(suppressed) = broker.log_limiter.allow("disconnected", now) {
+            let by = match by {
+                By::Client => "client",
+                By::Server => "server",
+                By::Network => "network",
+            };
+            tracing::info!(
+                %client, user = hold.handle.principal.username.as_deref(), peer = self.origin.peer(), listener = &*self.origin.door.name,
+                version = self.version.map(tracing::field::display), by, %reason, detail = &*detail, suppressed,
+                "disconnected"
+            );
+        }
+        broker.tell(Event {
+            client_id: client.clone(),
+            username: hold.handle.principal.username.clone(),
+            address: self.origin.address,
+            version: self.version.unwrap_or(ProtocolVersion::V311),
+            kind: EventKind::Disconnected { reason },
+        });
+    }
+
+    fn log_bad_input(&self, cause: &str, now: Instant) {
+        if let Some(suppressed) = self.broker.log_limiter.allow("bad input", now) {
+            let client = self.hold.as_ref().map(|hold| &**hold.handle.client_id());
+            tracing::warn!(
+                client, peer = self.origin.peer(), listener = &*self.origin.door.name, cause, suppressed, "bad input"
+            );
+        }
+    }
+}
+
+const fn connect_reason(kind: Malformed) -> ConnectReason {
+    match kind {
+        Malformed::Packet => ConnectReason::MalformedPacket,
+        Malformed::Protocol | Malformed::TopicAlias => ConnectReason::ProtocolError,
+        Malformed::Version => ConnectReason::UnsupportedProtocolVersion,
+        Malformed::TooLarge => ConnectReason::PacketTooLarge,
+        Malformed::TopicName | Malformed::TopicFilter => ConnectReason::TopicNameInvalid,
+        Malformed::Quota => ConnectReason::QuotaExceeded,
+    }
+}
+
+const fn kind(kind: Malformed) -> MalformedKind {
+    match kind {
+        Malformed::Packet => MalformedKind::Packet,
+        Malformed::Protocol => MalformedKind::Protocol,
+        Malformed::Version => MalformedKind::Version,
+        Malformed::TooLarge => MalformedKind::TooLarge,
+        Malformed::TopicName => MalformedKind::TopicName,
+        Malformed::TopicFilter => MalformedKind::TopicFilter,
+        Malformed::TopicAlias => MalformedKind::TopicAlias,
+        Malformed::Quota => MalformedKind::Quota,
+    }
+}
