@@ -18,13 +18,13 @@ pub enum Malformed {
     /// The bytes can be read but break a rule of the protocol (a property twice, a value of zero where none is allowed): 0x82.
     #[error("protocol error")]
     Protocol,
-    /// A CONNECT of a version that we do not speak: 0x84, or return code 1 to older clients.
+    /// A CONNECT of a version that we do not speak: 0x84, or return code 1 to older clients ([`super::connect_version`] tells which).
     #[error("unsupported protocol version")]
     Version,
     /// Larger than the receiver accepts: 0x95.
     #[error("packet too large")]
     TooLarge,
-    /// A topic name that is none (a wildcard in it, empty without an alias): 0x90.
+    /// A topic name that is none (a wildcard in it): 0x90. Empty without an alias is a protocol error (3.3.2.1).
     #[error("topic name invalid")]
     TopicName,
     /// A topic filter that is none: 0x8F.
@@ -60,3 +60,8 @@ impl MalformedPacket {
         }
     }
 }
+
+/// A packet that the peer does not take for its Maximum Packet Size, or that no Remaining Length can tell (268,435,455 bytes).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the packet is larger than the receiver accepts")]
+pub struct PacketTooLarge;

@@ -2,9 +2,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::connect::ForwardedProperties;
-use super::publish::MessageView;
-use super::{QoS, TopicName};
+use super::{ForwardedProperties, MessageView, QoS, TopicName};
 
 /// An Application Message that is kept beyond the packet it came in: retained, queued, inflight, a will. Topic, properties and
 /// payload lie in one allocation, copied out of the read buffer (a slice would pin all of it).
@@ -24,7 +22,7 @@ pub struct Message {
 impl Message {
     pub fn new(view: MessageView<'_>, qos: QoS, retain: bool, expires_at: Option<Instant>) -> Self {
         let topic = view.topic.as_str();
-        let mut body = Vec::with_capacity(topic.len() + view.properties.section.len() + view.payload.len());
+        let mut body = Vec::with_capacity(topic.len() + view.properties.len() + view.payload.len());
         body.extend_from_slice(topic.as_bytes());
         view.properties.copy_to(&mut body);
         let properties_length = body.len() - topic.len();

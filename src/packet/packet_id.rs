@@ -1,7 +1,8 @@
 use std::fmt;
 use std::num::NonZeroU16;
 
-use super::QoS;
+use super::reader::Reader;
+use super::{MalformedPacket, QoS};
 
 /// Names one exchange between the two ends of a session; never zero `[MQTT-2.2.1-3]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,6 +16,12 @@ impl PacketId {
             Some(value) => Some(Self(value)),
             None => None,
         }
+    }
+
+    /// Zero can be read, so it is not malformed, but no packet may carry it `[MQTT-2.2.1-3]`, `[MQTT-2.2.1-4]`.
+    #[inline]
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, MalformedPacket> {
+        Self::new(reader.u16()?).ok_or(MalformedPacket::protocol("packet identifier 0"))
     }
 
     pub const fn get(self) -> u16 {

@@ -152,3 +152,139 @@ reason_codes! {
     /// What an AUTH says (table 3-11).
     AuthReason { Success = 0x00, ContinueAuthentication = 0x18, ReAuthenticate = 0x19 }
 }
+
+impl ConnectReason {
+    /// The return code of older versions (3.1.1 table 3.1) that says it best. They have no code for malformed input and the like,
+    /// where the server closes without a CONNACK `[MQTT3-3.2.2-6]`; should one be written all the same, it says 3.
+    pub const fn to_v3(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::UnsupportedProtocolVersion => 1,
+            Self::ClientIdentifierNotValid => 2,
+            Self::BadUserNameOrPassword => 4,
+            Self::NotAuthorized | Self::Banned | Self::BadAuthenticationMethod => 5,
+            Self::UnspecifiedError
+            | Self::MalformedPacket
+            | Self::ProtocolError
+            | Self::ImplementationSpecificError
+            | Self::ServerUnavailable
+            | Self::ServerBusy
+            | Self::TopicNameInvalid
+            | Self::PacketTooLarge
+            | Self::QuotaExceeded
+            | Self::PayloadFormatInvalid
+            | Self::RetainNotSupported
+            | Self::QosNotSupported
+            | Self::UseAnotherServer
+            | Self::ServerMoved
+            | Self::ConnectionRateExceeded => 3,
+        }
+    }
+
+    /// What a return code of older versions means; 6 to 255 are reserved.
+    pub const fn from_v3(code: u8) -> Option<Self> {
+        Some(match code {
+            0 => Self::Success,
+            1 => Self::UnsupportedProtocolVersion,
+            2 => Self::ClientIdentifierNotValid,
+            3 => Self::ServerUnavailable,
+            4 => Self::BadUserNameOrPassword,
+            5 => Self::NotAuthorized,
+            _ => return None,
+        })
+    }
+}
+
+impl SubscribeReason {
+    /// The return code of older versions: the QoS granted, or 0x80 for any failure (3.1.1 §3.9.3).
+    pub const fn to_v3(self) -> u8 {
+        if self.is_error() { 0x80 } else { self as u8 }
+    }
+
+    /// What a return code of older versions means; others than these four are reserved `[MQTT3-3.9.3-2]`.
+    pub const fn from_v3(code: u8) -> Option<Self> {
+        Some(match code {
+            0 => Self::GrantedQos0,
+            1 => Self::GrantedQos1,
+            2 => Self::GrantedQos2,
+            0x80 => Self::UnspecifiedError,
+            _ => return None,
+        })
+    }
+}
+
+impl DisconnectReason {
+    /// Whether a client may say it (table 3-10).
+    pub const fn is_for_client(self) -> bool {
+        matches!(
+            self,
+            Self::NormalDisconnection
+                | Self::DisconnectWithWillMessage
+                | Self::UnspecifiedError
+                | Self::MalformedPacket
+                | Self::ProtocolError
+                | Self::ImplementationSpecificError
+                | Self::TopicNameInvalid
+                | Self::ReceiveMaximumExceeded
+                | Self::TopicAliasInvalid
+                | Self::PacketTooLarge
+                | Self::MessageRateTooHigh
+                | Self::QuotaExceeded
+                | Self::AdministrativeAction
+                | Self::PayloadFormatInvalid
+        )
+    }
+
+    /// Whether a server may say it (table 3-10).
+    pub const fn is_for_server(self) -> bool {
+        !matches!(self, Self::DisconnectWithWillMessage)
+    }
+}
+
+impl AuthReason {
+    /// Whether a client may say it (table 3-11).
+    pub const fn is_for_client(self) -> bool {
+        matches!(self, Self::ContinueAuthentication | Self::ReAuthenticate)
+    }
+
+    /// Whether a server may say it (table 3-11).
+    pub const fn is_for_server(self) -> bool {
+        matches!(self, Self::Success | Self::ContinueAuthentication)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_found_by_their_bytes_and_by_nothing_else() {
+        for reason in DisconnectReason::ALL {
+            assert_eq!(DisconnectReason::from_byte(reason.code().0), Some(*reason));
+        }
+        assert_eq!(DisconnectReason::from_byte(0x01), None);
+        assert_eq!(AuthReason::from_byte(0x17), None);
+    }
+
+    #[test]
+    fn every_return_code_of_older_versions_stands_for_a_reason() {
+        for code in 0..=5 {
+            assert_eq!(ConnectReason::from_v3(code).unwrap().to_v3(), code);
+        }
+        assert_eq!(ConnectReason::from_v3(6), None);
+        for code in [0, 1, 2, 0x80] {
+            assert_eq!(SubscribeReason::from_v3(code).unwrap().to_v3(), code);
+        }
+        assert_eq!(SubscribeReason::from_v3(3), None);
+    }
+
+    #[test]
+    fn no_refusal_turns_into_success_for_older_clients() {
+        for reason in ConnectReason::ALL {
+            assert_eq!(reason.to_v3() == 0, *reason == ConnectReason::Success, "{reason}");
+        }
+        for reason in SubscribeReason::ALL {
+            assert_eq!(reason.to_v3() >= 0x80, reason.is_error(), "{reason}");
+        }
+    }
+}

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::topic_name::{InvalidTopic, TopicName, check_length};
+use super::{Malformed, MalformedPacket};
 
 /// What a subscription asks for: levels, `+` for one of any name, a last `#` for all that follow (4.7). Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +32,21 @@ impl TopicFilter {
             }
         }
         Ok(Self(filter.into()))
+    }
+
+    /// Checks a string of a packet, NUL included, and the name of a shared subscription where there are such.
+    pub(super) fn read(filter: &str, shared_subscriptions: bool) -> Result<Self, MalformedPacket> {
+        let malformed = |invalid: InvalidTopic| invalid.malformed(Malformed::TopicFilter);
+        let filter = Self::new(filter).map_err(malformed)?;
+        match filter.shared() {
+            Some(Err(invalid)) if shared_subscriptions => Err(malformed(invalid)),
+            _ => Ok(filter),
+        }
+    }
+
+    /// Whether it begins as a shared subscription does.
+    pub(super) fn is_shared(&self) -> bool {
+        self.0.starts_with("$share/")
     }
 
     pub fn as_str(&self) -> &str {

@@ -1,25 +1,20 @@
 use std::fmt;
 
+use super::{Malformed, MalformedPacket};
+
 /// A topic that a message is published to: at least one character, no wildcard, no NUL (4.7.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicName<'a>(&'a str);
 
 /// Why a string is no topic name or no topic filter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidTopic {
-    #[error("it is empty")]
     Empty,
-    #[error("it is longer than 65535 bytes")]
     TooLong,
-    #[error("it contains a NUL character")]
     Nul,
-    #[error("a topic name must not contain + or #")]
     WildcardInName,
-    #[error("# must be the last character and a level of its own")]
     MisplacedMultiLevelWildcard,
-    #[error("+ must be a level of its own")]
     MisplacedSingleLevelWildcard,
-    #[error("a shared subscription is $share/NAME/FILTER, with a name without / + #")]
     Shared,
 }
 
@@ -27,14 +22,17 @@ impl<'a> TopicName<'a> {
     /// Checks a string. `[MQTT-4.7.1-1]`, `[MQTT-4.7.3-1]` to `-3`; UTF-8 is the type's own promise.
     pub fn new(topic: &'a str) -> Result<Self, InvalidTopic> {
         check_length(topic)?;
-        for byte in topic.bytes() {
-            match byte {
-                0 => return Err(InvalidTopic::Nul),
-                b'+' | b'#' => return Err(InvalidTopic::WildcardInName),
-                _ => {}
-            }
+        // Without a way out of the loop it is done on many bytes at once.
+        if topic.bytes().fold(false, |found, byte| found | matches!(byte, 0 | b'+' | b'#')) {
+            return Err(if topic.contains('\0') { InvalidTopic::Nul } else { InvalidTopic::WildcardInName });
         }
         Ok(Self(topic))
+    }
+
+    /// Checks a string of a packet, NUL included.
+    #[inline]
+    pub(super) fn read(topic: &'a str) -> Result<Self, MalformedPacket> {
+        Self::new(topic).map_err(|invalid| invalid.malformed(Malformed::TopicName))
     }
 
     /// A name that was checked before and has been kept since.
@@ -54,6 +52,36 @@ impl<'a> TopicName<'a> {
 
     pub fn levels(self) -> std::str::Split<'a, char> {
         self.0.split('/')
+    }
+}
+
+impl InvalidTopic {
+    /// What is wrong with it, for a log or an answer.
+    pub const fn detail(self) -> &'static str {
+        match self {
+            Self::Empty => "a topic is empty",
+            Self::TooLong => "a topic is longer than 65535 bytes",
+            Self::Nul => "a topic contains a NUL character",
+            Self::WildcardInName => "a topic name must not contain + or #",
+            Self::MisplacedMultiLevelWildcard => "# must be the last character and a level of its own",
+            Self::MisplacedSingleLevelWildcard => "+ must be a level of its own",
+            Self::Shared => "a shared subscription is $share/NAME/FILTER, with a name without / + #",
+        }
+    }
+
+    /// The error of a packet that holds it; a NUL makes any string malformed `[MQTT-1.5.4-2]`.
+    #[cold]
+    pub(super) fn malformed(self, kind: Malformed) -> MalformedPacket {
+        let kind = if self == Self::Nul { Malformed::Packet } else { kind };
+        MalformedPacket { kind, detail: self.detail() }
+    }
+}
+
+impl std::error::Error for InvalidTopic {}
+
+impl fmt::Display for InvalidTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.detail())
     }
 }
 
