@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -6,19 +5,16 @@ use std::time::{Duration, Instant};
 
 use super::connect::Hold;
 use super::deliver::Deliveries;
-use super::door::Origin;
+use super::door::{Admission, Origin};
 use super::ending::{By, Closed, End};
 use super::handle::SessionHandle;
-use super::login::Login;
 use super::login_flow::LoginState;
 use super::outbox::{DirectWrite, SLICES_MAX};
 use super::publish::{Matched, Publisher};
 use super::{Broker, wire_log};
-use crate::metrics::{Denied, DropReason, Limit, PacketType};
-use crate::packet::{
-    Decoder, DisconnectReason, Malformed, MalformedPacket, Peer, ProtocolVersion, PublishReason, QoS, ReasonCode, TopicName,
-};
-use crate::session::{Action, Connection, InboundPublish, OutBuffer, Phase, Publication, Session, SessionCell, Violation};
+use crate::metrics::{Denied, DropReason, OpenConnection, PacketType};
+use crate::packet::{Decoder, DisconnectReason, Peer, ProtocolVersion, PublishReason, QoS, ReasonCode, TopicName};
+use crate::session::{Action, Connection, InboundPublish, OutBuffer, Publication, Session, SessionCell, Violation};
 
 /// The broker's side of one connection: bytes in, bytes out, no socket. The transport feeds what it reads to [`Self::receive`], calls
 /// [`Self::turn`] once per wake, and lets [`Self::write`] write.
@@ -35,6 +31,8 @@ pub struct Client {
     pub(super) local: OutBuffer,
     pub(super) end: Option<End>,
     pub(super) version: Option<ProtocolVersion>,
+    pub(super) admission: Box<dyn Admission>,
+    pub(super) open: OpenConnection,
 }
 
 /// What writing came to.
@@ -62,7 +60,14 @@ impl SessionCell for Held<'_> {
 const WRITE_ROUNDS: usize = 16;
 
 impl Client {
-    pub fn new(broker: Arc<Broker>, origin: Origin, direct: Option<Arc<dyn DirectWrite>>) -> Self {
+    /// `direct` is for plain sockets, which others may write to as well.
+    pub fn new(
+        broker: Arc<Broker>,
+        origin: Origin,
+        direct: Option<Arc<dyn DirectWrite>>,
+        admission: Box<dyn Admission>,
+    ) -> Self {
+        let open = origin.door.metrics.accept();
         let limits = origin.door.limits.load_full();
         let connection = Connection::new(limits);
         let decoder = Decoder {
@@ -83,6 +88,8 @@ impl Client {
             local: OutBuffer::default(),
             end: None,
             version: None,
+            admission,
+            open,
         }
     }
 
@@ -195,7 +202,10 @@ impl Client {
         // acknowledged all the same [MQTT3-3.3.5-2].
         let is_refused = reason.is_error() && reason != PublishReason::NotAuthorized;
         if is_refused && qos != QoS::AtMostOnce && connection.version() != Some(ProtocolVersion::V5) {
-            return Err(Violation { reason: DisconnectReason::QuotaExceeded, detail: "a message that could not be kept".into() });
+            return Err(Violation {
+                reason: DisconnectReason::QuotaExceeded,
+                detail: "a message that could not be kept".into(),
+            });
         }
         if let Some(token) = publish.ack {
             connection.publish_done(token, reason, &Held(Some(handle)));
@@ -246,9 +256,9 @@ impl Client {
     /// Acknowledgements whose answer came later than their packet.
     fn take_answers(&mut self) {
         let Some(hold) = &self.hold else { return };
-        let answers = hold.handle.lock(|slot| {
-            slot.connection(hold.epoch).map(|online| std::mem::take(&mut online.answers)).unwrap_or_default()
-        });
+        let answers = hold
+            .handle
+            .lock(|slot| slot.connection(hold.epoch).map(|online| std::mem::take(&mut online.answers)).unwrap_or_default());
         for (token, reason) in answers {
             self.connection.publish_done(token, reason, &Held(Some(&hold.handle)));
         }
@@ -342,10 +352,7 @@ fn route(
 }
 
 /// Writes until all is written (`true`) or the peer takes nothing more (`false`).
-fn write_some(
-    buffer: &mut OutBuffer,
-    write: &mut impl FnMut(&[IoSlice<'_>]) -> Poll<io::Result<usize>>,
-) -> io::Result<bool> {
+fn write_some(buffer: &mut OutBuffer, write: &mut impl FnMut(&[IoSlice<'_>]) -> Poll<io::Result<usize>>) -> io::Result<bool> {
     while !buffer.is_empty() {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let used = buffer.slices(&mut slices);

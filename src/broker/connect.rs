@@ -68,13 +68,15 @@ impl Broker {
         let mut online = Some(Box::new(online(&request, epoch, waker, direct, now)));
         let mut will = request.will.take();
         let mut orphaned = None;
-        let decide = |there: &SessionHandle| there.lock(|slot| {
-            let is_same_user = there.principal.username == request.principal.username;
-            if !is_same_user && slot.online.is_some() {
-                return Existing::Refuse;
-            }
-            if request.clean_start || !is_same_user || slot.is_ended { Existing::Replace } else { Existing::Resume }
-        });
+        let decide = |there: &SessionHandle| {
+            there.lock(|slot| {
+                let is_same_user = there.principal.username == request.principal.username;
+                if !is_same_user && slot.online.is_some() {
+                    return Existing::Refuse;
+                }
+                if request.clean_start || !is_same_user || slot.is_ended { Existing::Replace } else { Existing::Resume }
+            })
+        };
         let make = || {
             Arc::new(SessionHandle::new(
                 next_epoch(),
@@ -85,21 +87,23 @@ impl Broker {
                 bounds(&request.limits),
             ))
         };
-        let attach = |handle: &SessionHandle| handle.lock(|slot| {
-            let was_online = slot.online.is_some();
-            if let Some(mut old) = slot.online.take() {
-                old.close(DisconnectReason::SessionTakenOver); // [MQTT-3.1.4-3]
-                slot.evicted.push(old);
-            }
-            // [MQTT-3.1.3-9]: a delayed will is not published when its session is taken up again; one without delay goes at once.
-            let old_will = std::mem::replace(&mut slot.will, will.take().map(Box::new));
-            orphaned = old_will.filter(|will| was_online && will.delay_interval == 0);
-            slot.expiry_interval = request.expiry_interval;
-            slot.expires_at = None;
-            slot.bounds = bounds(&request.limits);
-            slot.session.outbound.connect(request.receive_maximum);
-            slot.online = online.take();
-        });
+        let attach = |handle: &SessionHandle| {
+            handle.lock(|slot| {
+                let was_online = slot.online.is_some();
+                if let Some(mut old) = slot.online.take() {
+                    old.close(DisconnectReason::SessionTakenOver); // [MQTT-3.1.4-3]
+                    slot.evicted.push(old);
+                }
+                // [MQTT-3.1.3-9]: a delayed will is not published when its session is taken up again; one without delay goes at once.
+                let old_will = std::mem::replace(&mut slot.will, will.take().map(Box::new));
+                orphaned = old_will.filter(|will| was_online && will.delay_interval == 0);
+                slot.expiry_interval = request.expiry_interval;
+                slot.expires_at = None;
+                slot.bounds = bounds(&request.limits);
+                slot.session.outbound.connect(request.receive_maximum);
+                slot.online = online.take();
+            })
+        };
         let (handle, session_present) = match self.registry.open(&key, decide, make, attach) {
             Opened::Refused => return Err(ConnectReason::NotAuthorized),
             Opened::New(handle) => (handle, false),
@@ -224,13 +228,7 @@ fn seconds(count: u32) -> Duration {
     Duration::from_secs(count.into())
 }
 
-fn online(
-    request: &OpenRequest,
-    epoch: u64,
-    waker: Waker,
-    direct: Option<Arc<dyn DirectWrite>>,
-    now: Instant,
-) -> Online {
+fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dyn DirectWrite>>, now: Instant) -> Online {
     let aliases_max = request.topic_alias_maximum.min(request.limits.max_topic_aliases_out);
     let writer = Writer {
         version: request.version,

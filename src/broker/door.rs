@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 
 use crate::auth::{Authenticator, Authorizer, Principal};
-use crate::metrics::ListenerMetrics;
+use crate::metrics::{Limit, ListenerMetrics};
 use crate::packet::{ProtocolVersion, TopicFilter, TopicName};
 use crate::session::Limits;
 
@@ -20,6 +20,12 @@ pub struct Door {
     pub limits: ArcSwap<Limits>,
     pub rights: Arc<Rights>,
     pub metrics: Arc<ListenerMetrics>,
+}
+
+/// A connection's place among those that there may be. Dropping it gives the place back.
+pub trait Admission: Send {
+    /// The client has said who it is: it counts as connected from now on, or has met this limit.
+    fn admit(&mut self) -> Result<(), Limit>;
 }
 
 /// Where a connection comes from.

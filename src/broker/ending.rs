@@ -6,9 +6,9 @@ use super::deliver::Deliveries;
 use super::events::{Event, EventKind};
 use super::wire_log;
 use crate::metrics::{DropReason, Limit, MalformedKind};
-use crate::packet::connect::{ConnectVersion, connect_version};
 use crate::packet::{
     ConnAck, ConnAckProperties, ConnectReason, DisconnectReason, Malformed, MalformedPacket, ProtocolVersion, ReasonCode,
+    connect_version,
 };
 use crate::session::{Phase, Violation};
 
@@ -98,12 +98,11 @@ impl Client {
 
     /// A CONNECT that cannot be read is refused in its own language, if that can be told; anything else is just closed.
     fn refuse_malformed_connect(&mut self, bytes: &[u8], malformed: &MalformedPacket) {
-        let version = match connect_version(bytes) {
-            Some(ConnectVersion::Known(ProtocolVersion::V5)) | Some(ConnectVersion::Newer) => ProtocolVersion::V5,
-            // [MQTT3-3.1.2-2]: an older client is only told that its version is not spoken here.
-            Some(ConnectVersion::Older) => ProtocolVersion::V311,
-            Some(ConnectVersion::Known(_)) | None => return,
-        };
+        let Some(version) = connect_version(bytes) else { return };
+        // [MQTT3-3.1.4-1]: an older client is told nothing but that its version is not spoken here [MQTT3-3.1.2-2].
+        if version != ProtocolVersion::V5 && malformed.kind != Malformed::Version {
+            return;
+        }
         self.connection.assume_version(version);
         let reason = connect_reason(malformed.kind);
         self.refuse(reason, Some(malformed.detail));
@@ -127,7 +126,8 @@ impl Client {
             self.local.append_buffer(rest);
         }
         if let Some(End { reason, detail, by: By::Server, .. }) = &self.end {
-            if let Some(reason) = DisconnectReason::from_byte(reason.0).filter(|_| self.connection.phase() == Phase::Connected) {
+            if let Some(reason) = DisconnectReason::from_byte(reason.0).filter(|_| self.connection.phase() == Phase::Connected)
+            {
                 self.broker.metrics.disconnects_sent.count(reason as u8);
                 self.connection.disconnect(reason, Some(&**detail).filter(|detail| !detail.is_empty()));
             }
@@ -183,7 +183,12 @@ impl Client {
         if let Some(suppressed) = self.broker.log_limiter.allow("bad input", now) {
             let client = self.hold.as_ref().map(|hold| &**hold.handle.client_id());
             tracing::warn!(
-                client, peer = self.origin.peer(), listener = &*self.origin.door.name, cause, suppressed, "bad input"
+                client,
+                peer = self.origin.peer(),
+                listener = &*self.origin.door.name,
+                cause,
+                suppressed,
+                "bad input"
             );
         }
     }

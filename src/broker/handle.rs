@@ -109,8 +109,7 @@ impl Slot {
     /// Tells the metrics by how much queue and window have changed since the last time.
     pub fn report(&mut self, batch: &mut Batch) {
         let outbound = &self.session.outbound;
-        let now =
-            Depths { messages: outbound.queue.len(), bytes: outbound.queue.bytes(), inflight: outbound.inflight.len() };
+        let now = Depths { messages: outbound.queue.len(), bytes: outbound.queue.bytes(), inflight: outbound.inflight.len() };
         let before = std::mem::replace(&mut self.reported, now);
         if before.messages != now.messages || before.bytes != now.bytes {
             batch.queued(now.messages, now.bytes);

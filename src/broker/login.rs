@@ -147,7 +147,10 @@ impl Login {
 fn client_id(connect: &Connect<'_>, limits: &Limits, metrics: &Metrics) -> Result<Arc<str>, Refusal> {
     if connect.client_id.len() > limits.max_client_id_length {
         metrics.limit_hits.count(Limit::MaxClientIdLength);
-        return Err(refusal(ConnectReason::ClientIdentifierNotValid, "the client identifier is over the server's limit of length"));
+        return Err(refusal(
+            ConnectReason::ClientIdentifierNotValid,
+            "the client identifier is over the server's limit of length",
+        ));
     }
     if !connect.client_id.is_empty() {
         return Ok(connect.client_id.into());
@@ -157,7 +160,9 @@ fn client_id(connect: &Connect<'_>, limits: &Limits, metrics: &Metrics) -> Resul
         ProtocolVersion::V5 => {}
         ProtocolVersion::V311 if connect.clean_start => {}
         // [MQTT3-3.1.3-8]; 3.1 wants 1 to 23 characters.
-        _ => return Err(refusal(ConnectReason::ClientIdentifierNotValid, "an empty client identifier without a clean session")),
+        _ => {
+            return Err(refusal(ConnectReason::ClientIdentifierNotValid, "an empty client identifier without a clean session"));
+        }
     }
     Ok(format!("auto-{:016x}-{:x}", rand::random::<u64>(), next_epoch()).into())
 }
@@ -194,7 +199,11 @@ impl PasswordChecks {
     }
 
     /// Begins a check; `None` when too many wait already.
-    pub fn begin(&self, authenticator: Arc<Authenticator>, login: Box<Login>) -> Option<oneshot::Receiver<(Box<Login>, Verdict)>> {
+    pub fn begin(
+        &self,
+        authenticator: Arc<Authenticator>,
+        login: Box<Login>,
+    ) -> Option<oneshot::Receiver<(Box<Login>, Verdict)>> {
         let admitted = self.admitted.clone().try_acquire_owned().ok()?;
         let running = self.running.clone();
         let (sender, receiver) = oneshot::channel();

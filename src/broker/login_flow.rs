@@ -13,9 +13,7 @@ use super::login::{Login, Refusal, refusal};
 use crate::auth::scram::{self, ScramExchange};
 use crate::auth::{Principal, Verdict};
 use crate::metrics::{Authentication, Denied};
-use crate::packet::{
-    Auth, AuthReason, ConnAck, ConnAckProperties, Connect, ConnectReason, DisconnectReason, TopicFilter,
-};
+use crate::packet::{Auth, AuthReason, ConnAck, ConnAckProperties, Connect, ConnectReason, DisconnectReason, TopicFilter};
 use crate::session::{Agreement, Violation};
 
 /// How far a connection has come in saying who it is.
@@ -181,6 +179,11 @@ impl Client {
             let refusal = refusal(ConnectReason::NotAuthorized, "the will's topic may not be published to");
             return self.refuse_login(Some(&client_id), refusal, now);
         }
+        if let Err(limit) = self.admission.admit() {
+            self.broker.metrics.limit_hits.count(limit);
+            let refusal = refusal(ConnectReason::ServerBusy, "no more connections are taken");
+            return self.refuse_login(Some(&client_id), refusal, now);
+        }
         let response_information = format!("response/{client_id}/");
         let may_respond = TopicFilter::new(&format!("{response_information}#"))
             .is_ok_and(|filter| !client_id.contains(['+', '#']) && rights.may_subscribe(&principal, &filter));
@@ -208,6 +211,7 @@ impl Client {
         self.connection.accept(agreement, &connack);
         self.broker.metrics.connacks_sent.count(0);
         self.broker.metrics.sessions.online.increment();
+        self.open.connected(login.version as u8);
         self.welcome(&hold, &login, now);
         self.hold = Some(hold);
         self.raise_packet_size();

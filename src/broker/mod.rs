@@ -19,6 +19,8 @@ mod registry;
 mod retained;
 mod router;
 mod subscribe;
+#[cfg(test)]
+mod tests;
 mod wills;
 mod wire_log;
 
@@ -31,7 +33,7 @@ use tokio::sync::mpsc;
 
 pub use client::{Client, Written};
 pub use deliver::Deliveries;
-pub use door::{Door, Origin, Rights};
+pub use door::{Admission, Door, Origin, Rights};
 pub use ending::Closed;
 pub use events::{Event, EventKind};
 pub use log_limiter::LogLimiter;
@@ -49,7 +51,6 @@ use retained::Retained;
 use router::Router;
 
 /// The state that all connections share.
-#[derive(Debug)]
 pub struct Broker {
     limits: ArcSwap<Limits>,
     registry: Registry,

@@ -54,7 +54,7 @@ impl Broker {
         }
         let matches = self.matches(publication);
         let mut matched = 0;
-        for recipient in &matches.recipients {
+        for recipient in matches.recipients.iter() {
             let Some(grant) = recipient.grant_for(publisher.key()) else { continue };
             let Receiver::Session(handle) = &recipient.subscriber;
             matched += 1;
@@ -93,7 +93,7 @@ impl Broker {
             topic: FixedState::default().hash_one(publication.topic().as_str()),
         };
         let mut matched = 0;
-        for group in &matches.groups {
+        for group in matches.groups.iter() {
             let mut excluded = None;
             // A member that may not read the topic is passed over once; the group is not searched through.
             for _ in 0..2 {
@@ -106,7 +106,7 @@ impl Broker {
                     qos: grant.qos.min(publication.qos),
                     retain: publication.retain && grant.retain_as_published,
                     identifiers: grant.identifiers,
-                    share: Some(group.filter().clone()),
+                    share: Some(group.whole_filter().clone()),
                 };
                 deliveries.deliver(&handle, publication, grant, publisher.key(), now);
                 matched += 1;
@@ -122,7 +122,12 @@ impl Broker {
 
     /// Messages of a member of shared groups that has left go to other members that are online; the rest is returned
     /// `[MQTT-4.8.2-5]`: only QoS 1 may be handed on.
-    pub(super) fn hand_on(&self, from: u64, messages: Vec<crate::session::Queued>, now: Instant) -> Vec<crate::session::Queued> {
+    pub(super) fn hand_on(
+        &self,
+        from: u64,
+        messages: Vec<crate::session::Queued>,
+        now: Instant,
+    ) -> Vec<crate::session::Queued> {
         let mut deliveries = Deliveries::default();
         let mut kept = Vec::new();
         for queued in messages {

@@ -17,9 +17,9 @@ impl Broker {
             }
             self.recheck_session(handle);
         }
-        let forgotten = self.retained.retain(|message, publisher| {
-            publisher.is_none_or(|(who, rights)| rights.may_publish(who, message.topic()))
-        });
+        let forgotten = self
+            .retained
+            .retain(|message, publisher| publisher.is_none_or(|(who, rights)| rights.may_publish(who, message.topic())));
         tracing::info!(sessions = sessions.len(), retained_forgotten = forgotten, "rights checked again");
     }
 

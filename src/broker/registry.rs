@@ -27,7 +27,10 @@ pub enum Existing {
 pub enum Opened {
     New(Arc<SessionHandle>),
     /// The old session is still to be ended by the caller.
-    Replaced { new: Arc<SessionHandle>, old: Arc<SessionHandle> },
+    Replaced {
+        new: Arc<SessionHandle>,
+        old: Arc<SessionHandle>,
+    },
     Resumed(Arc<SessionHandle>),
     Refused,
 }
@@ -84,10 +87,6 @@ impl Registry {
 
     pub fn len(&self) -> usize {
         self.sessions.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
     }
 
     /// All sessions as they are now; for what happens rarely.

@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,17 +10,17 @@ use super::handle::SessionHandle;
 use super::publish::Publisher;
 use crate::auth::Principal;
 use crate::metrics::{Batch, Limit};
-use crate::packet::{Message, PublishReason, TopicFilter};
+use crate::packet::{Message, PublishReason};
 use crate::routing::RetainedTree;
 use crate::session::{Grant, Publication, Replay};
 
 /// The retained messages of all topics (3.3.1.3).
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Retained {
     tree: RwLock<Tree>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Tree {
     messages: RetainedTree<Entry>,
     bytes: usize,
@@ -32,8 +33,10 @@ struct Entry {
     publisher: Option<(Principal, Arc<Rights>)>,
 }
 
-/// Retained messages are looked up this many at a time.
+/// Retained messages are handed out this many at a time.
 const REPLAY_STEP: usize = 64;
+/// Topics that are looked at in one step, whether they match or not.
+const REPLAY_LOOK: usize = 4096;
 /// No more of them while so many messages wait for the session.
 const REPLAY_QUEUE_MAX: usize = 64;
 /// No more of them while so many bytes are unwritten.
@@ -48,22 +51,17 @@ impl Retained {
 
     /// Forgets what `keep` refuses; for what happens rarely.
     pub(super) fn retain(&self, mut keep: impl FnMut(&Message, Option<&(Principal, Arc<Rights>)>) -> bool) -> usize {
-        let all = TopicFilter::new("#").expect("# is a filter");
-        let dollar = TopicFilter::new("$SYS/#").expect("$SYS/# is a filter");
         let mut tree = self.tree.write();
-        let mut refused = Vec::new();
-        for filter in [&all, &dollar] {
-            tree.messages.visit(filter, |_, entry| {
-                if !keep(&entry.message, entry.publisher.as_ref()) {
-                    refused.push(entry.message.clone());
-                }
-                std::ops::ControlFlow::Continue(())
-            });
-        }
-        for message in &refused {
-            tree.remove(message);
-        }
-        refused.len()
+        let Tree { messages, bytes } = &mut *tree;
+        let before = messages.len();
+        messages.retain(|entry| {
+            let is_kept = keep(&entry.message, entry.publisher.as_ref());
+            if !is_kept {
+                *bytes -= entry.message.len();
+            }
+            is_kept
+        });
+        before - messages.len()
     }
 }
 
@@ -132,9 +130,14 @@ impl Broker {
     }
 
     fn replay_step(&self, handle: &SessionHandle, replay: &Replay, count: usize, now: Instant, batch: &mut Batch) {
-        let found = self.retained.tree.read().messages.scan(&replay.filter, replay.after.as_deref(), count);
-        let last: Option<Arc<str>> =
-            (found.len() == count).then(|| found.last().map(|(topic, _)| topic.as_str().into())).flatten();
+        let mut found = Vec::new();
+        let next = self.retained.tree.read().messages.scan(&replay.filter, replay.from.as_deref(), REPLAY_LOOK, |_, entry| {
+            if found.len() == count {
+                return ControlFlow::Break(());
+            }
+            found.push(entry.message.clone());
+            ControlFlow::Continue(())
+        });
         let mut expired = Vec::new();
         handle.lock(|slot| {
             let Some(position) = slot.session.replays.iter().position(|there| there.filter == replay.filter) else { return };
@@ -142,8 +145,7 @@ impl Broker {
                 slot.session.replays.remove(position);
                 return;
             };
-            for (_, entry) in &found {
-                let message = &entry.message;
+            for message in &found {
                 if message.is_expired(now) {
                     expired.push(message.clone());
                     continue;
@@ -161,8 +163,8 @@ impl Broker {
                 let bounds = crate::session::OutboundBounds { write_buffer_max: usize::MAX, ..slot.bounds };
                 slot.session.outbound.deliver(link, &mut Publication::stored(message), grant, &bounds, now, batch);
             }
-            match last {
-                Some(_) => slot.session.replays[position].after = last,
+            match next {
+                Some(_) => slot.session.replays[position].from = next,
                 None => drop(slot.session.replays.remove(position)),
             }
         });

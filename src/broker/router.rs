@@ -8,7 +8,6 @@ use crate::packet::{TopicFilter, TopicName};
 use crate::routing::{Index, MatchCache, Matches, SharedGroup, Strategy};
 
 /// The subscription index, as many threads use it: a cached match costs no lock.
-#[derive(Debug)]
 pub struct Router {
     index: RwLock<Index<Receiver>>,
     /// The stamp of the index as it is; unique in the process.
@@ -17,14 +16,18 @@ pub struct Router {
 
 static GENERATIONS: AtomicU64 = AtomicU64::new(1);
 
-/// The index under its write lock; the stamp changes when it is let go.
+/// The index under its write lock; the stamp changes when it is let go, if what topics match has changed.
 pub struct Change<'a> {
     pub index: RwLockWriteGuard<'a, Index<Receiver>>,
+    before: u64,
     generation: &'a AtomicU64,
 }
 
 impl Drop for Change<'_> {
     fn drop(&mut self) {
+        if self.index.generation() == self.before {
+            return;
+        }
         // Before the guard goes: whoever reads the new stamp finds the new index.
         self.generation.store(GENERATIONS.fetch_add(1, Ordering::Relaxed), Ordering::Release);
     }
@@ -39,26 +42,21 @@ impl Router {
     }
 
     pub fn change(&self) -> Change<'_> {
-        Change { index: self.index.write(), generation: &self.generation }
+        let index = self.index.write();
+        Change { before: index.generation(), index, generation: &self.generation }
     }
 
     /// Who wants a message to `topic`.
     pub fn lookup(&self, cache: &mut MatchCache<Receiver>, topic: TopicName<'_>) -> Arc<Matches<Receiver>> {
-        let generation = self.generation.load(Ordering::Acquire);
-        if let Some(matches) = cache.get(generation, topic) {
-            return matches;
-        }
-        let index = self.index.read();
-        // Under the lock no change is under way: the stamp belongs to what is read.
-        let generation = self.generation.load(Ordering::Acquire);
-        let matches = Arc::new(index.matches(topic));
-        drop(index);
-        cache.insert(generation, topic, matches.clone());
-        matches
+        cache.lookup(self.generation.load(Ordering::Acquire), topic, || {
+            let index = self.index.read();
+            // Under the lock no change is under way: the stamp belongs to what is read.
+            (self.generation.load(Ordering::Acquire), index.matches(topic))
+        })
     }
 
     pub fn group(&self, filter: &TopicFilter) -> Option<Arc<SharedGroup<Receiver>>> {
-        self.index.read().group(filter)
+        self.index.read().shared_group(filter)
     }
 
     /// Ordinary and shared subscriptions.

@@ -3,13 +3,20 @@ use std::sync::Arc;
 use super::Broker;
 use super::handle::{Receiver, SessionHandle};
 use crate::metrics::{Denied, Limit};
-use crate::packet::{RetainHandling, Subscribe, SubscribeReason, SubscriptionOptions, TopicFilter, Unsubscribe, UnsubscribeReason};
+use crate::packet::{
+    RetainHandling, Subscribe, SubscribeReason, SubscriptionOptions, TopicFilter, Unsubscribe, UnsubscribeReason,
+};
 use crate::routing;
 use crate::session::{Limits, Replay, Subscription};
 
 impl Broker {
     /// Makes the subscriptions of one SUBSCRIBE, each on its own: one code per filter, in their order `[MQTT-3.8.4-5]`.
-    pub(super) fn subscribe(&self, handle: &Arc<SessionHandle>, subscribe: &Subscribe<'_>, limits: &Limits) -> Vec<SubscribeReason> {
+    pub(super) fn subscribe(
+        &self,
+        handle: &Arc<SessionHandle>,
+        subscribe: &Subscribe<'_>,
+        limits: &Limits,
+    ) -> Vec<SubscribeReason> {
         let one = |(filter, options): &(TopicFilter, SubscriptionOptions)| {
             self.subscribe_one(handle, filter, *options, subscribe.subscription_identifier, limits).unwrap_or_else(|reason| {
                 tracing::info!(client = %handle.client_id(), %filter, %reason, "subscription refused");
@@ -80,7 +87,7 @@ impl Broker {
             session.subscriptions.insert(filter.clone(), subscription);
             session.replays.retain(|replay| replay.filter != *filter);
             if replays(is_new) {
-                session.replays.push(Replay { filter: filter.clone(), after: None });
+                session.replays.push(Replay { filter: filter.clone(), from: None });
             }
             Ok(is_new)
         })?;

@@ -84,6 +84,11 @@ impl<S: Subscriber> Index<S> {
         if lists.is_empty() { Matches::default() } else { merge(&lists) }
     }
 
+    /// The group of a whole `$share/NAME/FILTER`, if it has a member.
+    pub fn shared_group(&self, filter: &TopicFilter) -> Option<Arc<SharedGroup<S>>> {
+        self.groups.get(filter).map(|place| place.group.clone())
+    }
+
     /// Changes with every write that [`Index::matches`] can tell: what was found under another generation may be out of date. Members
     /// that join or leave a shared group that stays do not change it, since the group itself knows them.
     pub const fn generation(&self) -> u64 {
@@ -122,7 +127,11 @@ impl<S: Subscriber> Index<S> {
         self.generation += 1;
         let result = change(list);
         if list.is_empty() {
-            if wildcard { self.wildcard.remove(filter) } else { self.exact.remove(filter) };
+            if wildcard {
+                self.wildcard.remove(filter)
+            } else {
+                self.exact.remove(filter)
+            };
         }
         Some(result)
     }

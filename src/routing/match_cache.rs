@@ -3,7 +3,6 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::index::Index;
 use super::matches::Matches;
 use super::subscriber::Subscriber;
 use crate::packet::TopicName;
@@ -55,13 +54,22 @@ impl<S: Subscriber> MatchCache<S> {
         }
     }
 
-    /// Who gets a message of this topic, as `index` says now. A cache belongs to one index.
-    pub fn lookup(&mut self, index: &Index<S>, topic: TopicName<'_>) -> Arc<Matches<S>> {
+    /// Who gets a message of this topic: as it was found under `generation`, else as `find` says, with the generation that it looked
+    /// at. One cache may serve several indexes as long as no two of them share a generation.
+    pub fn lookup(
+        &mut self,
+        generation: u64,
+        topic: TopicName<'_>,
+        find: impl FnOnce() -> (u64, Matches<S>),
+    ) -> Arc<Matches<S>> {
         let hash = self.hasher.hash_one(topic.as_str());
         let found = self.find(hash, topic);
         match found.and_then(|place| self.slots[place].as_ref()) {
-            Some(slot) if slot.generation == index.generation() => slot.matches.clone(),
-            _ => self.miss(index, topic, hash, found),
+            Some(slot) if slot.generation == generation => slot.matches.clone(),
+            _ => {
+                let (generation, matches) = find();
+                self.miss(generation, matches, topic, hash, found)
+            }
         }
     }
 
@@ -87,19 +95,23 @@ impl<S: Subscriber> MatchCache<S> {
     fn find(&self, hash: u64, topic: TopicName<'_>) -> Option<usize> {
         let first = self.set(hash) * WAYS;
         let set = self.slots.get(first..first + WAYS)?;
-        let is_it = |slot: &Option<Slot<S>>| {
-            slot.as_ref().is_some_and(|slot| slot.hash == hash && *slot.topic == *topic.as_str())
-        };
+        let is_it =
+            |slot: &Option<Slot<S>>| slot.as_ref().is_some_and(|slot| slot.hash == hash && *slot.topic == *topic.as_str());
         set.iter().position(is_it).map(|way| first + way)
     }
 
     #[cold]
-    fn miss(&mut self, index: &Index<S>, topic: TopicName<'_>, hash: u64, place: Option<usize>) -> Arc<Matches<S>> {
-        let matches = index.matches(topic);
+    fn miss(
+        &mut self,
+        generation: u64,
+        matches: Matches<S>,
+        topic: TopicName<'_>,
+        hash: u64,
+        place: Option<usize>,
+    ) -> Arc<Matches<S>> {
         let matches = if matches.is_empty() { self.nothing.clone() } else { Arc::new(matches) };
         if let Some(place) = place.or_else(|| self.let_in(hash)) {
             let size = topic.as_str().len() + matches.size();
-            let generation = index.generation();
             self.put(place, Slot { hash, generation, topic: topic.as_str().into(), matches: matches.clone(), size });
             self.sweep(generation);
         }
@@ -120,9 +132,8 @@ impl<S: Subscriber> MatchCache<S> {
         self.hand = (self.hand + 1) % self.entries;
         let first = self.set(hash) * WAYS;
         // A free place, else the one that was brought up to date the longest time ago, else each in turn.
-        (first..first + WAYS).min_by_key(|&place| {
-            (self.slots[place].as_ref().map(|slot| slot.generation), (place + self.hand) % WAYS)
-        })
+        (first..first + WAYS)
+            .min_by_key(|&place| (self.slots[place].as_ref().map(|slot| slot.generation), (place + self.hand) % WAYS))
     }
 
     fn put(&mut self, place: usize, slot: Slot<S>) {
@@ -169,7 +180,7 @@ mod tests {
     use super::*;
     use crate::packet::TopicFilter;
     use crate::routing::test_subscriber::Client;
-    use crate::routing::{Strategy, Subscription};
+    use crate::routing::{Index, Strategy, Subscription};
 
     fn index_of(clients: &[Client]) -> Index<Client> {
         let mut index = Index::new(Strategy::RoundRobin);
@@ -180,7 +191,8 @@ mod tests {
     }
 
     fn look(cache: &mut MatchCache<Client>, index: &Index<Client>, topic: &str) -> Arc<Matches<Client>> {
-        cache.lookup(index, TopicName::new(topic).unwrap())
+        let topic = TopicName::new(topic).unwrap();
+        cache.lookup(index.generation(), topic, || (index.generation(), index.matches(topic)))
     }
 
     #[test]

@@ -42,6 +42,11 @@ impl<M> RetainedTree<M> {
         self.topics.remove(topic.as_str())
     }
 
+    /// Keeps the topics for which `keep` says so; looks at all of them.
+    pub fn retain(&mut self, mut keep: impl FnMut(&M) -> bool) {
+        self.topics.retain(|_, value| keep(value));
+    }
+
     pub fn get(&self, topic: TopicName<'_>) -> Option<&M> {
         self.topics.get(topic.as_str())
     }

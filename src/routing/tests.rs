@@ -192,7 +192,8 @@ fn unknown_and_broken_filters_change_nothing() {
 
 #[test]
 fn everything_is_freed_when_all_unsubscribe() {
-    let texts = ["a", "a/b", "a/+", "a/#", "#", "+/+/c/d/e/#", "+/+/c/d", "//", "/+/", "$share/g/x/+/y", "$share/g/x", "$share/h/x"];
+    let texts =
+        ["a", "a/b", "a/+", "a/#", "#", "+/+/c/d/e/#", "+/+/c/d", "//", "/+/", "$share/g/x/+/y", "$share/g/x", "$share/h/x"];
     let mut index = index();
     let clients: Vec<_> = (0..40).map(Client::new).collect();
     for client in &clients {

@@ -8,9 +8,9 @@ use super::outbound_queue::Queued;
 use super::state::SessionCell;
 use super::topic_aliases::InboundAliases;
 use crate::packet::{
-    Auth, AuthReason, ConnAck, Connect, Disconnect, DisconnectReason, MalformedPacket, Packet, PacketId, ProtocolVersion, Publish,
-    PublishAck, PublishReason, Release, ReleaseReason, SubAck, Subscribe, SubscribeReason, TopicName, UnsubAck, Unsubscribe,
-    UnsubscribeReason, encode_within,
+    Auth, AuthReason, ConnAck, Connect, Disconnect, DisconnectReason, MalformedPacket, Packet, PacketId, ProtocolVersion,
+    Publish, PublishAck, PublishReason, Release, ReleaseReason, SubAck, Subscribe, SubscribeReason, TopicName, UnsubAck,
+    Unsubscribe, UnsubscribeReason, encode_within,
 };
 
 /// What dies with the Network Connection: version, quotas, aliases, acknowledgements that are owed. Packets go in through
@@ -206,7 +206,9 @@ impl Connection {
 
     fn handle_connected<'a>(&mut self, packet: Packet<'a>, session: &impl SessionCell) -> Result<Action<'a>, Violation> {
         match packet {
-            Packet::Publish(publish) => self.handle_publish(publish, session).map(Action::Publish).or_else(Duplicate::into_action),
+            Packet::Publish(publish) => {
+                self.handle_publish(publish, session).map(Action::Publish).or_else(Duplicate::into_action)
+            }
             Packet::PubAck(ack) => Ok(session
                 .with(|session| session.outbound.handle_puback(ack.packet_id))
                 .map_or(Action::None, |queued| Action::Settled(queued, ack.reason))),
@@ -243,7 +245,11 @@ impl Connection {
         };
         // [MQTT-3.3.4-9], [MQTT-4.9.0-1]: the client counts its unacknowledged messages, and so do we.
         if self.version.has_properties() && self.open_inbound >= u32::from(self.limits.receive_maximum) {
-            return Err(violation(DisconnectReason::ReceiveMaximumExceeded, "more unacknowledged messages than Receive Maximum").into());
+            return Err(violation(
+                DisconnectReason::ReceiveMaximumExceeded,
+                "more unacknowledged messages than Receive Maximum",
+            )
+            .into());
         }
         let is_exactly_once = publish.delivery.qos() == crate::packet::QoS::ExactlyOnce;
         if is_exactly_once && !session.with(|session| session.receive(id)) {
@@ -252,11 +258,8 @@ impl Connection {
             return Err(Duplicate::Acknowledged);
         }
         self.open_inbound += 1;
-        let ack = if is_exactly_once {
-            Ack::PubRec(id, PublishReason::Success)
-        } else {
-            Ack::PubAck(id, PublishReason::Success)
-        };
+        let ack =
+            if is_exactly_once { Ack::PubRec(id, PublishReason::Success) } else { Ack::PubAck(id, PublishReason::Success) };
         Ok(InboundPublish { topic, packet: publish, ack: Some(self.acks.open(ack)) })
     }
 
@@ -318,7 +321,10 @@ impl Connection {
         if let Some(interval) = disconnect.session_expiry_interval {
             // 3.14.2.2.2: not from zero to anything else.
             if self.session_expiry_interval == 0 && interval != 0 {
-                return Err(violation(DisconnectReason::ProtocolError, "a session expiry at DISCONNECT where CONNECT had none"));
+                return Err(violation(
+                    DisconnectReason::ProtocolError,
+                    "a session expiry at DISCONNECT where CONNECT had none",
+                ));
             }
             self.session_expiry_interval = self.limits.bound_session_expiry(interval);
         }

@@ -91,9 +91,7 @@ impl Inflight {
         match &exchange.state {
             ExchangeState::Released => Received::Release,
             ExchangeState::Published(queued) if queued.qos != QoS::ExactlyOnce => Received::Unknown,
-            ExchangeState::Published(_) if reason.is_error() => {
-                self.cancel(id).map_or(Received::Unknown, Received::Refused)
-            }
+            ExchangeState::Published(_) if reason.is_error() => self.cancel(id).map_or(Received::Unknown, Received::Refused),
             ExchangeState::Published(_) => {
                 exchange.state = ExchangeState::Released;
                 Received::Release

@@ -217,8 +217,12 @@ impl Outbound {
         let message = queued.message.clone();
         let mut publication = Publication::stored(&message);
         if queued.qos == QoS::AtMostOnce {
-            let receiver =
-                Receiver { delivery: Delivery::AtMostOnce, dup: false, retain: queued.retain, identifiers: &queued.identifiers };
+            let receiver = Receiver {
+                delivery: Delivery::AtMostOnce,
+                dup: false,
+                retain: queued.retain,
+                identifiers: &queued.identifiers,
+            };
             let written = writer.write(out, &mut publication, receiver, now);
             count(batch, QoS::AtMostOnce, publication.view().payload.len(), written);
         } else {

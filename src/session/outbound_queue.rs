@@ -133,8 +133,7 @@ mod tests {
     use crate::packet::{ForwardedProperties, MessageView, TopicName};
 
     fn queued(payload: &[u8], expires_at: Option<Instant>) -> Queued {
-        let view =
-            MessageView { topic: TopicName::new("t").unwrap(), properties: ForwardedProperties::default(), payload };
+        let view = MessageView { topic: TopicName::new("t").unwrap(), properties: ForwardedProperties::default(), payload };
         let message = Arc::new(Message::new(view, QoS::AtLeastOnce, false, expires_at));
         Queued { message, qos: QoS::AtLeastOnce, retain: false, identifiers: SmallVec::new(), share: None }
     }

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
 
@@ -28,8 +26,8 @@ pub struct Subscription {
 #[derive(Clone, Debug)]
 pub struct Replay {
     pub filter: TopicFilter,
-    /// The last topic that was sent.
-    pub after: Option<Arc<str>>,
+    /// The topic to go on with; `None` to begin.
+    pub from: Option<Box<str>>,
 }
 
 impl Session {

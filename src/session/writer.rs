@@ -3,13 +3,13 @@ use std::time::Instant;
 
 use super::out_buffer::OutBuffer;
 use super::topic_aliases::OutboundAliases;
-use crate::packet::publish::{encode_publish, encode_publish_head, encoded_publish_length};
-use crate::packet::{Delivery, Message, MessageView, OutgoingPublish, PacketId, ProtocolVersion, QoS, TopicName};
+use crate::packet::{
+    Delivery, Message, MessageView, OutgoingPublish, PacketId, PacketTooLarge, ProtocolVersion, QoS, TopicName, encode_publish,
+    encode_publish_head, encoded_publish_length,
+};
 
 /// Payloads from here on are written by reference: one copy in memory, however many receivers.
 const SHARED_PAYLOAD: usize = 4096;
-/// The largest packet that the wire format can say (2.1.4).
-const LARGEST_PACKET: usize = 5 + 268_435_455;
 
 /// One message on its way to any number of receivers: encoded once per shape, stored at most once.
 #[derive(Debug)]
@@ -78,10 +78,16 @@ impl<'a> Publication<'a> {
         Some(u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX))
     }
 
-    fn template(&mut self, version: ProtocolVersion, delivery: Delivery, retain: bool, now: Instant) -> Template {
+    fn template(
+        &mut self,
+        version: ProtocolVersion,
+        delivery: Delivery,
+        retain: bool,
+        now: Instant,
+    ) -> Result<Template, TooLarge> {
         let shape = usize::from(version.has_properties()) * 6 + delivery.qos() as usize * 2 + usize::from(retain);
         if let Some(template) = self.templates.made[shape] {
-            return template;
+            return Ok(template);
         }
         let outgoing = OutgoingPublish {
             dup: false,
@@ -92,10 +98,10 @@ impl<'a> Publication<'a> {
             topic_alias: None,
         };
         let start = self.templates.bytes.len();
-        let encoded = encode_publish(&self.view, &outgoing, version, &mut self.templates.bytes);
+        let encoded = encode_publish(&self.view, &outgoing, version, &mut self.templates.bytes)?;
         let template = Template { start, end: self.templates.bytes.len(), packet_id_at: encoded.packet_id_at };
         self.templates.made[shape] = Some(template);
-        template
+        Ok(template)
     }
 }
 
@@ -123,6 +129,12 @@ pub struct Receiver<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLarge;
 
+impl From<PacketTooLarge> for TooLarge {
+    fn from(_: PacketTooLarge) -> Self {
+        Self
+    }
+}
+
 impl Writer {
     /// Appends one PUBLISH and returns its length in bytes.
     pub fn write(
@@ -133,7 +145,8 @@ impl Writer {
         now: Instant,
     ) -> Result<usize, TooLarge> {
         let is_small = publication.view.payload.len() < SHARED_PAYLOAD;
-        let is_common = self.aliases.is_none() && self.mount_point.is_none() && receiver.identifiers.is_empty() && !receiver.dup;
+        let is_common =
+            self.aliases.is_none() && self.mount_point.is_none() && receiver.identifiers.is_empty() && !receiver.dup;
         if is_small && is_common {
             return self.write_copy(out, publication, receiver, now);
         }
@@ -153,9 +166,9 @@ impl Writer {
         self.check_size(encoded_publish_length(&view, &outgoing, self.version) + ALIAS_PROPERTY)?;
         outgoing.topic_alias = self.aliases.as_mut().and_then(|aliases| aliases.alias_for(view.topic));
         if is_small {
-            return Ok(out.append_with(|bytes| encode_publish(&view, &outgoing, self.version, bytes).length));
+            return Ok(out.append_with(|bytes| encode_publish(&view, &outgoing, self.version, bytes))?.length);
         }
-        let length = out.append_with(|bytes| encode_publish_head(&view, &outgoing, self.version, bytes).length);
+        let length = out.append_with(|bytes| encode_publish_head(&view, &outgoing, self.version, bytes))?.length;
         out.append_shared(publication.message().payload());
         Ok(length)
     }
@@ -167,7 +180,7 @@ impl Writer {
         receiver: Receiver<'_>,
         now: Instant,
     ) -> Result<usize, TooLarge> {
-        let template = publication.template(self.version, receiver.delivery, receiver.retain, now);
+        let template = publication.template(self.version, receiver.delivery, receiver.retain, now)?;
         let bytes = &publication.templates.bytes[template.start..template.end];
         self.check_size(bytes.len())?;
         out.append_with(|out| {
@@ -181,8 +194,8 @@ impl Writer {
     }
 
     fn check_size(&self, length: usize) -> Result<(), TooLarge> {
-        let maximum = self.maximum_packet_size.map_or(LARGEST_PACKET, |maximum| maximum as usize);
-        if length > maximum { Err(TooLarge) } else { Ok(()) }
+        let is_too_large = self.maximum_packet_size.is_some_and(|maximum| length > maximum as usize);
+        if is_too_large { Err(TooLarge) } else { Ok(()) }
     }
 }
 

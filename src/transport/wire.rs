@@ -24,8 +24,4 @@ pub trait Wire: Send {
     }
 }
 
-/// Writing to a plain socket without waiting.
-pub trait DirectWrite: Send + Sync {
-    /// As `write_vectored`; `WouldBlock` when the socket takes nothing now.
-    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
-}
+pub use crate::broker::DirectWrite;

@@ -1,10 +1,9 @@
 //! The running broker: builds the rooms, opens the doors, closes them in order.
-
-use std::process::ExitCode;
-
+mod background;
+mod data_dir;
+mod rights;
 use crate::config::{Config, ConfigSource};
-
-/// Serves until told to stop. `source` reads the config again on SIGHUP.
+use std::process::ExitCode;
 pub fn run(_config: Config, _source: ConfigSource) -> ExitCode {
     ExitCode::SUCCESS
 }

@@ -1,0 +1,100 @@
+//! What runs beside the connections: the broker's clock, `$SYS`, presence, the watchdog.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::admin::{Process, SysConfig, SysTopics, presence};
+use crate::broker::{Broker, Event, EventKind, Publisher};
+use crate::packet::{ForwardedProperties, Message, MessageView, QoS, TopicName};
+use crate::session::timers::TICK;
+
+/// Events that may wait to be told; more are dropped, since nobody's connection waits for them.
+pub const EVENTS_MAX: usize = 10_000;
+
+/// Moves the broker's timers, for ever.
+pub async fn run_timers(broker: Arc<Broker>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        broker.handle_timeout(Instant::now());
+    }
+}
+
+/// Brings gauges up to date once a second, for ever.
+pub async fn run_gauges(broker: Arc<Broker>) {
+    let mut ticks = interval(Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        broker.measure();
+    }
+}
+
+/// Publishes the figures under `$SYS/broker`, for ever.
+pub async fn run_sys_topics(broker: Arc<Broker>, config: SysConfig) {
+    if config.interval.is_zero() {
+        return;
+    }
+    let mut topics = SysTopics::new(Instant::now());
+    let mut ticks = interval(config.interval.0);
+    loop {
+        ticks.tick().await;
+        let now = Instant::now();
+        broker.measure();
+        for (topic, payload) in topics.tick(&broker.metrics, &Process::read(), now) {
+            publish(&broker, &topic, &payload, true, now);
+        }
+    }
+}
+
+/// Tells who comes and goes, until the broker is gone.
+pub async fn run_presence(broker: Arc<Broker>, config: SysConfig, mut events: mpsc::Receiver<Event>) {
+    while let Some(event) = events.recv().await {
+        if !config.presence {
+            continue;
+        }
+        let now = milliseconds();
+        let mut client = presence::Client {
+            id: &event.client_id,
+            user_name: event.username.as_deref(),
+            address: event.address,
+            version: event.version,
+            keep_alive: 0,
+            clean_start: false,
+            session_expiry: 0,
+            connected_at: now,
+        };
+        let (topic, payload) = match event.kind {
+            EventKind::Connected { keep_alive, clean_start, expiry_interval } => {
+                (client.keep_alive, client.clean_start, client.session_expiry) = (keep_alive, clean_start, expiry_interval);
+                presence::connected(&config.node, &client)
+            }
+            EventKind::Disconnected { reason } => presence::disconnected(&config.node, &client, reason.name(), now),
+        };
+        publish(&broker, &topic, &payload, false, Instant::now());
+    }
+}
+
+/// Tells systemd that the runtime is alive, as often as it wants to hear it.
+pub async fn run_watchdog() {
+    let Some(patience) = sd_notify::watchdog_enabled() else { return };
+    let mut ticks = interval(patience / 2);
+    loop {
+        ticks.tick().await;
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+    }
+}
+
+fn publish(broker: &Broker, topic: &str, payload: &str, retain: bool, now: Instant) {
+    let Ok(topic) = TopicName::new(topic) else { return };
+    let view = MessageView { topic, properties: ForwardedProperties::default(), payload: payload.as_bytes() };
+    let message = Arc::new(Message::new(view, QoS::AtMostOnce, retain, None));
+    broker.publish_message(&message, &Publisher::BROKER, now);
+}
+
+fn milliseconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

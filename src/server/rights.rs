@@ -1,0 +1,45 @@
+//! Password and ACL files, read for each listener.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::auth::{AclFile, Authenticator, Authorizer, PasswordFile};
+use crate::config::Config;
+use crate::transport::{ListenerConfig, ListenerUrl};
+
+/// Reads each file once, however many listeners name it.
+#[derive(Default)]
+pub struct RightsLoader {
+    passwords: HashMap<PathBuf, Arc<PasswordFile>>,
+    acls: HashMap<PathBuf, Arc<AclFile>>,
+}
+
+impl RightsLoader {
+    /// Who may come in through `listener`, and what they may do.
+    pub fn load(&mut self, config: &Config, listener: &ListenerConfig) -> Result<(Authenticator, Authorizer), String> {
+        let password_file = listener.password_file.as_ref().or(config.auth.password_file.as_ref());
+        let acl_file = listener.acl_file.as_ref().or(config.auth.acl_file.as_ref());
+        let passwords = password_file.map(|path| read_once(&mut self.passwords, path, PasswordFile::load)).transpose()?;
+        let acl = acl_file.map(|path| read_once(&mut self.acls, path, AclFile::load)).transpose()?;
+        let allow_anonymous = listener.allow_anonymous.or(config.auth.allow_anonymous).unwrap_or_else(|| {
+            let is_local = listener.url.parse::<ListenerUrl>().is_ok_and(|url| url.is_local());
+            is_local && passwords.is_none()
+        });
+        Ok((Authenticator::new(allow_anonymous, passwords), Authorizer::new(acl)))
+    }
+}
+
+fn read_once<T, E: Display>(
+    known: &mut HashMap<PathBuf, Arc<T>>,
+    path: &Path,
+    load: impl FnOnce(&Path) -> Result<T, E>,
+) -> Result<Arc<T>, String> {
+    if let Some(file) = known.get(path) {
+        return Ok(file.clone());
+    }
+    let file = Arc::new(load(path).map_err(|error| error.to_string())?);
+    known.insert(path.to_owned(), file.clone());
+    Ok(file)
+}

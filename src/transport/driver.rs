@@ -1,0 +1,245 @@
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::time::{Sleep, sleep, sleep_until};
+
+use super::Wire;
+use crate::broker::{Broker, Client, Closed, Deliveries, Written};
+
+/// One connection's task: reads, lets the broker work on what was read, writes. One wake takes all that is there, in one read, one
+/// look at the clock, one write.
+pub struct Driver {
+    wire: Box<dyn Wire>,
+    client: Client,
+    broker: Arc<Broker>,
+    /// The beginning of a packet whose rest has not come; nothing while idle.
+    partial: Vec<u8>,
+    /// `partial` holds whole packets that could not be taken when they came.
+    is_held_back: bool,
+    state: State,
+}
+
+enum State {
+    /// CONNECT is due by then.
+    Opening(Pin<Box<Sleep>>),
+    Open,
+    /// What is left is written, until then at most.
+    Flushing(Pin<Box<Sleep>>),
+    /// What still comes is thrown away, so that closing does not destroy what the peer has not read yet.
+    Lingering(Pin<Box<Sleep>>),
+}
+
+/// Bytes that one read takes at most. The buffer belongs to the thread, not to the connection.
+const READ_BUFFER: usize = 64 * 1024;
+/// The beginning of a packet that is moved to the front of the read buffer; a longer one stays where it is and grows.
+const PARTIAL_MOVED_MAX: usize = 4 * 1024;
+/// Reads in one wake, before others have their turn.
+const READS_MAX: usize = 4;
+/// How long a connection that ends may take to read the last of what it was sent.
+const FLUSH_TIME: Duration = Duration::from_secs(2);
+/// How long what still comes is thrown away.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
+    static DELIVERIES: RefCell<Deliveries> = RefCell::new(Deliveries::default());
+}
+
+/// What reading came to.
+enum Read {
+    /// There is nothing more for now; whether something came.
+    Drained(bool),
+    /// There may be more, and others should have their turn first.
+    Yield,
+    /// The peer has ended the stream, or it broke.
+    Ended(io::Result<()>),
+}
+
+impl Driver {
+    /// `connect_by` is when CONNECT is due.
+    pub fn new(wire: Box<dyn Wire>, client: Client, broker: Arc<Broker>, connect_by: Instant) -> Self {
+        let deadline = Box::pin(sleep_until(connect_by.into()));
+        Self { wire, client, broker, partial: Vec::new(), is_held_back: false, state: State::Opening(deadline) }
+    }
+
+    fn poll_open(&mut self, cx: &mut Context<'_>, deliveries: &mut Deliveries) -> Poll<()> {
+        let now = Instant::now();
+        self.client.poll_login(cx, now);
+        let read = self.read(cx, now, deliveries);
+        deliveries.flush(&self.broker, now);
+        let (has_received, must_yield) = match read {
+            Read::Drained(has_received) => (has_received, false),
+            Read::Yield => (true, true),
+            Read::Ended(result) => {
+                let why = result.map_or_else(|error| error.to_string().into(), |()| "closed by the client".into());
+                self.client.lost(why, now, deliveries);
+                deliveries.flush(&self.broker, now);
+                return Poll::Ready(());
+            }
+        };
+        if let State::Opening(deadline) = &mut self.state {
+            if self.client.is_connected() {
+                self.state = State::Open;
+            } else if deadline.as_mut().poll(cx).is_ready() {
+                self.client.too_late();
+            }
+        }
+        let closed = self.client.turn(now, has_received, deliveries);
+        let written = self.write(cx, now, deliveries);
+        deliveries.flush(&self.broker, now);
+        match written {
+            Err(error) => {
+                self.client.lost(error.to_string().into(), now, deliveries);
+                deliveries.flush(&self.broker, now);
+                return Poll::Ready(());
+            }
+            Ok(Written::Yield) => cx.waker().wake_by_ref(),
+            Ok(Written::All | Written::Blocked) => {}
+        }
+        if closed == Closed::Yes {
+            self.partial = Vec::new();
+            self.state = State::Flushing(Box::pin(sleep(FLUSH_TIME)));
+            cx.waker().wake_by_ref();
+        } else if must_yield {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Reads and takes what there is.
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant, deliveries: &mut Deliveries) -> Read {
+        let mut has_received = false;
+        if self.is_held_back && self.client.takes_bytes() {
+            has_received = true;
+            self.receive_partial(now, deliveries);
+        }
+        for _ in 0..READS_MAX {
+            // Others are woken when that changes: the login is decided, an acknowledgement has become possible.
+            if !self.client.takes_bytes() {
+                return Read::Drained(has_received);
+            }
+            match BUFFER.with_borrow_mut(|buffer| self.read_once(cx, buffer, now, deliveries)) {
+                Poll::Pending => return Read::Drained(has_received),
+                Poll::Ready(Ok(0)) => return Read::Ended(Ok(())),
+                Poll::Ready(Ok(_)) => has_received = true,
+                Poll::Ready(Err(error)) => return Read::Ended(Err(error)),
+            }
+            if deliveries.is_ahead {
+                break;
+            }
+        }
+        Read::Yield
+    }
+
+    /// One read, and all the packets in it.
+    fn read_once(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+        now: Instant,
+        deliveries: &mut Deliveries,
+    ) -> Poll<io::Result<usize>> {
+        let kept = self.partial.len();
+        if kept > PARTIAL_MOVED_MAX {
+            let Poll::Ready(count) = self.wire.poll_read(cx, buffer)? else { return Poll::Pending };
+            self.partial.extend_from_slice(&buffer[..count]);
+            let is_whole = self.client.packet_length(&self.partial).is_none_or(|length| length <= self.partial.len());
+            if is_whole {
+                self.receive_partial(now, deliveries);
+            }
+            return Poll::Ready(Ok(count));
+        }
+        let Poll::Ready(count) = self.wire.poll_read(cx, &mut buffer[kept..])? else { return Poll::Pending };
+        buffer[..kept].copy_from_slice(&self.partial);
+        let bytes = &buffer[..kept + count];
+        let consumed = self.client.receive(bytes, now, deliveries);
+        self.partial.clear();
+        self.keep(&bytes[consumed..]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn receive_partial(&mut self, now: Instant, deliveries: &mut Deliveries) {
+        let bytes = std::mem::take(&mut self.partial);
+        let consumed = self.client.receive(&bytes, now, deliveries);
+        if consumed == 0 {
+            self.partial = bytes;
+            self.is_held_back = !self.client.takes_bytes();
+        } else {
+            self.keep(&bytes[consumed..]);
+        }
+    }
+
+    fn keep(&mut self, rest: &[u8]) {
+        if rest.is_empty() {
+            self.partial = Vec::new();
+            self.is_held_back = false;
+        } else {
+            self.partial.extend_from_slice(rest);
+            self.is_held_back = !self.client.takes_bytes();
+        }
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, now: Instant, deliveries: &mut Deliveries) -> io::Result<Written> {
+        let Self { wire, client, .. } = self;
+        let written = client.write(now, deliveries, |slices| wire.poll_write(cx, slices))?;
+        match wire.poll_flush(cx)? {
+            Poll::Ready(()) => Ok(written),
+            Poll::Pending => Ok(Written::Blocked),
+        }
+    }
+
+    /// Writes what is left and ends the stream.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, deliveries: &mut Deliveries) -> Poll<()> {
+        let State::Flushing(deadline) = &mut self.state else { return Poll::Ready(()) };
+        if deadline.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        match self.write(cx, Instant::now(), deliveries) {
+            Ok(Written::All) => {}
+            Ok(Written::Blocked | Written::Yield) => return Poll::Pending,
+            Err(_) => return Poll::Ready(()),
+        }
+        match self.wire.poll_shutdown(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(())) => {
+                self.state = State::Lingering(Box::pin(sleep(LINGER_TIME)));
+                self.poll_linger(cx)
+            }
+        }
+    }
+
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let State::Lingering(deadline) = &mut self.state else { return Poll::Ready(()) };
+        if deadline.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        for _ in 0..READS_MAX {
+            match BUFFER.with_borrow_mut(|buffer| self.wire.poll_read(cx, buffer)) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(_)) => {}
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        DELIVERIES.with_borrow_mut(|deliveries| match this.state {
+            State::Opening(_) | State::Open => this.poll_open(cx, deliveries),
+            State::Flushing(_) => this.poll_flush(cx, deliveries),
+            State::Lingering(_) => this.poll_linger(cx),
+        })
+    }
+}
