@@ -122,7 +122,11 @@ impl<S: Subscriber> Index<S> {
         self.generation += 1;
         let result = change(list);
         if list.is_empty() {
-            if wildcard { self.wildcard.remove(filter) } else { self.exact.remove(filter) };
+            if wildcard {
+                self.wildcard.remove(filter)
+            } else {
+                self.exact.remove(filter)
+            };
         }
         Some(result)
     }

@@ -56,10 +56,7 @@ impl<S> Matches<S> {
     /// Bytes it takes in memory, roughly: what a cache counts.
     pub(super) fn size(&self) -> usize {
         let identifiers: usize = self.recipients.iter().map(Recipient::identifiers_on_heap).sum();
-        size_of::<Self>()
-            + size_of_val(&*self.recipients)
-            + size_of_val(&*self.groups)
-            + identifiers * size_of::<u32>()
+        size_of::<Self>() + size_of_val(&*self.recipients) + size_of_val(&*self.groups) + identifiers * size_of::<u32>()
     }
 }
 

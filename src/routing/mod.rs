@@ -11,13 +11,13 @@ pub mod index;
 mod levels;
 pub mod match_cache;
 pub mod matches;
+#[cfg(test)]
+mod model_tests;
 pub mod retained_tree;
 pub mod shared_subscription;
 mod skip_scan;
 pub mod subscriber;
 mod subscriber_list;
-#[cfg(test)]
-mod model_tests;
 #[cfg(test)]
 mod test_subscriber;
 #[cfg(test)]
