@@ -18,6 +18,9 @@ fn main() {
     if std::env::args().any(|argument| argument == "--memory") {
         print_memory();
     } else {
+        // Made before the clock runs.
+        LazyLock::force(&INDEXES);
+        LazyLock::force(&RETAINED);
         divan::main();
     }
 }
@@ -88,14 +91,14 @@ fn scattered(size: usize) -> impl FnMut() -> String {
 }
 
 /// The same topic again and again, from the index itself.
-#[divan::bench(args = SIZES)]
+#[divan::bench(args = SIZES, sample_size = 1000)]
 fn match_hot(bencher: Bencher<'_, '_>, size: usize) {
     let (index, topic) = (of_size(&INDEXES, size), topic(8));
     bencher.bench_local(|| index.matches(name(black_box(&topic))));
 }
 
 /// Topics all over the index.
-#[divan::bench(args = SIZES)]
+#[divan::bench(args = SIZES, sample_size = 1000)]
 fn match_cold(bencher: Bencher<'_, '_>, size: usize) {
     let index = of_size(&INDEXES, size);
     bencher.with_inputs(scattered(size)).bench_local_refs(|topic| index.matches(name(topic)));
@@ -108,28 +111,34 @@ fn match_nothing(bencher: Bencher<'_, '_>, size: usize) {
     bencher.bench_local(|| index.matches(name(black_box("site8/device/none/of/these"))));
 }
 
+fn look(cache: &mut MatchCache<Receiver>, index: &Index<Receiver>, topic: TopicName<'_>) -> Arc<Matches<Receiver>> {
+    cache.lookup(index.generation(), topic, || (index.generation(), index.matches(topic)))
+}
+
 /// The same topic again and again, through the cache.
 #[divan::bench(args = SIZES)]
 fn cached_hot(bencher: Bencher<'_, '_>, size: usize) {
     let (index, topic, mut cache) = (of_size(&INDEXES, size), topic(8), MatchCache::default());
     let topic = name(&topic);
-    bencher.bench_local(|| cache.lookup(index, black_box(topic)));
+    (0..2).for_each(|_| drop(look(&mut cache, index, topic)));
+    bencher.bench_local(|| look(&mut cache, index, black_box(topic)));
 }
 
 /// A thousand topics in turn, through the cache.
-#[divan::bench(args = SIZES)]
+#[divan::bench(args = SIZES, sample_size = 1000)]
 fn cached_thousand(bencher: Bencher<'_, '_>, size: usize) {
     let (index, mut cache) = (of_size(&INDEXES, size), MatchCache::default());
     let topics: Vec<_> = (0..1000).map(topic).collect();
+    topics.iter().chain(&topics).for_each(|topic| drop(look(&mut cache, index, name(topic))));
     let mut turn = topics.iter().cycle();
-    bencher.bench_local(|| cache.lookup(index, TopicName::new(turn.next().expect("a cycle")).expect("a valid topic")));
+    bencher.bench_local(|| look(&mut cache, index, name(turn.next().expect("a cycle"))));
 }
 
 /// More topics than the cache holds.
-#[divan::bench(args = SIZES)]
+#[divan::bench(args = SIZES, sample_size = 1000)]
 fn cached_scattered(bencher: Bencher<'_, '_>, size: usize) {
     let (index, mut cache) = (of_size(&INDEXES, size), MatchCache::default());
-    bencher.with_inputs(scattered(size)).bench_local_refs(|topic| cache.lookup(index, name(topic)));
+    bencher.with_inputs(scattered(size)).bench_local_refs(|topic| look(&mut cache, index, name(topic)));
 }
 
 /// One message to ten thousand subscribers of one filter, not cached.
@@ -164,15 +173,8 @@ fn subscribe_and_unsubscribe(bencher: Bencher<'_, '_>, size: usize) {
     };
     bencher.with_inputs(inputs).bench_local_refs(|filter| {
         index.subscribe(filter, receiver.clone(), Subscription::default());
-        index.unsubscribe(filter, *Receiver::key_of(&receiver))
+        index.unsubscribe(filter, receiver.key())
     });
-}
-
-impl Receiver {
-    fn key_of(&self) -> &u64 {
-        let (Self::Session(key) | Self::Peer(key)) = self;
-        key
-    }
 }
 
 /// The value of a retained topic replaced.
@@ -209,32 +211,48 @@ fn visit(tree: &RetainedTree<u64>, filter: &str) -> usize {
     count
 }
 
-/// Resident memory grown by what `make` makes, in bytes for each of `count`. What is made is leaked, so that the next measure does not
-/// live in its memory.
-fn print_grown<T>(what: &str, count: usize, make: impl FnOnce() -> T) {
-    let resident = || -> usize {
-        let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-        pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or_default() * 4096
-    };
-    let before = resident();
-    std::mem::forget(make());
-    println!("{what:<52} {:>6} B each", (resident() - before) / count);
+const COUNT: usize = 1_000_000;
+
+/// What is made a million times for [`print_memory`], and its name.
+const SHAPES: [(&str, fn()); 5] = [
+    ("device/N/# (level names and all)", || hold(subscribe(|n| format!("device/{n}/#")))),
+    ("siteN%1000/device/N/+", || hold(subscribe(|n| format!("site{}/device/{n}/+", n % 1000)))),
+    ("siteN%1000/N/1000/+/state", || hold(subscribe(|n| format!("site{}/{}/+/state", n % 1000, n / 1000)))),
+    ("siteN%1000/device/N/command (the filter included)", || hold(subscribe(topic))),
+    ("retained siteN%1000/device/N/command, value of 8 B", || hold(retained_of(COUNT))),
+];
+
+/// Prints what each shape takes; each is made in a process of its own, since freed memory would be used again.
+fn print_memory() {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--memory").skip(1);
+    if let Some((name, make)) = arguments.next().and_then(|number| SHAPES.get(number.parse::<usize>().ok()?)) {
+        let before = resident();
+        make();
+        return println!("{name:<52} {:>4} B each", (resident() - before) / COUNT);
+    }
+    let program = std::env::current_exe().expect("this program");
+    for number in 0..SHAPES.len() {
+        let child = std::process::Command::new(&program).args(["--memory", &number.to_string()]).status();
+        assert!(child.expect("this program starts again").success());
+    }
 }
 
-fn print_memory() {
-    const COUNT: usize = 1_000_000;
-    let one = receiver(0);
-    let fill = |filter: &dyn Fn(usize) -> String| {
-        let mut index = Index::new(Strategy::RoundRobin);
-        for number in 0..COUNT {
-            let filter = TopicFilter::new(&filter(number)).expect("a valid filter");
-            index.subscribe(&filter, one.clone(), Subscription::default());
-        }
-        index
-    };
-    print_grown("device/N/# (level names and all)", COUNT, || fill(&|n| format!("device/{n}/#")));
-    print_grown("siteN%1000/device/N/+", COUNT, || fill(&|n| format!("site{}/device/{n}/+", n % 1000)));
-    print_grown("siteN%1000/N/1000/+/state", COUNT, || fill(&|n| format!("site{}/{}/+/state", n % 1000, n / 1000)));
-    print_grown("siteN%1000/device/N/command (the filter included)", COUNT, || fill(&topic));
-    print_grown("retained siteN%1000/device/N/command, value of 8 B", COUNT, || retained_of(COUNT));
+fn subscribe(filter: impl Fn(usize) -> String) -> Index<Receiver> {
+    let (mut index, one) = (Index::new(Strategy::RoundRobin), receiver(0));
+    for number in 0..COUNT {
+        let filter = TopicFilter::new(&filter(number)).expect("a valid filter");
+        index.subscribe(&filter, one.clone(), Subscription::default());
+    }
+    index
+}
+
+/// Keeps a value until the process ends.
+fn hold<T>(value: T) {
+    std::mem::forget(value);
+}
+
+/// Resident memory of this process in bytes, with pages of 4 KiB.
+fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or_default() * 4096
 }

@@ -9,29 +9,44 @@ use crate::packet::TopicName;
 
 /// The matches of the topics that one thread meets often, so that a repeated topic costs one hash and one look.
 ///
-/// A table of fixed size, in sets of four. A topic is let in when it is missed for the second time in a row at its place, so topics that
-/// come once (or endless new ones of a hostile publisher) neither push out the others nor cost memory. It holds clones of subscribers,
-/// stale ones too, until their place is swept or used again: [`MatchCache::clear`] lets go of all.
+/// A table of fixed size, in sets of four. A topic is let in when it is missed again soon after, so topics that come once (or endless new
+/// ones of a hostile publisher) neither push out the others nor cost memory. It holds clones of subscribers, stale ones too, until
+/// their place is swept or used again: [`MatchCache::clear`] lets go of all.
 pub struct MatchCache<S> {
-    /// Made at the first use: as many as `entries`, in sets of [`WAYS`].
+    /// Made at the first miss, as the slots are: an idle thread needs none.
+    sets: Vec<Set>,
+    /// The slots of all sets, [`WAYS`] for each.
     slots: Vec<Option<Slot<S>>>,
-    /// By set: the hash that was missed last.
-    knocked: Vec<u64>,
     entries: usize,
     bytes: usize,
     bytes_max: usize,
-    /// The slot to look at next when stale ones are swept.
+    /// The slot that was looked at last for sweeping.
     hand: usize,
     nothing: Arc<Matches<S>>,
     hasher: RandomState,
 }
 
+/// What a look needs first, half a cache line of it. A tag is a part of the hash; 0 is none.
+#[derive(Clone, Copy, Default)]
+struct Set {
+    /// Of the slots' topics.
+    tags: [u32; WAYS],
+    /// Of topics that were missed lately, the last one first.
+    missed: [u32; WAYS],
+}
+
 struct Slot<S> {
-    hash: u64,
     generation: u64,
     topic: Box<str>,
     matches: Arc<Matches<S>>,
     size: usize,
+}
+
+/// Where a topic belongs.
+#[derive(Clone, Copy)]
+struct Address {
+    set: usize,
+    tag: u32,
 }
 
 const WAYS: usize = 4;
@@ -43,8 +58,8 @@ impl<S: Subscriber> MatchCache<S> {
     /// Room for `entries` topics (rounded up to a power of two, at least 4), taking no more than `bytes_max` with their matches.
     pub fn new(entries: usize, bytes_max: usize) -> Self {
         Self {
+            sets: Vec::new(),
             slots: Vec::new(),
-            knocked: Vec::new(),
             entries: entries.max(WAYS).next_power_of_two(),
             bytes: 0,
             bytes_max,
@@ -54,28 +69,20 @@ impl<S: Subscriber> MatchCache<S> {
         }
     }
 
-    /// Who gets a message of this topic: as it was found under `generation`, else as `find` says, with the generation that it looked
+    /// Who gets a message of this topic: as it was found under `generation`, else as `ask` says, with the generation that it looked
     /// at. One cache may serve several indexes as long as no two of them share a generation.
-    pub fn lookup(
-        &mut self,
-        generation: u64,
-        topic: TopicName<'_>,
-        find: impl FnOnce() -> (u64, Matches<S>),
-    ) -> Arc<Matches<S>> {
-        let hash = self.hasher.hash_one(topic.as_str());
-        let found = self.find(hash, topic);
-        match found.and_then(|place| self.slots[place].as_ref()) {
-            Some(slot) if slot.generation == generation => slot.matches.clone(),
-            _ => {
-                let (generation, matches) = find();
-                self.miss(generation, matches, topic, hash, found)
-            }
+    pub fn lookup(&mut self, generation: u64, topic: TopicName<'_>, ask: impl FnOnce() -> (u64, Matches<S>)) -> Arc<Matches<S>> {
+        let address = self.address(topic);
+        match self.find(address, topic) {
+            Some((_, slot)) if slot.generation == generation => slot.matches.clone(),
+            Some((place, _)) => self.renew(ask(), topic, place),
+            None => self.miss(ask(), topic, address),
         }
     }
 
     /// Lets go of everything, for a thread that has nothing to do.
     pub fn clear(&mut self) {
-        (self.slots, self.knocked, self.bytes) = (Vec::new(), Vec::new(), 0);
+        (self.sets, self.slots, self.bytes) = (Vec::new(), Vec::new(), 0);
     }
 
     /// Topics that are kept now.
@@ -92,79 +99,104 @@ impl<S: Subscriber> MatchCache<S> {
         self.bytes
     }
 
-    fn find(&self, hash: u64, topic: TopicName<'_>) -> Option<usize> {
-        let first = self.set(hash) * WAYS;
-        let set = self.slots.get(first..first + WAYS)?;
-        let is_it =
-            |slot: &Option<Slot<S>>| slot.as_ref().is_some_and(|slot| slot.hash == hash && *slot.topic == *topic.as_str());
-        set.iter().position(is_it).map(|way| first + way)
+    fn address(&self, topic: TopicName<'_>) -> Address {
+        let hash = self.hasher.hash_one(topic.as_str());
+        Address { set: hash as usize & (self.entries / WAYS - 1), tag: ((hash >> 32) as u32).max(1) }
+    }
+
+    fn find(&self, address: Address, topic: TopicName<'_>) -> Option<(usize, &Slot<S>)> {
+        let set = self.sets.get(address.set)?;
+        (0..WAYS).filter(|&way| set.tags[way] == address.tag).find_map(|way| {
+            let place = address.set * WAYS + way;
+            let slot = self.slots[place].as_ref().filter(|slot| *slot.topic == *topic.as_str())?;
+            Some((place, slot))
+        })
     }
 
     #[cold]
-    fn miss(
-        &mut self,
-        generation: u64,
-        matches: Matches<S>,
-        topic: TopicName<'_>,
-        hash: u64,
-        place: Option<usize>,
-    ) -> Arc<Matches<S>> {
-        let matches = if matches.is_empty() { self.nothing.clone() } else { Arc::new(matches) };
-        if let Some(place) = place.or_else(|| self.let_in(hash)) {
-            let size = topic.as_str().len() + matches.size();
-            self.put(place, Slot { hash, generation, topic: topic.as_str().into(), matches: matches.clone(), size });
-            self.sweep(generation);
+    fn renew(&mut self, (generation, matches): (u64, Matches<S>), topic: TopicName<'_>, place: usize) -> Arc<Matches<S>> {
+        let matches = self.share(matches);
+        let tag = self.sets[place / WAYS].tags[place % WAYS];
+        self.put(place, tag, Slot::new(generation, topic, &matches));
+        matches
+    }
+
+    #[cold]
+    fn miss(&mut self, (generation, matches): (u64, Matches<S>), topic: TopicName<'_>, address: Address) -> Arc<Matches<S>> {
+        let matches = self.share(matches);
+        if self.sets.is_empty() {
+            self.sets.resize(self.entries / WAYS, Set::default());
+            self.slots.resize_with(self.entries, || None);
+        }
+        if self.sets[address.set].was_missed_lately(address.tag) {
+            let place = self.place_in(address.set);
+            self.put(place, address.tag, Slot::new(generation, topic, &matches));
         }
         matches
     }
 
-    /// A place for a topic that is not kept yet; `None` if it is the first time that it is missed.
-    fn let_in(&mut self, hash: u64) -> Option<usize> {
-        if self.slots.is_empty() {
-            self.slots.resize_with(self.entries, || None);
-            self.knocked = vec![0; self.entries];
-        }
-        let mask = self.entries - 1;
-        let knocked = &mut self.knocked[(hash >> 32) as usize & mask];
-        if std::mem::replace(knocked, hash) != hash {
-            return None;
-        }
-        self.hand = (self.hand + 1) % self.entries;
-        let first = self.set(hash) * WAYS;
-        // A free place, else the one that was brought up to date the longest time ago, else each in turn.
-        (first..first + WAYS)
-            .min_by_key(|&place| (self.slots[place].as_ref().map(|slot| slot.generation), (place + self.hand) % WAYS))
+    fn share(&self, matches: Matches<S>) -> Arc<Matches<S>> {
+        if matches.is_empty() { self.nothing.clone() } else { Arc::new(matches) }
     }
 
-    fn put(&mut self, place: usize, slot: Slot<S>) {
+    /// A free place of a set, else the one that was renewed the longest time ago, else each in turn.
+    fn place_in(&self, set: usize) -> usize {
+        let age = |place: &usize| (self.slots[*place].as_ref().map(|slot| slot.generation), (place + self.hand) % WAYS);
+        (set * WAYS..(set + 1) * WAYS).min_by_key(age).expect("a set has places")
+    }
+
+    fn put(&mut self, place: usize, tag: u32, slot: Slot<S>) {
         self.evict(place);
+        self.sweep(slot.generation);
         if slot.size > self.bytes_max {
             return;
         }
         while self.bytes + slot.size > self.bytes_max {
-            self.hand = (self.hand + 1) % self.entries;
+            self.turn_hand();
             self.evict(self.hand);
         }
         self.bytes += slot.size;
+        self.sets[place / WAYS].tags[place % WAYS] = tag;
         self.slots[place] = Some(slot);
     }
 
     /// Looks at one more slot: topics that nobody asks for any more do not keep old matches for good.
     fn sweep(&mut self, generation: u64) {
-        self.hand = (self.hand + 1) % self.entries;
+        self.turn_hand();
         if self.slots[self.hand].as_ref().is_some_and(|slot| slot.generation + STALE_FOR_GOOD < generation) {
             self.evict(self.hand);
         }
     }
 
+    const fn turn_hand(&mut self) {
+        self.hand = (self.hand + 1) % self.entries;
+    }
+
     fn evict(&mut self, place: usize) {
         if let Some(old) = self.slots[place].take() {
+            self.sets[place / WAYS].tags[place % WAYS] = 0;
             self.bytes -= old.size;
         }
     }
+}
 
-    const fn set(&self, hash: u64) -> usize {
-        hash as usize & (self.entries / WAYS - 1)
+impl Set {
+    /// Whether a topic of this tag was missed lately; if not, it has been now.
+    fn was_missed_lately(&mut self, tag: u32) -> bool {
+        if let Some(found) = self.missed.iter_mut().find(|missed| **missed == tag) {
+            *found = 0;
+            return true;
+        }
+        self.missed.rotate_right(1);
+        self.missed[0] = tag;
+        false
+    }
+}
+
+impl<S: Subscriber> Slot<S> {
+    fn new(generation: u64, topic: TopicName<'_>, matches: &Arc<Matches<S>>) -> Self {
+        let size = topic.as_str().len() + matches.size();
+        Self { generation, topic: topic.as_str().into(), matches: matches.clone(), size }
     }
 }
 
