@@ -393,7 +393,7 @@ proptest! {
         let Ok(Packet::Publish(read)) = decode_one(&decoder(Some(version), Peer::Server), &common) else {
             return Err(TestCaseError::fail("no PUBLISH came back"));
         };
-        let message = read.view(read.topic.unwrap_or(TopicName::new("left/out").unwrap()));
+        let message = read.view(read.topic.unwrap_or_else(|| TopicName::new("left/out").unwrap()));
         let alias_use = if read.topic.is_some() { AliasUse::Define } else { AliasUse::Refer };
         let publish = OutgoingPublish {
             dup: read.dup,

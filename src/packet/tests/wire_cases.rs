@@ -310,37 +310,19 @@ fn acks() -> Vec<WireCase> {
     let done = ack(PublishReason::Success);
     let released = release(ReleaseReason::Success);
     vec![
-        case("PUBACK 3.1.1", V311, Peer::Server, b"\x40\x02\0\x01", Packet::PubAck(done)),
-        case("PUBACK 5.0", V5, Peer::Client, b"\x40\x02\0\x01", Packet::PubAck(done)),
-        case(
-            "PUBACK with a code",
-            V5,
-            Peer::Server,
-            b"\x40\x03\0\x01\x10",
-            Packet::PubAck(ack(PublishReason::NoMatchingSubscribers)),
-        ),
-        case(
-            "PUBACK with all",
-            V5,
-            Peer::Server,
-            b"\x40\x10\0\x01\x87\x0C\x1F\0\x02no\x26\0\x01a\0\x01b",
-            Packet::PubAck(told),
-        ),
-        only_read(case("PUBACK, long form", V5, Peer::Client, b"\x40\x04\0\x01\0\0", Packet::PubAck(done))),
-        only_read(case("PUBACK, success said", V5, Peer::Client, b"\x40\x03\0\x01\0", Packet::PubAck(done))),
-        case("PUBREC", V31, Peer::Client, b"\x50\x02\0\x01", Packet::PubRec(done)),
-        case(
-            "PUBREC with all",
-            V5,
-            Peer::Client,
-            b"\x50\x10\0\x01\x87\x0C\x1F\0\x02no\x26\0\x01a\0\x01b",
-            Packet::PubRec(told),
-        ),
-        case("PUBREL", V311, Peer::Client, b"\x62\x02\0\x01", Packet::PubRel(released)),
-        only_read(case("PUBREL of 3.1, once more", V31, Peer::Client, b"\x6A\x02\0\x01", Packet::PubRel(released))),
-        case("PUBREL with a reason", V5, Peer::Client, b"\x62\x09\0\x01\x92\x05\x1F\0\x02no", Packet::PubRel(lost)),
-        case("PUBCOMP", V5, Peer::Server, b"\x70\x02\0\x01", Packet::PubComp(released)),
-        case("PUBCOMP with a reason", V5, Peer::Server, b"\x70\x09\0\x01\x92\x05\x1F\0\x02no", Packet::PubComp(lost)),
+        case("3.1.1", V311, Peer::Server, b"\x40\x02\0\x01", Packet::PubAck(done)),
+        case("5.0", V5, Peer::Client, b"\x40\x02\0\x01", Packet::PubAck(done)),
+        case("with a code", V5, Peer::Server, b"\x40\x03\0\x01\x10", Packet::PubAck(ack(PublishReason::NoMatchingSubscribers))),
+        case("with all", V5, Peer::Server, b"\x40\x10\0\x01\x87\x0C\x1F\0\x02no\x26\0\x01a\0\x01b", Packet::PubAck(told)),
+        only_read(case("long form", V5, Peer::Client, b"\x40\x04\0\x01\0\0", Packet::PubAck(done))),
+        only_read(case("success said", V5, Peer::Client, b"\x40\x03\0\x01\0", Packet::PubAck(done))),
+        case("plain", V31, Peer::Client, b"\x50\x02\0\x01", Packet::PubRec(done)),
+        case("with all", V5, Peer::Client, b"\x50\x10\0\x01\x87\x0C\x1F\0\x02no\x26\0\x01a\0\x01b", Packet::PubRec(told)),
+        case("plain", V311, Peer::Client, b"\x62\x02\0\x01", Packet::PubRel(released)),
+        only_read(case("of 3.1, once more", V31, Peer::Client, b"\x6A\x02\0\x01", Packet::PubRel(released))),
+        case("with a reason", V5, Peer::Client, b"\x62\x09\0\x01\x92\x05\x1F\0\x02no", Packet::PubRel(lost)),
+        case("plain", V5, Peer::Server, b"\x70\x02\0\x01", Packet::PubComp(released)),
+        case("with a reason", V5, Peer::Server, b"\x70\x09\0\x01\x92\x05\x1F\0\x02no", Packet::PubComp(lost)),
     ]
 }
 
@@ -365,17 +347,11 @@ fn subscribes() -> Vec<WireCase> {
         reasons: vec![SubscribeReason::GrantedQos1, SubscribeReason::UnspecifiedError],
     };
     vec![
-        case("SUBSCRIBE 3.1.1", V311, Peer::Client, b"\x82\x0C\0\x0A\0\x03a/+\x01\0\x01#\0", subscribe.clone()),
-        only_read(case(
-            "SUBSCRIBE of 3.1, once more",
-            V31,
-            Peer::Client,
-            b"\x8A\x0C\0\x0A\0\x03a/+\x01\0\x01#\0",
-            subscribe.clone(),
-        )),
-        case("SUBSCRIBE 5.0", V5, Peer::Client, b"\x82\x0D\0\x0A\0\0\x03a/+\x01\0\x01#\0", subscribe.clone()),
+        case("3.1.1", V311, Peer::Client, b"\x82\x0C\0\x0A\0\x03a/+\x01\0\x01#\0", subscribe.clone()),
+        only_read(case("of 3.1, once more", V31, Peer::Client, b"\x8A\x0C\0\x0A\0\x03a/+\x01\0\x01#\0", subscribe.clone())),
+        case("5.0", V5, Peer::Client, b"\x82\x0D\0\x0A\0\0\x03a/+\x01\0\x01#\0", subscribe.clone()),
         case(
-            "SUBSCRIBE with all",
+            "with all",
             V5,
             Peer::Client,
             b"\x82\x11\0\x0A\x0A\x0B\x80\x01\x26\0\x01a\0\x01b\0\x01t\x2E",
@@ -400,10 +376,10 @@ fn subscribes() -> Vec<WireCase> {
             b"\x82\x0D\0\x0A\0\x08$share/g\x01",
             Subscribe { filters: vec![(filter("$share/g"), plain)], ..subscribe },
         ),
-        case("SUBACK 3.1.1", V311, Peer::Server, b"\x90\x04\0\x0A\x01\x80", suback.clone()),
-        case("SUBACK 5.0", V5, Peer::Server, b"\x90\x05\0\x0A\0\x01\x80", suback.clone()),
+        case("3.1.1", V311, Peer::Server, b"\x90\x04\0\x0A\x01\x80", suback.clone()),
+        case("5.0", V5, Peer::Server, b"\x90\x05\0\x0A\0\x01\x80", suback.clone()),
         case(
-            "SUBACK with all",
+            "with all",
             V5,
             Peer::Server,
             b"\x90\x10\0\x0A\x0C\x1F\0\x02no\x26\0\x01a\0\x01b\x8F",
@@ -426,17 +402,17 @@ fn unsubscribes() -> Vec<WireCase> {
     let unsuback =
         UnsubAck { packet_id: id(10), reason_string: None, user_properties: UserProperties::default(), reasons: Vec::new() };
     vec![
-        case("UNSUBSCRIBE 3.1.1", V311, Peer::Client, b"\xA2\x0A\0\x0A\0\x03a/+\0\x01#", unsubscribe.clone()),
+        case("3.1.1", V311, Peer::Client, b"\xA2\x0A\0\x0A\0\x03a/+\0\x01#", unsubscribe.clone()),
         case(
-            "UNSUBSCRIBE 5.0",
+            "5.0",
             V5,
             Peer::Client,
             b"\xA2\x12\0\x0A\x07\x26\0\x01a\0\x01b\0\x03a/+\0\x01#",
             Unsubscribe { user_properties: A_B, ..unsubscribe },
         ),
-        case("UNSUBACK 3.1.1", V311, Peer::Server, b"\xB0\x02\0\x0A", unsuback.clone()),
+        case("3.1.1", V311, Peer::Server, b"\xB0\x02\0\x0A", unsuback.clone()),
         case(
-            "UNSUBACK 5.0",
+            "5.0",
             V5,
             Peer::Server,
             b"\xB0\x0A\0\x0A\x05\x1F\0\x02no\0\x11",
@@ -451,33 +427,27 @@ fn unsubscribes() -> Vec<WireCase> {
 
 fn pings() -> Vec<WireCase> {
     vec![
-        case("PINGREQ", V31, Peer::Client, b"\xC0\0", Packet::PingReq),
-        case("PINGRESP", V5, Peer::Server, b"\xD0\0", Packet::PingResp),
+        case("plain", V31, Peer::Client, b"\xC0\0", Packet::PingReq),
+        case("plain", V5, Peer::Server, b"\xD0\0", Packet::PingResp),
     ]
 }
 
 fn disconnects() -> Vec<WireCase> {
     let bare = Disconnect::new;
     vec![
-        case("DISCONNECT 3.1.1", V311, Peer::Client, b"\xE0\0", bare(DisconnectReason::NormalDisconnection)),
-        case("DISCONNECT 5.0", V5, Peer::Client, b"\xE0\0", bare(DisconnectReason::NormalDisconnection)),
-        case("DISCONNECT with the will", V5, Peer::Client, b"\xE0\x01\x04", bare(DisconnectReason::DisconnectWithWillMessage)),
-        only_read(case(
-            "DISCONNECT, long form",
-            V5,
-            Peer::Client,
-            b"\xE0\x02\0\0",
-            bare(DisconnectReason::NormalDisconnection),
-        )),
+        case("3.1.1", V311, Peer::Client, b"\xE0\0", bare(DisconnectReason::NormalDisconnection)),
+        case("5.0", V5, Peer::Client, b"\xE0\0", bare(DisconnectReason::NormalDisconnection)),
+        case("with the will", V5, Peer::Client, b"\xE0\x01\x04", bare(DisconnectReason::DisconnectWithWillMessage)),
+        only_read(case("long form", V5, Peer::Client, b"\xE0\x02\0\0", bare(DisconnectReason::NormalDisconnection))),
         case(
-            "DISCONNECT of a session's end",
+            "of a session's end",
             V5,
             Peer::Client,
             b"\xE0\x07\0\x05\x11\0\0\0\0",
             Disconnect { session_expiry_interval: Some(0), ..bare(DisconnectReason::NormalDisconnection) },
         ),
         case(
-            "DISCONNECT with all",
+            "with all",
             V5,
             Peer::Server,
             b"\xE0\x12\x9D\x10\x1C\0\x01s\x1F\0\x02no\x26\0\x01a\0\x01b",
@@ -494,11 +464,11 @@ fn disconnects() -> Vec<WireCase> {
 fn auths() -> Vec<WireCase> {
     let with = |reason| Auth { authentication_method: Some("m"), ..Auth::new(reason) };
     vec![
-        case("AUTH, nothing but success", V5, Peer::Server, b"\xF0\0", Auth::new(AuthReason::Success)),
-        only_read(case("AUTH, success in long form", V5, Peer::Server, b"\xF0\x02\0\0", Auth::new(AuthReason::Success))),
-        case("AUTH again", V5, Peer::Client, b"\xF0\x06\x19\x04\x15\0\x01m", with(AuthReason::ReAuthenticate)),
+        case("nothing but success", V5, Peer::Server, b"\xF0\0", Auth::new(AuthReason::Success)),
+        only_read(case("success in long form", V5, Peer::Server, b"\xF0\x02\0\0", Auth::new(AuthReason::Success))),
+        case("again", V5, Peer::Client, b"\xF0\x06\x19\x04\x15\0\x01m", with(AuthReason::ReAuthenticate)),
         case(
-            "AUTH with all",
+            "with all",
             V5,
             Peer::Client,
             b"\xF0\x17\x18\x15\x15\0\x01m\x16\0\x02\0d\x1F\0\x02no\x26\0\x01a\0\x01b",
