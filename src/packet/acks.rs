@@ -88,16 +88,23 @@ impl<'a> Release<'a> {
 #[inline]
 fn read_ack<'a>(mut reader: Reader<'a>, rules: Rules) -> Result<(PacketId, u8, AnswerProperties<'a>), MalformedPacket> {
     let packet_id = PacketId::read(&mut reader)?;
-    let mut code = 0;
-    let mut properties = AnswerProperties::default();
-    if rules.version.has_properties() && !reader.is_empty() {
-        code = reader.u8()?;
-        if !reader.is_empty() {
-            properties = AnswerProperties::read(reader.section()?, rules.user_properties_max)?;
-        }
+    if reader.is_empty() {
+        return Ok((packet_id, 0, AnswerProperties::default()));
     }
-    reader.finish()?;
+    let (code, properties) = read_reason(reader, rules)?;
     Ok((packet_id, code, properties))
+}
+
+/// What follows the identifier; kept apart from the common case, in which nothing does.
+#[inline(never)]
+fn read_reason<'a>(mut reader: Reader<'a>, rules: Rules) -> Result<(u8, AnswerProperties<'a>), MalformedPacket> {
+    if !rules.version.has_properties() {
+        return reader.finish().map(|()| (0, AnswerProperties::default()));
+    }
+    let code = reader.u8()?;
+    let section = if reader.is_empty() { &[] } else { reader.section()? };
+    reader.finish()?;
+    Ok((code, AnswerProperties::read(section, rules.user_properties_max)?))
 }
 
 fn write_ack(sink: &mut dyn Sink, version: ProtocolVersion, packet_id: PacketId, code: u8, properties: AnswerProperties<'_>) {

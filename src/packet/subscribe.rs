@@ -137,11 +137,11 @@ impl SubscriptionOptions {
             2 => RetainHandling::DoNotSend,
             _ => return Err(MalformedPacket::protocol("retain handling 3")), // 3.8.3.1
         };
-        let qos = QoS::from_bits(byte & 0b11).ok_or(if version.has_properties() {
-            MalformedPacket::protocol("a subscription with QoS 3") // 3.8.3.1
-        } else {
-            MalformedPacket::packet("a subscription with QoS 3") // [MQTT3-3.8.3-4]
-        })?;
+        let qos = match QoS::from_bits(byte & 0b11) {
+            Some(qos) => qos,
+            None if version.has_properties() => return Err(MalformedPacket::protocol("a subscription with QoS 3")), // 3.8.3.1
+            None => return Err(MalformedPacket::packet("a subscription with QoS 3")), // [MQTT3-3.8.3-4]
+        };
         Ok(Self { qos, no_local: byte & 0b100 != 0, retain_as_published: byte & 0b1000 != 0, retain_handling })
     }
 
