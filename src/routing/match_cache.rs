@@ -71,7 +71,12 @@ impl<S: Subscriber> MatchCache<S> {
 
     /// Who gets a message of this topic: as it was found under `generation`, else as `ask` says, with the generation that it looked
     /// at. One cache may serve several indexes as long as no two of them share a generation.
-    pub fn lookup(&mut self, generation: u64, topic: TopicName<'_>, ask: impl FnOnce() -> (u64, Matches<S>)) -> Arc<Matches<S>> {
+    pub fn lookup(
+        &mut self,
+        generation: u64,
+        topic: TopicName<'_>,
+        ask: impl FnOnce() -> (u64, Matches<S>),
+    ) -> Arc<Matches<S>> {
         let address = self.address(topic);
         match self.find(address, topic) {
             Some((_, slot)) if slot.generation == generation => slot.matches.clone(),

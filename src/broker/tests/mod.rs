@@ -3,7 +3,6 @@
 mod basics;
 mod lifecycle;
 
-use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -26,6 +25,8 @@ pub(super) struct Peer {
     client: Client,
     version: ProtocolVersion,
     received: Vec<u8>,
+    /// What came right behind CONNACK.
+    early: Vec<Seen>,
     pub closed: bool,
     /// Takes nothing of what is written.
     pub is_stuck: bool,
@@ -89,6 +90,7 @@ impl House {
             client: Client::new(self.broker.clone(), origin, None, Box::new(Anyone)),
             version,
             received: Vec::new(),
+            early: Vec::new(),
             closed: false,
             is_stuck: false,
         }
@@ -101,6 +103,7 @@ impl House {
         let mut seen = peer.receive(self);
         assert!(!seen.is_empty(), "no CONNACK");
         let connack = seen.remove(0);
+        peer.early = seen;
         (peer, connack)
     }
 
@@ -162,13 +165,13 @@ impl Peer {
             peer: crate::packet::Peer::Server,
         };
         let mut rest = &bytes[..];
-        let mut seen = VecDeque::new();
+        let mut seen = std::mem::take(&mut self.early);
         while let Some((packet, length)) = decoder.decode(rest).expect("the broker writes valid packets") {
-            seen.push_back(see(&packet));
+            seen.push(see(&packet));
             rest = &rest[length..];
         }
         assert!(rest.is_empty(), "the broker writes whole packets");
-        seen.into()
+        seen
     }
 
     /// The network goes away.
