@@ -6,10 +6,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::house::limit;
 use crate::admin::{Process, SysConfig, SysTopics, presence};
 use crate::broker::{Broker, Event, EventKind, Publisher};
+use crate::metrics::ListenerMetrics;
 use crate::packet::{ForwardedProperties, Message, MessageView, QoS, TopicName};
 use crate::session::timers::TICK;
+use crate::transport::{HandshakeStep, ListenerContext, Refused};
 
 /// Events that may wait to be told; more are dropped, since nobody's connection waits for them.
 pub const EVENTS_MAX: usize = 10_000;
@@ -24,12 +27,23 @@ pub async fn run_timers(broker: Arc<Broker>) {
     }
 }
 
-/// Brings gauges up to date once a second, for ever.
-pub async fn run_gauges(broker: Arc<Broker>) {
+/// Brings gauges up to date once a second, and counts what the listeners have refused, for ever.
+pub async fn run_gauges(broker: Arc<Broker>, listeners: Vec<(Arc<ListenerContext>, Arc<ListenerMetrics>)>) {
     let mut ticks = interval(Duration::from_secs(1));
+    let mut known = vec![([0; HandshakeStep::ALL.len()], [0; Refused::ALL.len()]); listeners.len()];
     loop {
         ticks.tick().await;
         broker.measure();
+        for ((context, metrics), (failures, refusals)) in listeners.iter().zip(&mut known) {
+            for (step, before) in HandshakeStep::ALL.into_iter().zip(failures) {
+                let now = context.stats.handshake_failures(step);
+                metrics.handshake_failures.add(now - std::mem::replace(before, now));
+            }
+            for (refused, before) in Refused::ALL.into_iter().zip(refusals) {
+                let now = context.stats.refusals(refused);
+                broker.metrics.limit_hits.add(limit(refused), now - std::mem::replace(before, now));
+            }
+        }
     }
 }
 

@@ -1,9 +1,106 @@
 //! The running broker: builds the rooms, opens the doors, closes them in order.
+
 mod background;
 mod data_dir;
+mod house;
+mod reload;
 mod rights;
-use crate::config::{Config, ConfigSource};
+
 use std::process::ExitCode;
-pub fn run(_config: Config, _source: ConfigSource) -> ExitCode {
-    ExitCode::SUCCESS
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::cli::exit;
+use crate::config::{Config, ConfigSource};
+use crate::packet::DisconnectReason;
+use house::House;
+
+/// Serves until SIGTERM or SIGINT; SIGHUP makes it read its config from `source` again.
+pub fn run(config: Config, source: ConfigSource) -> ExitCode {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if config.server.worker_threads > 0 {
+        builder.worker_threads(config.server.worker_threads);
+    }
+    let runtime = match builder.enable_all().thread_name("dunlin").build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "the runtime cannot be started");
+            return ExitCode::from(exit::FAILURE);
+        }
+    };
+    let code = runtime.block_on(serve(config, source));
+    // Password checks that are under way are not waited for.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    code
+}
+
+/// Why the broker cannot start, and the exit code for it.
+#[derive(Debug)]
+pub struct StartError {
+    pub code: u8,
+    pub cause: String,
+}
+
+async fn serve(config: Config, source: ConfigSource) -> ExitCode {
+    let (stop, stopping) = watch::channel(false);
+    let mut house = match House::build(config, source, &stopping).await {
+        Ok(house) => house,
+        Err(StartError { code, cause }) => {
+            tracing::error!(cause, "the broker cannot start");
+            return ExitCode::from(code);
+        }
+    };
+    house.ready();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    wait_for_stop(&mut house).await;
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    house.not_ready();
+    let _ = stop.send(true);
+    close(&house).await;
+    tracing::info!("stopped");
+    ExitCode::from(exit::OK)
+}
+
+/// Handles SIGHUP until a signal to stop comes.
+async fn wait_for_stop(house: &mut House) {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
+        tracing::error!("signals cannot be waited for");
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return tracing::info!(signal = "SIGTERM", "stopping"),
+            _ = interrupt.recv() => return tracing::info!(signal = "SIGINT", "stopping"),
+            _ = hangup.recv() => {
+                let started = NotifyState::monotonic_usec_now();
+                let _ = sd_notify::notify(&started.map_or(vec![], |now| vec![NotifyState::Reloading, now]));
+                house.reload();
+                let _ = sd_notify::notify(&[NotifyState::Ready]);
+            }
+        }
+    }
+}
+
+/// Says goodbye to the clients and waits until they are gone, as long as the config allows.
+async fn close(house: &House) {
+    let patience = house.config.server.shutdown_timeout.0;
+    let started = Instant::now();
+    house.broker.disconnect_all(DisconnectReason::ServerShuttingDown);
+    let gate = Arc::clone(&house.gate);
+    let gone = async {
+        while gate.connected() > 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    if timeout(patience, gone).await.is_err() {
+        tracing::warn!(connections = house.gate.connected(), "not all clients have gone in time");
+    }
+    tracing::debug!(seconds = started.elapsed().as_secs_f64(), "connections closed");
 }

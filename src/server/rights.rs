@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::auth::{AclFile, Authenticator, Authorizer, PasswordFile};
 use crate::config::Config;
-use crate::transport::{ListenerConfig, ListenerUrl};
+use crate::transport::ListenerConfig;
 
 /// Reads each file once, however many listeners name it.
 #[derive(Default)]
@@ -17,16 +17,20 @@ pub struct RightsLoader {
 }
 
 impl RightsLoader {
-    /// Who may come in through `listener`, and what they may do.
-    pub fn load(&mut self, config: &Config, listener: &ListenerConfig) -> Result<(Authenticator, Authorizer), String> {
+    /// Who may come in through `listener`, and what they may do. Anonymous clients are let in where the config says so, or else where
+    /// all clients are on this machine and there is no password file.
+    pub fn load(
+        &mut self,
+        config: &Config,
+        listener: &ListenerConfig,
+        is_loopback: bool,
+    ) -> Result<(Authenticator, Authorizer), String> {
         let password_file = listener.password_file.as_ref().or(config.auth.password_file.as_ref());
         let acl_file = listener.acl_file.as_ref().or(config.auth.acl_file.as_ref());
         let passwords = password_file.map(|path| read_once(&mut self.passwords, path, PasswordFile::load)).transpose()?;
         let acl = acl_file.map(|path| read_once(&mut self.acls, path, AclFile::load)).transpose()?;
-        let allow_anonymous = listener.allow_anonymous.or(config.auth.allow_anonymous).unwrap_or_else(|| {
-            let is_local = listener.url.parse::<ListenerUrl>().is_ok_and(|url| url.is_local());
-            is_local && passwords.is_none()
-        });
+        let configured = listener.allow_anonymous.or(config.auth.allow_anonymous);
+        let allow_anonymous = configured.unwrap_or(is_loopback && passwords.is_none());
         Ok((Authenticator::new(allow_anonymous, passwords), Authorizer::new(acl)))
     }
 }

@@ -1,0 +1,221 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+use super::background;
+use super::data_dir::DataDir;
+use super::rights::RightsLoader;
+use super::StartError;
+use crate::admin::{self, AdminState, Condition, Exporter, Readiness};
+use crate::auth::certificate;
+use crate::broker::{Admission, Broker, BrokerSettings, Client, Door, LogLimiter, Origin, Rights};
+use crate::cli::exit;
+use crate::config::{Config, ConfigSource};
+use crate::metrics::{Limit, Metrics};
+use crate::packet::ProtocolVersion;
+use crate::session::Limits;
+use crate::transport::url::HostPort;
+use crate::transport::{
+    Accepted, ConnectionGate, Driver, GateLimits, Listener, ListenerConfig, ListenerContext, Permit, Reception, Refused,
+    TlsAcceptorSlot,
+};
+
+/// The parts of a running broker that its signals work on.
+pub struct House {
+    pub config: Config,
+    pub source: ConfigSource,
+    pub broker: Arc<Broker>,
+    pub gate: Arc<ConnectionGate>,
+    pub doors: HashMap<String, OpenDoor>,
+    serving: Arc<Condition>,
+    _data_dir: DataDir,
+}
+
+/// A listener that is running.
+pub struct OpenDoor {
+    pub door: Arc<Door>,
+    pub context: Arc<ListenerContext>,
+    pub tls: Option<Arc<TlsAcceptorSlot>>,
+}
+
+impl House {
+    /// Reads all files, binds all addresses, and starts everything; on an error nothing is left running.
+    pub async fn build(config: Config, source: ConfigSource, stopping: &watch::Receiver<bool>) -> Result<Self, StartError> {
+        let data_dir = DataDir::open(&config.data_dir).map_err(|cause| StartError { code: exit::STORAGE, cause })?;
+        let admin = bind_admin(&config, &source).await?;
+        let exporter = Arc::new(Exporter::new());
+        // Without an admin port nobody would ever take the samples.
+        let metrics = Arc::new(if admin.is_some() { Metrics::new(exporter.latency()) } else { Metrics::default() });
+        let (events, told) = mpsc::channel(background::EVENTS_MAX);
+        let settings = BrokerSettings {
+            limits: config.limits.clone(),
+            strategy: config.shared_subscriptions.strategy,
+            password_checks: (config.auth.max_password_checks, config.auth.max_waiting_password_checks),
+            metrics: metrics.clone(),
+            events: config.sys.presence.then_some(events),
+        };
+        let broker = Broker::new(settings, Instant::now());
+        let gate = ConnectionGate::new(gate_limits(&config.limits));
+        let (listeners, doors) = open_doors(&config, &metrics)?;
+        let readiness = Arc::new(Readiness::default());
+        let serving = readiness.condition("serving");
+        let reception = Hall { broker: broker.clone(), gate: gate.clone(), logs: Arc::default(), limits: config.limits.clone() };
+        for listener in listeners {
+            let door = doors[&listener.context().name].door.clone();
+            tokio::spawn(listener.run(reception.for_door(door), stopping.clone()));
+        }
+        if let Some(listener) = admin {
+            let state = AdminState { metrics, exporter, readiness };
+            let mut stopping = stopping.clone();
+            let shutdown = async move { drop(stopping.wait_for(|stop| *stop).await) };
+            tokio::spawn(admin::serve(listener, state, shutdown));
+        }
+        tokio::spawn(background::run_timers(broker.clone()));
+        let contexts = doors.values().map(|door| (door.context.clone(), door.door.metrics.clone())).collect();
+        tokio::spawn(background::run_gauges(broker.clone(), contexts));
+        tokio::spawn(background::run_sys_topics(broker.clone(), config.sys.clone()));
+        tokio::spawn(background::run_presence(broker.clone(), config.sys.clone(), told));
+        tokio::spawn(background::run_watchdog());
+        Ok(Self { config, source, broker, gate, doors, serving, _data_dir: data_dir })
+    }
+
+    pub fn ready(&self) {
+        self.serving.set(true);
+    }
+
+    pub fn not_ready(&self) {
+        self.serving.set(false);
+    }
+}
+
+/// What the driver of each new connection is made of.
+struct Hall {
+    broker: Arc<Broker>,
+    gate: Arc<ConnectionGate>,
+    logs: Arc<LogLimiter>,
+    limits: Limits,
+}
+
+impl Hall {
+    fn for_door(&self, door: Arc<Door>) -> Reception {
+        let broker = self.broker.clone();
+        let on_accepted = move |accepted: Accepted| {
+            let Accepted { wire, peer, permit, deadline } = accepted;
+            let identity = peer.certificate.as_deref().and_then(|der| certificate::identity(der, peer.listener.identity));
+            let origin = Origin { door: door.clone(), address: peer.address, certificate_identity: identity };
+            let client = Client::new(broker.clone(), origin, wire.direct(), Box::new(Place(permit)));
+            tokio::spawn(Driver::new(wire, client, broker.clone(), deadline));
+        };
+        Reception {
+            gate: self.gate.clone(),
+            connect_timeout: self.limits.connect_timeout.0,
+            logs: self.logs.clone(),
+            on_accepted: Arc::new(on_accepted),
+        }
+    }
+}
+
+/// A permit, in the broker's words.
+struct Place(Permit);
+
+impl Admission for Place {
+    fn admit(&mut self) -> Result<(), Limit> {
+        self.0.admit().map_err(limit)
+    }
+}
+
+/// The limit in the metrics' words.
+pub(super) const fn limit(refused: Refused) -> Limit {
+    match refused {
+        Refused::Connections => Limit::MaxConnections,
+        Refused::Listener => Limit::ListenerMaxConnections,
+        Refused::Address => Limit::MaxConnectionsPerAddress,
+        Refused::Pending => Limit::MaxPendingConnections,
+    }
+}
+
+pub(super) fn gate_limits(limits: &Limits) -> GateLimits {
+    GateLimits {
+        connected: limits.max_connections,
+        pending: limits.max_pending_connections,
+        per_address: limits.max_connections_per_address,
+    }
+}
+
+/// The limits as a listener changes them.
+pub(super) fn listener_limits(limits: &Limits, listener: &ListenerConfig) -> Limits {
+    Limits {
+        max_packet_size: listener.max_packet_size.unwrap_or(limits.max_packet_size),
+        max_keep_alive: listener.max_keep_alive.unwrap_or(limits.max_keep_alive),
+        ..limits.clone()
+    }
+}
+
+type Doors = (Vec<Listener>, HashMap<String, OpenDoor>);
+
+fn open_doors(config: &Config, metrics: &Metrics) -> Result<Doors, StartError> {
+    let mut loader = RightsLoader::default();
+    let mut listeners = Vec::new();
+    let mut doors = HashMap::new();
+    for listener_config in &config.listeners {
+        let listener = Listener::bind(listener_config)
+            .map_err(|error| StartError { code: bind_code(&error), cause: error.to_string() })?;
+        let context = listener.context().clone();
+        let (authenticator, authorizer) = loader
+            .load(config, listener_config, context.is_loopback)
+            .map_err(|cause| StartError { code: exit::CONFIG, cause })?;
+        let versions = [ProtocolVersion::V31, ProtocolVersion::V311, ProtocolVersion::V5];
+        let door = Arc::new(Door {
+            name: context.name.as_str().into(),
+            versions: versions.into_iter().filter(|version| context.versions.contains(*version)).collect(),
+            mount_point: (!context.mount_point.is_empty()).then(|| context.mount_point.as_str().into()),
+            limits: ArcSwap::from_pointee(listener_limits(&config.limits, listener_config)),
+            rights: Arc::new(Rights::new(authenticator, authorizer)),
+            metrics: metrics.listener(&context.name),
+        });
+        let address = listener.local_addr().map_or_else(|| listener_config.url.clone(), |address| address.to_string());
+        tracing::info!(listener = context.name, transport = context.transport, address, "listening");
+        doors.insert(context.name.clone(), OpenDoor { door, context, tls: listener.tls().cloned() });
+        listeners.push(listener);
+    }
+    Ok((listeners, doors))
+}
+
+/// A certificate that cannot be read is a wrong config; an address that cannot be had is not.
+const fn bind_code(error: &crate::transport::BindError) -> u8 {
+    use crate::transport::listener::BindCause;
+    match error.cause {
+        BindCause::Io(_) => exit::CANNOT_BIND,
+        BindCause::Url(_) | BindCause::Versions(_) | BindCause::NoCertificate(_) | BindCause::Tls(_) => exit::CONFIG,
+    }
+}
+
+/// The default admin port may be taken by another broker on this machine: then this one goes without. One that was asked for must
+/// be had.
+async fn bind_admin(config: &Config, source: &ConfigSource) -> Result<Option<TcpListener>, StartError> {
+    if config.admin.bind == "none" {
+        return Ok(None);
+    }
+    let bind = async {
+        let address = HostPort::parse(&config.admin.bind, 18083).map_err(|error| error.to_string())?;
+        TcpListener::bind(address.to_string()).await.map_err(|error| error.to_string())
+    };
+    match bind.await {
+        Ok(listener) => {
+            let address = listener.local_addr().map_or_else(|_| config.admin.bind.clone(), |address| address.to_string());
+            tracing::info!(address, "admin listening");
+            Ok(Some(listener))
+        }
+        Err(cause) if source.sets("admin.bind") => {
+            Err(StartError { code: exit::CANNOT_BIND, cause: format!("[admin] bind {}: {cause}", config.admin.bind) })
+        }
+        Err(cause) => {
+            tracing::warn!(bind = config.admin.bind, cause, "no admin port: metrics and health are not served");
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,85 @@
+use std::time::Instant;
+
+use super::house::{House, gate_limits, listener_limits};
+use super::rights::RightsLoader;
+use crate::cli::logging;
+use crate::config::Config;
+use crate::transport::ListenerConfig;
+
+impl House {
+    /// Reads the config again and takes over what can be taken over while running; a config with an error changes nothing. Connections
+    /// keep the limits that they began with; rights hold at once.
+    pub fn reload(&mut self) {
+        let started = Instant::now();
+        let config = match self.source.load() {
+            Ok(config) => config,
+            Err(errors) => {
+                tracing::error!(%errors, "the config has errors; all stays as it was");
+                return;
+            }
+        };
+        for key in self.unchangeable(&config) {
+            tracing::warn!(key, "a change of this takes effect at the next start");
+        }
+        if let Err(error) = logging::set_level(&config.log.level) {
+            tracing::error!(%error, "the log level stays as it was");
+        }
+        self.broker.set_limits(config.limits.clone());
+        self.gate.set_limits(gate_limits(&config.limits));
+        self.reload_doors(&config);
+        self.broker.recheck_rights();
+        self.config = config;
+        tracing::info!(seconds = started.elapsed().as_secs_f64(), "config reloaded");
+    }
+
+    fn reload_doors(&self, config: &Config) {
+        let mut loader = RightsLoader::default();
+        for listener in &config.listeners {
+            let Some(open) = self.doors.get(&listener.name) else { continue };
+            open.door.limits.store(listener_limits(&config.limits, listener).into());
+            match loader.load(config, listener, open.context.is_loopback) {
+                Ok((authenticator, authorizer)) => open.door.rights.replace(authenticator, authorizer),
+                Err(cause) => tracing::error!(listener = listener.name, cause, "users and rights stay as they were"),
+            }
+            if let (Some(slot), Some(tls)) = (&open.tls, &listener.tls) {
+                match slot.reload(tls) {
+                    Ok(()) => tracing::info!(listener = listener.name, "certificates read again"),
+                    Err(error) => tracing::error!(listener = listener.name, %error, "certificates stay as they were"),
+                }
+            }
+        }
+    }
+
+    /// The keys that differ from the running config and cannot be changed while running.
+    fn unchangeable(&self, new: &Config) -> Vec<&'static str> {
+        let old = &self.config;
+        let fixed = |listeners: &[ListenerConfig]| -> Vec<_> {
+            listeners
+                .iter()
+                .map(|listener| {
+                    let ListenerConfig { name, url, versions, mount_point, proxy_protocol, max_connections, .. } = listener;
+                    let identity = listener.tls.as_ref().map(|tls| tls.identity);
+                    let origins = listener.allowed_origins.clone();
+                    let parts = (name.clone(), url.clone(), versions.clone(), mount_point.clone());
+                    (parts, *proxy_protocol, *max_connections, identity, origins)
+                })
+                .collect()
+        };
+        let changes = [
+            ("data_dir", old.data_dir != new.data_dir),
+            ("server", old.server != new.server),
+            ("log.format", old.log.format != new.log.format),
+            ("listeners", fixed(&old.listeners) != fixed(&new.listeners)),
+            ("auth.max_password_checks", old.auth.max_password_checks != new.auth.max_password_checks),
+            (
+                "auth.max_waiting_password_checks",
+                old.auth.max_waiting_password_checks != new.auth.max_waiting_password_checks,
+            ),
+            ("limits.connect_timeout", old.limits.connect_timeout != new.limits.connect_timeout),
+            ("shared_subscriptions", old.shared_subscriptions != new.shared_subscriptions),
+            ("admin", old.admin != new.admin),
+            ("sys", old.sys != new.sys),
+        ];
+        changes.into_iter().filter(|(_, is_changed)| *is_changed).map(|(key, _)| key).collect()
+    }
+}

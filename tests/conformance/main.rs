@@ -1,0 +1,6 @@
+//! Chapter by chapter through MQTT 5.0 and 3.1.1, from outside: one test per statement that can be seen on the wire.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod smoke;
