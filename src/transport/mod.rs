@@ -1,6 +1,12 @@
 //! Bytes: listeners, TLS, WebSocket, and the driver that moves them.
 
 pub mod config;
+pub mod limits;
+pub mod log_limiter;
+pub mod plain;
+pub mod proxy_protocol;
+pub mod stats;
+pub mod websocket;
 pub mod wire;
 
 pub use config::{ListenerConfig, TlsConfig};

@@ -1,0 +1,97 @@
+use std::time::{Duration, Instant};
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+
+/// Lines of one kind that may come at once.
+const BURST: u32 = 10;
+
+/// After a burst, the time that one more line of the kind costs.
+const REFILL: Duration = Duration::from_secs(1);
+
+/// Holds back log lines that strangers can cause, so that a flood of bad clients cannot fill a disk: of each kind a burst of
+/// ten, then one a second, which tells how many were held back before it.
+#[derive(Default)]
+pub struct LogLimiter {
+    buckets: Mutex<HashMap<&'static str, Bucket>>,
+}
+
+struct Bucket {
+    tokens: u32,
+    /// When `tokens` was last counted up.
+    refilled: Instant,
+    suppressed: u64,
+}
+
+impl LogLimiter {
+    /// Whether a line of this kind may be written now, and how many of it were held back since the last one that was.
+    ///
+    /// Kinds are `'static` so that a client cannot make them up, and the table stays as small as the source text.
+    pub fn allow(&self, kind: &'static str, now: Instant) -> Option<u64> {
+        let mut buckets = self.buckets.lock();
+        let bucket = buckets.entry(kind).or_insert(Bucket { tokens: BURST, refilled: now, suppressed: 0 });
+        bucket.refill(now);
+        if bucket.tokens == 0 {
+            bucket.suppressed += 1;
+            return None;
+        }
+        bucket.tokens -= 1;
+        Some(std::mem::take(&mut bucket.suppressed))
+    }
+}
+
+impl Bucket {
+    fn refill(&mut self, now: Instant) {
+        let earned = now.saturating_duration_since(self.refilled).as_nanos() / REFILL.as_nanos();
+        let earned = u32::try_from(earned).unwrap_or(u32::MAX);
+        if self.tokens.saturating_add(earned) >= BURST {
+            self.tokens = BURST;
+            self.refilled = now;
+        } else {
+            self.tokens += earned;
+            self.refilled += REFILL * earned;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_burst_one_line_a_second_tells_what_was_held_back() {
+        let logs = LogLimiter::default();
+        let start = Instant::now();
+        let written = (0..1000).filter(|_| logs.allow("tls", start).is_some()).count();
+        assert_eq!(written, BURST as usize);
+        assert_eq!(logs.allow("tls", start + REFILL / 2), None);
+        assert_eq!(logs.allow("tls", start + REFILL), Some(991));
+        assert_eq!(logs.allow("tls", start + REFILL), None);
+        assert_eq!(logs.allow("tls", start + REFILL * 2), Some(1));
+    }
+
+    #[test]
+    fn kinds_do_not_hold_each_other_back() {
+        let logs = LogLimiter::default();
+        let now = Instant::now();
+        while logs.allow("tls", now).is_some() {}
+        assert_eq!(logs.allow("websocket", now), Some(0));
+    }
+
+    #[test]
+    fn a_quiet_while_restores_the_burst_and_no_more() {
+        let logs = LogLimiter::default();
+        let start = Instant::now();
+        while logs.allow("tls", start).is_some() {}
+        let later = start + Duration::from_secs(3600);
+        assert_eq!((0..100).filter(|_| logs.allow("tls", later).is_some()).count(), BURST as usize);
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_or_goes_back_is_harmless() {
+        let logs = LogLimiter::default();
+        let now = Instant::now() + REFILL;
+        assert_eq!(logs.allow("tls", now), Some(0));
+        assert_eq!(logs.allow("tls", now - REFILL), Some(0));
+    }
+}
