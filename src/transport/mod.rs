@@ -6,6 +6,8 @@ pub mod log_limiter;
 pub mod plain;
 pub mod proxy_protocol;
 pub mod stats;
+pub mod tls;
+pub mod url;
 pub mod websocket;
 pub mod wire;
 
