@@ -150,8 +150,7 @@ fn parse_v2(bytes: &[u8]) -> Result<Progress, MalformedHeader> {
     if bytes.len() < length {
         return Ok(Progress::Needs(length - bytes.len()));
     }
-    let (source, destination) =
-        if is_local { (None, None) } else { v2_addresses(family, &bytes[V2_FIXED_LENGTH..length]) };
+    let (source, destination) = if is_local { (None, None) } else { v2_addresses(family, &bytes[V2_FIXED_LENGTH..length]) };
     Ok(Progress::Complete(Header { source, destination }, length))
 }
 

@@ -71,7 +71,8 @@ mod tests {
 
     #[test]
     fn exact_beats_wildcard_beats_default() {
-        let [default, exact, wildcard] = [&["a.example"][..], &["b.example", "x.c.example"], &["*.c.example", "b.example"]].map(key);
+        let [default, exact, wildcard] =
+            [&["a.example"][..], &["b.example", "x.c.example"], &["*.c.example", "b.example"]].map(key);
         let names = ServerNames::new(default.clone(), [exact.clone(), wildcard.clone()]);
         for (asked, expected) in [
             ("a.example", &default),

@@ -191,7 +191,9 @@ async fn the_name_that_the_client_asks_for_chooses_the_certificate() {
 async fn nobody_is_refused_for_the_protocols_that_it_offers() {
     let authority = Authority::new();
     let slot = slot(&config(&authority.issue("localhost", 1)));
-    for (offers, chosen) in [(&["mqtt"][..], Some(&b"mqtt"[..])), (&["x-other", "mqtt"], Some(b"mqtt")), (&["h2"], None), (&[], None)] {
+    for (offers, chosen) in
+        [(&["mqtt"][..], Some(&b"mqtt"[..])), (&["x-other", "mqtt"], Some(b"mqtt")), (&["h2"], None), (&[], None)]
+    {
         let mut client = authority.client(None);
         client.alpn_protocols = offers.iter().map(|offer| offer.as_bytes().to_vec()).collect();
         let (_, asked) = connect(&slot, &Arc::new(client), "localhost").await.unwrap();
@@ -223,7 +225,8 @@ async fn a_required_client_certificate_is_demanded_verified_and_handed_on() {
 #[tokio::test]
 async fn a_session_is_resumed_until_a_reload_and_a_revoked_certificate_is_refused_after_it() {
     let authority = Authority::new();
-    let [server, device, other] = [("localhost", 1), ("device-7", 2), ("device-8", 3)].map(|(name, n)| authority.issue(name, n));
+    let [server, device, other] =
+        [("localhost", 1), ("device-7", 2), ("device-8", 3)].map(|(name, n)| authority.issue(name, n));
     let mut config = TlsConfig { client_ca: Some(authority.path("ca.pem")), ..config(&server) };
     config.client_certificates = ClientCertificates::Required;
     let slot = slot(&config);
@@ -290,7 +293,8 @@ fn errors_name_the_file_and_what_is_wrong_with_it() {
     let empty = authority.write("empty.pem", "nothing here\n");
     let broken = authority.write("broken.pem", "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n");
     let no_der = authority.write("no-der.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-    let encrypted = authority.write("encrypted.key", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n");
+    let encrypted =
+        authority.write("encrypted.key", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n");
     let missing = authority.path("missing.pem");
     let good = config(&server);
     let mutual = TlsConfig {
@@ -301,7 +305,10 @@ fn errors_name_the_file_and_what_is_wrong_with_it() {
     let shown = |path: &PathBuf| path.display().to_string();
     for (config, expected) in [
         (TlsConfig { certificate: missing.clone(), ..good.clone() }, format!("certificate {}: No such file", shown(&missing))),
-        (TlsConfig { certificate: empty.clone(), ..good.clone() }, format!("certificate {}: no CERTIFICATE section", shown(&empty))),
+        (
+            TlsConfig { certificate: empty.clone(), ..good.clone() },
+            format!("certificate {}: no CERTIFICATE section", shown(&empty)),
+        ),
         (TlsConfig { certificate: broken.clone(), ..good.clone() }, format!("certificate {}: ", shown(&broken))),
         (TlsConfig { certificate: no_der.clone(), ..good.clone() }, format!("certificate {}: ", shown(&no_der))),
         (TlsConfig { key: empty.clone(), ..good.clone() }, format!("key {}: no PRIVATE KEY section", shown(&empty))),
@@ -310,7 +317,10 @@ fn errors_name_the_file_and_what_is_wrong_with_it() {
             TlsConfig { key: other.files.key.clone(), ..good.clone() },
             format!("key {}: does not belong to certificate {}", shown(&other.files.key), shown(&good.certificate)),
         ),
-        (TlsConfig { client_ca: Some(empty.clone()), ..mutual.clone() }, format!("client_ca {}: no CERTIFICATE section", shown(&empty))),
+        (
+            TlsConfig { client_ca: Some(empty.clone()), ..mutual.clone() },
+            format!("client_ca {}: no CERTIFICATE section", shown(&empty)),
+        ),
         (TlsConfig { crl: vec![empty.clone()], ..mutual.clone() }, format!("crl {}: no X509 CRL section", shown(&empty))),
         (TlsConfig { client_ca: None, ..mutual.clone() }, "client_certificates is not".into()),
         (TlsConfig { min_version: "1.1".into(), ..good.clone() }, "min_version \"1.1\" is neither".into()),

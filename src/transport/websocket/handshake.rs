@@ -47,7 +47,9 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, rules: &H
             let reason = response.body().as_deref().map(|body| String::from_utf8_lossy(body).trim_end().into());
             Err(HandshakeError::Refused { status: response.status().as_u16(), reason: reason.unwrap_or_default() })
         }
-        TungsteniteError::Protocol(ProtocolError::HandshakeIncomplete) => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+        TungsteniteError::Protocol(ProtocolError::HandshakeIncomplete) => {
+            Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
+        }
         error => {
             let answer = answer_to_no_websocket(&error);
             stream.write_all(answer.as_bytes()).await?;
@@ -74,7 +76,8 @@ fn judge(request: &Request, mut response: Response, rules: &HandshakeRules) -> R
 }
 
 fn is_origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
-    let is_listed = |origin: &HeaderValue| allowed.iter().any(|allowed| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes()));
+    let is_listed =
+        |origin: &HeaderValue| allowed.iter().any(|allowed| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes()));
     allowed.is_empty() || headers.get_all(header::ORIGIN).iter().all(is_listed)
 }
 

@@ -56,12 +56,9 @@ async fn connect(path: &str, headers: &[(&'static str, &str)]) -> Result<String,
 
 #[tokio::test]
 async fn the_first_subprotocol_that_we_speak_is_chosen() {
-    for (offers, chosen) in [
-        ("mqtt", "mqtt"),
-        ("mqttv3.1", "mqttv3.1"),
-        ("soap, mqttv3.1, mqtt", "mqttv3.1"),
-        ("chat,mqtt", "mqtt"),
-    ] {
+    for (offers, chosen) in
+        [("mqtt", "mqtt"), ("mqttv3.1", "mqttv3.1"), ("soap, mqttv3.1, mqtt", "mqttv3.1"), ("chat,mqtt", "mqtt")]
+    {
         // The client refuses an answer with a subprotocol that it did not offer.
         assert_eq!(connect("/mqtt", &[("sec-websocket-protocol", offers)]).await.as_deref(), Ok(chosen));
     }

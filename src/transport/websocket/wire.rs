@@ -143,7 +143,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire for WebSocketWire<S> {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_answer(cx))?;
-        ready!(self.poll_held_back(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
