@@ -11,19 +11,23 @@ use thiserror::Error;
 /// `unix:///run/dunlin.sock`. The port may be left out (1883, 8883, 8083, 8084), as may the path of a WebSocket (`/mqtt`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ListenerUrl {
+    /// Plain TCP.
     Tcp(HostPort),
+    /// TLS over TCP.
     Tls(HostPort),
+    /// WebSocket.
     Ws {
         at: HostPort,
         /// Begins with a slash.
         path: String,
     },
+    /// WebSocket over TLS.
     Wss {
         at: HostPort,
         /// Begins with a slash.
         path: String,
     },
-    /// Always an absolute path.
+    /// A Unix socket; always an absolute path.
     Unix(PathBuf),
 }
 
@@ -88,10 +92,12 @@ impl ListenerUrl {
         }
     }
 
+    /// Whether it needs certificates: `tls` and `wss`.
     pub const fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_) | Self::Wss { .. })
     }
 
+    /// Whether it begins with an HTTP request: `ws` and `wss`.
     pub const fn is_websocket(&self) -> bool {
         matches!(self, Self::Ws { .. } | Self::Wss { .. })
     }
