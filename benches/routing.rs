@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use divan::Bencher;
 use dunlin::packet::{TopicFilter, TopicName};
-use dunlin::routing::{Availability, Index, MatchCache, RetainedTree, Strategy, Subscriber, Subscription};
+use dunlin::routing::{Availability, Index, MatchCache, Matches, RetainedTree, Strategy, Subscriber, Subscription};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -71,7 +71,11 @@ impl<K: Kind> Default for Family<K> {
 impl<K: Kind> Family<K> {
     /// Counts one.
     pub fn count(&self, kind: K) {
-        self.0[kind.index()].increment();
+        self.add(kind, 1);
+    }
+
+    pub fn add(&self, kind: K, count: u64) {
+        self.0[kind.index()].add(count);
     }
 
     pub fn get(&self, kind: K) -> u64 {

@@ -6,10 +6,10 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
+use super::StartError;
 use super::background;
 use super::data_dir::DataDir;
 use super::rights::RightsLoader;
-use super::StartError;
 use crate::admin::{self, AdminState, Condition, Exporter, Readiness};
 use crate::auth::certificate;
 use crate::broker::{Admission, Broker, BrokerSettings, Client, Door, LogLimiter, Origin, Rights};
@@ -63,7 +63,8 @@ impl House {
         let (listeners, doors) = open_doors(&config, &metrics)?;
         let readiness = Arc::new(Readiness::default());
         let serving = readiness.condition("serving");
-        let reception = Hall { broker: broker.clone(), gate: gate.clone(), logs: Arc::default(), limits: config.limits.clone() };
+        let reception =
+            Hall { broker: broker.clone(), gate: gate.clone(), logs: Arc::default(), limits: config.limits.clone() };
         for listener in listeners {
             let door = doors[&listener.context().name].door.clone();
             tokio::spawn(listener.run(reception.for_door(door), stopping.clone()));

@@ -71,10 +71,7 @@ impl House {
             ("log.format", old.log.format != new.log.format),
             ("listeners", fixed(&old.listeners) != fixed(&new.listeners)),
             ("auth.max_password_checks", old.auth.max_password_checks != new.auth.max_password_checks),
-            (
-                "auth.max_waiting_password_checks",
-                old.auth.max_waiting_password_checks != new.auth.max_waiting_password_checks,
-            ),
+            ("auth.max_waiting_password_checks", old.auth.max_waiting_password_checks != new.auth.max_waiting_password_checks),
             ("limits.connect_timeout", old.limits.connect_timeout != new.limits.connect_timeout),
             ("shared_subscriptions", old.shared_subscriptions != new.shared_subscriptions),
             ("admin", old.admin != new.admin),

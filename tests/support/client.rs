@@ -184,7 +184,13 @@ impl Client {
     }
 
     /// The same with changes to the packet.
-    pub fn publish_with<'a>(&mut self, topic: &'a str, payload: &'a str, qos: QoS, change: impl FnOnce(&mut Publish<'a>)) -> u8 {
+    pub fn publish_with<'a>(
+        &mut self,
+        topic: &'a str,
+        payload: &'a str,
+        qos: QoS,
+        change: impl FnOnce(&mut Publish<'a>),
+    ) -> u8 {
         let id = self.packet_id();
         let mut packet = publish(topic, payload, delivery(qos, id));
         change(&mut packet);
@@ -267,7 +273,8 @@ impl Client {
             }
         }
         let buffer = std::mem::take(&mut self.buffer);
-        let (packet, length) = self.decoder().decode(&buffer).expect("the broker writes valid packets").expect("a whole packet");
+        let (packet, length) =
+            self.decoder().decode(&buffer).expect("the broker writes valid packets").expect("a whole packet");
         let result = take(Some(&packet));
         self.buffer = buffer[length..].to_vec();
         result
