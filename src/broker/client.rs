@@ -243,12 +243,8 @@ impl Client {
         match told {
             Some((Some(reason), ..)) => self.end_with(reason.code(), "".into(), true, By::Server),
             Some((None, true, _)) => self.end_with(ReasonCode(0x80), "write failed".into(), true, By::Network),
-            Some((None, false, has_replays)) => {
-                if has_replays {
-                    self.broker.replay(&hold.handle, hold.epoch, now, &mut deliveries.batch);
-                }
-            }
-            None => {}
+            Some((None, false, true)) => self.broker.replay(&hold.handle, hold.epoch, now, &mut deliveries.batch),
+            Some((None, false, false)) | None => {}
         }
         if self.end.is_some() { self.finish(now, deliveries) } else { Closed::No }
     }

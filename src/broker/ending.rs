@@ -125,12 +125,12 @@ impl Client {
             let Some(rest) = rest else { return Closed::Soon };
             self.local.append_buffer(rest);
         }
-        if let Some(End { reason, detail, by: By::Server, .. }) = &self.end {
-            if let Some(reason) = DisconnectReason::from_byte(reason.0).filter(|_| self.connection.phase() == Phase::Connected)
-            {
-                self.broker.metrics.disconnects_sent.count(reason as u8);
-                self.connection.disconnect(reason, Some(&**detail).filter(|detail| !detail.is_empty()));
-            }
+        if let Some(End { reason, detail, by: By::Server, .. }) = &self.end
+            && self.connection.phase() == Phase::Connected
+            && let Some(reason) = DisconnectReason::from_byte(reason.0)
+        {
+            self.broker.metrics.disconnects_sent.count(reason as u8);
+            self.connection.disconnect(reason, Some(&**detail).filter(|detail| !detail.is_empty()));
         }
         let output = self.connection.take_output();
         wire_log::count_sent(&output, &mut deliveries.batch);
@@ -165,7 +165,7 @@ impl Client {
                 By::Network => "network",
             };
             tracing::info!(
-                %client, user = hold.handle.principal.username.as_deref(), peer = self.origin.peer(), listener = &*self.origin.door.name,
+                client = &**client, user = hold.handle.principal.username.as_deref(), peer = self.origin.peer(), listener = &*self.origin.door.name,
                 version = self.version.map(tracing::field::display), by, %reason, detail = &*detail, suppressed,
                 "disconnected"
             );

@@ -79,7 +79,7 @@ impl Broker {
     fn session_due(&self, handle: &Arc<SessionHandle>, now: Instant) {
         let is_due = handle.lock(|slot| slot.online.is_none() && slot.expires_at.is_some_and(|at| at <= now));
         if is_due {
-            tracing::debug!(client = %handle.client_id(), "session expired");
+            tracing::debug!(client = &**handle.client_id(), "session expired");
             self.metrics.sessions.expired.increment();
             self.end_session(handle, now);
         }

@@ -16,6 +16,9 @@ pub struct LogLimiter {
     buckets: Mutex<HashMap<&'static str, Bucket>>,
 }
 
+/// How many lines of the kind were held back before this one; a field that is left out when there were none.
+pub type Suppressed = Option<u64>;
+
 struct Bucket {
     tokens: u32,
     /// When `tokens` was last counted up.
@@ -27,7 +30,7 @@ impl LogLimiter {
     /// Whether a line of this kind may be written now, and how many of it were held back since the last one that was.
     ///
     /// Kinds are `'static` so that a client cannot make them up, and the table stays as small as the source text.
-    pub fn allow(&self, kind: &'static str, now: Instant) -> Option<u64> {
+    pub fn allow(&self, kind: &'static str, now: Instant) -> Option<Suppressed> {
         let mut buckets = self.buckets.lock();
         let bucket = buckets.entry(kind).or_insert(Bucket { tokens: BURST, refilled: now, suppressed: 0 });
         bucket.refill(now);
@@ -36,7 +39,7 @@ impl LogLimiter {
             return None;
         }
         bucket.tokens -= 1;
-        Some(std::mem::take(&mut bucket.suppressed))
+        Some(Some(std::mem::take(&mut bucket.suppressed)).filter(|count| *count > 0))
     }
 }
 
@@ -65,9 +68,9 @@ mod tests {
         let written = (0..1000).filter(|_| logs.allow("tls", start).is_some()).count();
         assert_eq!(written, BURST as usize);
         assert_eq!(logs.allow("tls", start + REFILL / 2), None);
-        assert_eq!(logs.allow("tls", start + REFILL), Some(991));
+        assert_eq!(logs.allow("tls", start + REFILL), Some(Some(991)));
         assert_eq!(logs.allow("tls", start + REFILL), None);
-        assert_eq!(logs.allow("tls", start + REFILL * 2), Some(1));
+        assert_eq!(logs.allow("tls", start + REFILL * 2), Some(Some(1)));
     }
 
     #[test]
@@ -75,7 +78,7 @@ mod tests {
         let logs = LogLimiter::default();
         let now = Instant::now();
         while logs.allow("tls", now).is_some() {}
-        assert_eq!(logs.allow("websocket", now), Some(0));
+        assert_eq!(logs.allow("websocket", now), Some(None));
     }
 
     #[test]
@@ -91,7 +94,7 @@ mod tests {
     fn a_clock_that_stands_still_or_goes_back_is_harmless() {
         let logs = LogLimiter::default();
         let now = Instant::now() + REFILL;
-        assert_eq!(logs.allow("tls", now), Some(0));
-        assert_eq!(logs.allow("tls", now - REFILL), Some(0));
+        assert_eq!(logs.allow("tls", now), Some(None));
+        assert_eq!(logs.allow("tls", now - REFILL), Some(None));
     }
 }

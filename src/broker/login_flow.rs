@@ -115,7 +115,7 @@ impl Client {
             }
             LoginState::None if auth.reason == AuthReason::ReAuthenticate && self.hold.is_some() => {
                 let authenticator = self.origin.door.rights.authenticator();
-                let started = authenticator.scram().ok_or(protocol("no authentication method"))?.start(data);
+                let started = authenticator.scram().ok_or_else(|| protocol("no authentication method"))?.start(data);
                 let (exchange, challenge) = started.map_err(|_| not_authorized())?;
                 self.connection.challenge(AuthReason::ContinueAuthentication, scram::METHOD, Some(&challenge));
                 self.login = LoginState::Rechallenged(Box::new(exchange));
@@ -174,7 +174,7 @@ impl Client {
         let principal = Principal { client_id: client_id.clone(), username: username.map(Into::into) };
         let rights = &self.origin.door.rights;
         if let Some(will) = login.will().filter(|will| !rights.may_publish(&principal, will.topic())) {
-            tracing::info!(client = %client_id, topic = %will.topic(), "will refused");
+            tracing::info!(client = &*client_id, topic = will.topic().as_str(), "will refused");
             self.broker.metrics.authorization_denied.count(Denied::Will);
             let refusal = refusal(ConnectReason::NotAuthorized, "the will's topic may not be published to");
             return self.refuse_login(Some(&client_id), refusal, now);

@@ -106,7 +106,7 @@ const ROUNDS_MAX: usize = 4;
 /// Writes what `handle`'s connection has to send, from the task of a sender, or wakes the connection's own task to do it.
 pub fn flush(handle: &SessionHandle, may_write: bool, now: Instant, batch: &mut Batch) -> Option<Instant> {
     let mut waited = None;
-    let Some((epoch, direct, mut taken)) = handle.lock(|slot| {
+    let (epoch, direct, mut taken) = handle.lock(|slot| {
         let online = slot.online.as_mut()?;
         online.is_dirty = false;
         let outbox = &mut online.outbox;
@@ -126,9 +126,7 @@ pub fn flush(handle: &SessionHandle, may_write: bool, now: Instant, batch: &mut 
                 None
             }
         }
-    }) else {
-        return None;
-    };
+    })?;
     for round in 1.. {
         let result = write_some(&*direct, &mut taken);
         let next = handle.lock(|slot| {

@@ -19,7 +19,7 @@ impl Broker {
     ) -> Vec<SubscribeReason> {
         let one = |(filter, options): &(TopicFilter, SubscriptionOptions)| {
             self.subscribe_one(handle, filter, *options, subscribe.subscription_identifier, limits).unwrap_or_else(|reason| {
-                tracing::info!(client = %handle.client_id(), %filter, %reason, "subscription refused");
+                tracing::info!(client = &**handle.client_id(), filter = filter.as_str(), %reason, "subscription refused");
                 reason
             })
         };

@@ -39,7 +39,7 @@ impl Broker {
     pub(super) fn publish_will(&self, owner: &SessionHandle, will: &Will, now: Instant) {
         if !owner.rights.may_publish(&owner.principal, will.topic()) {
             self.metrics.authorization_denied.count(Denied::Will);
-            tracing::info!(client = %owner.client_id(), topic = %will.topic(), "will not published: not authorized");
+            tracing::info!(client = &**owner.client_id(), topic = will.topic().as_str(), "will not published: not authorized");
             return;
         }
         let mut message = will.message.clone();

@@ -30,7 +30,7 @@ impl RightsLoader {
         let passwords = password_file.map(|path| read_once(&mut self.passwords, path, PasswordFile::load)).transpose()?;
         let acl = acl_file.map(|path| read_once(&mut self.acls, path, AclFile::load)).transpose()?;
         let configured = listener.allow_anonymous.or(config.auth.allow_anonymous);
-        let allow_anonymous = configured.unwrap_or(is_loopback && passwords.is_none());
+        let allow_anonymous = configured.unwrap_or_else(|| is_loopback && passwords.is_none());
         Ok((Authenticator::new(allow_anonymous, passwords), Authorizer::new(acl)))
     }
 }
