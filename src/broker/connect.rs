@@ -120,11 +120,12 @@ impl Broker {
         if let Some(will) = orphaned {
             self.publish_will(&handle, &will, now);
         }
+        let patience = request.limits.slow_consumer_timeout.0;
         let first_look = match request.keep_alive {
-            0 => now + request.limits.slow_consumer_timeout.0,
-            seconds => now + Duration::from_millis(u64::from(seconds) * 1500),
+            0 => patience,
+            seconds => patience.min(Duration::from_millis(u64::from(seconds) * 1500)),
         };
-        self.schedule(first_look, Timer::Connection(Arc::downgrade(&handle), epoch));
+        self.schedule(now + first_look, Timer::Connection(Arc::downgrade(&handle), epoch));
         Ok(Hold { handle, epoch, session_present })
     }
 
@@ -191,19 +192,15 @@ impl Broker {
             self.end_session(handle, now);
             return;
         }
-        let will = handle.lock(|slot| {
-            if slot.online.is_some() {
-                return None;
+        handle.lock(|slot| {
+            if slot.online.is_none() {
+                slot.expires_at = (expiry_interval != u32::MAX).then(|| now + seconds(expiry_interval));
+                if let Some(will) = &mut slot.will {
+                    will.due_at = Some(now + seconds(will.delay_interval));
+                }
             }
-            slot.expires_at = (expiry_interval != u32::MAX).then(|| now + seconds(expiry_interval));
-            slot.will.as_ref().map(|will| (will.delay_interval, will.epoch))
         });
-        if let Some((delay, epoch)) = will {
-            self.schedule(now + seconds(delay), Timer::WillDelay(Arc::downgrade(handle), epoch));
-        }
-        if expiry_interval != u32::MAX {
-            self.schedule(now + seconds(expiry_interval), Timer::SessionExpiry(Arc::downgrade(handle)));
-        }
+        self.schedule_session(handle, now);
     }
 
     /// The shared subscriptions of a session that have another member online.

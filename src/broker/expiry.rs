@@ -11,14 +11,14 @@ use crate::packet::DisconnectReason;
 pub enum Timer {
     /// When to look whether a client still sends, and still reads.
     Connection(Weak<SessionHandle>, u64),
-    /// When to publish a will that was delayed; the number is the will's epoch.
-    WillDelay(Weak<SessionHandle>, u64),
-    /// When to end a session that nobody has come back to.
-    SessionExpiry(Weak<SessionHandle>),
+    /// When to look whether the delay of a will has passed, or a session has expired that nobody has come back to.
+    Session(Weak<SessionHandle>),
     /// When to look for retained messages that have expired.
     RetainedExpiry,
 }
 
+/// A timer that is due later is set for then, and set again.
+const HORIZON: Duration = Duration::from_secs(300);
 /// How often expired retained messages are looked for; until then they only cost memory.
 const RETAINED_EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -33,14 +33,9 @@ impl Broker {
                         self.check_connection(&handle, epoch, now);
                     }
                 }
-                Timer::WillDelay(handle, epoch) => {
+                Timer::Session(handle) => {
                     if let Some(handle) = handle.upgrade() {
-                        self.will_due(&handle, epoch, now);
-                    }
-                }
-                Timer::SessionExpiry(handle) => {
-                    if let Some(handle) = handle.upgrade() {
-                        self.session_due(&handle, now);
+                        self.check_session(&handle, now);
                     }
                 }
                 Timer::RetainedExpiry => {
@@ -76,12 +71,44 @@ impl Broker {
         }
     }
 
-    fn session_due(&self, handle: &Arc<SessionHandle>, now: Instant) {
-        let is_due = handle.lock(|slot| slot.online.is_none() && slot.expires_at.is_some_and(|at| at <= now));
-        if is_due {
+    fn check_session(&self, handle: &Arc<SessionHandle>, now: Instant) {
+        let (will, is_expired) = handle.lock(|slot| {
+            slot.timer_at = None;
+            if slot.online.is_some() || slot.is_ended {
+                return (None, false);
+            }
+            let will = slot.will.take_if(|will| will.due_at.is_some_and(|at| at <= now));
+            (will, slot.expires_at.is_some_and(|at| at <= now))
+        });
+        if let Some(will) = will {
+            self.publish_will(handle, &will, now);
+        }
+        if is_expired {
             tracing::debug!(client = &**handle.client_id(), "session expired");
             self.metrics.sessions.expired.increment();
             self.end_session(handle, now);
+        } else {
+            self.schedule_session(handle, now);
+        }
+    }
+
+    /// Sets the timer of a session that is offline. One that comes and goes all the time has one entry, not one each time; and none
+    /// lies in the wheel for longer than [`HORIZON`], whatever the client asks for.
+    pub(super) fn schedule_session(&self, handle: &Arc<SessionHandle>, now: Instant) {
+        let at = handle.lock(|slot| {
+            if slot.online.is_some() || slot.is_ended {
+                return None;
+            }
+            let will_at = slot.will.as_ref().and_then(|will| will.due_at);
+            let at = will_at.into_iter().chain(slot.expires_at).min()?.min(now + HORIZON);
+            if slot.timer_at.is_some_and(|set| set <= at) {
+                return None;
+            }
+            slot.timer_at = Some(at);
+            Some(at)
+        });
+        if let Some(at) = at {
+            self.schedule(at, Timer::Session(Arc::downgrade(handle)));
         }
     }
 

@@ -43,6 +43,8 @@ pub struct Slot {
     pub expiry_interval: u32,
     /// Set while offline.
     pub expires_at: Option<Instant>,
+    /// When the timer of the offline session looks at it.
+    pub timer_at: Option<Instant>,
     /// The session is over: nothing is delivered any more.
     pub is_ended: bool,
     /// The depths that the metrics know of.
@@ -159,6 +161,7 @@ impl SessionHandle {
             will: None,
             expiry_interval: 0,
             expires_at: None,
+            timer_at: None,
             is_ended: false,
             reported: Depths::default(),
         };

@@ -174,10 +174,10 @@ fn mounted_will(will: &crate::packet::Will<'_>, origin: &Origin, limits: &Limits
         return Err(invalid);
     }
     match &origin.door.mount_point {
-        None => Ok(Will::new(will, will.topic, next_epoch())),
+        None => Ok(Will::new(will, will.topic)),
         Some(mount_point) => {
             let topic = format!("{mount_point}{}", will.topic);
-            Ok(Will::new(will, TopicName::new(&topic).map_err(|_| invalid)?, next_epoch()))
+            Ok(Will::new(will, TopicName::new(&topic).map_err(|_| invalid)?))
         }
     }
 }

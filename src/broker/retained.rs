@@ -10,7 +10,7 @@ use super::handle::SessionHandle;
 use super::publish::Publisher;
 use crate::auth::Principal;
 use crate::metrics::{Batch, Limit};
-use crate::packet::{Message, PublishReason};
+use crate::packet::{Message, PublishReason, TopicName};
 use crate::routing::RetainedTree;
 use crate::session::{Grant, Publication, Replay};
 
@@ -24,6 +24,8 @@ pub struct Retained {
 struct Tree {
     messages: RetainedTree<Entry>,
     bytes: usize,
+    /// How many of them can expire.
+    mortal: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -52,12 +54,13 @@ impl Retained {
     /// Forgets what `keep` refuses; for what happens rarely.
     pub(super) fn retain(&self, mut keep: impl FnMut(&Message, Option<&(Principal, Arc<Rights>)>) -> bool) -> usize {
         let mut tree = self.tree.write();
-        let Tree { messages, bytes } = &mut *tree;
+        let Tree { messages, bytes, mortal } = &mut *tree;
         let before = messages.len();
         messages.retain(|entry| {
             let is_kept = keep(&entry.message, entry.publisher.as_ref());
             if !is_kept {
                 *bytes -= entry.message.len();
+                *mortal -= usize::from(entry.message.expires_at.is_some());
             }
             is_kept
         });
@@ -66,10 +69,23 @@ impl Retained {
 }
 
 impl Tree {
-    fn remove(&mut self, message: &Message) {
-        if let Some(old) = self.messages.remove(message.topic()) {
-            self.bytes -= old.message.len();
+    fn remove(&mut self, topic: TopicName<'_>) {
+        if let Some(old) = self.messages.remove(topic) {
+            self.forget(&old.message);
         }
+    }
+
+    fn insert(&mut self, topic: TopicName<'_>, entry: Entry) {
+        self.bytes += entry.message.len();
+        self.mortal += usize::from(entry.message.expires_at.is_some());
+        if let Some(old) = self.messages.insert(topic, entry) {
+            self.forget(&old.message);
+        }
+    }
+
+    fn forget(&mut self, message: &Message) {
+        self.bytes -= message.len();
+        self.mortal -= usize::from(message.expires_at.is_some());
     }
 }
 
@@ -83,10 +99,7 @@ impl Broker {
     ) -> Result<(), PublishReason> {
         let topic = publication.topic();
         if publication.view().payload.is_empty() {
-            let mut tree = self.retained.tree.write();
-            if let Some(old) = tree.messages.remove(topic) {
-                tree.bytes -= old.message.len();
-            }
+            self.retained.tree.write().remove(topic);
             return Ok(());
         }
         let message = publication.message().clone();
@@ -110,8 +123,7 @@ impl Broker {
             return Err(PublishReason::QuotaExceeded);
         }
         let publisher = publisher.session.map(|handle| (handle.principal.clone(), handle.rights.clone()));
-        tree.bytes = bytes;
-        tree.messages.insert(topic, Entry { message, publisher });
+        tree.insert(topic, Entry { message, publisher });
         Ok(())
     }
 
@@ -173,7 +185,7 @@ impl Broker {
             for message in expired {
                 let is_same = tree.messages.get(message.topic()).is_some_and(|entry| Arc::ptr_eq(&entry.message, &message));
                 if is_same {
-                    tree.remove(&message);
+                    tree.remove(message.topic());
                 }
             }
         }
@@ -181,6 +193,9 @@ impl Broker {
 
     /// Forgets retained messages that have outlived their expiry.
     pub(super) fn drop_expired_retained(&self, now: Instant) -> usize {
+        if self.retained.tree.read().mortal == 0 {
+            return 0;
+        }
         self.retained.retain(|message, _| !message.is_expired(now))
     }
 }

@@ -14,18 +14,18 @@ pub struct Will {
     /// In seconds (3.1.3.2.2).
     pub delay_interval: u32,
     message_expiry_interval: Option<u32>,
-    /// Counts up when a will is set: a timer that finds another number is one of an earlier will.
-    pub epoch: u64,
+    /// Set when the connection is lost: when the delay has passed.
+    pub due_at: Option<Instant>,
 }
 
 impl Will {
-    pub fn new(will: &packet::Will<'_>, topic: TopicName<'_>, epoch: u64) -> Self {
+    pub fn new(will: &packet::Will<'_>, topic: TopicName<'_>) -> Self {
         let view = MessageView { topic, properties: will.properties, payload: will.payload };
         Self {
             message: Message::new(view, will.qos, will.retain, None),
             delay_interval: will.delay_interval,
             message_expiry_interval: will.message_expiry_interval,
-            epoch,
+            due_at: None,
         }
     }
 
@@ -46,16 +46,5 @@ impl Broker {
         message.expires_at = will.message_expiry_interval.map(|seconds| now + Duration::from_secs(seconds.into()));
         self.metrics.wills_published.increment();
         self.publish_message(&Arc::new(message), &Publisher::of(owner), now);
-    }
-
-    /// The delay of a will has passed.
-    pub(super) fn will_due(&self, handle: &SessionHandle, epoch: u64, now: Instant) {
-        let will = handle.lock(|slot| {
-            let is_due = slot.online.is_none() && slot.will.as_ref().is_some_and(|will| will.epoch == epoch);
-            is_due.then(|| slot.will.take()).flatten()
-        });
-        if let Some(will) = will {
-            self.publish_will(handle, &will, now);
-        }
     }
 }

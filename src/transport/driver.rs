@@ -89,7 +89,11 @@ impl Driver {
                 self.client.too_late();
             }
         }
+        let took_bytes = self.client.takes_bytes();
         let closed = self.client.turn(now, has_received, deliveries);
+        if !took_bytes && self.client.takes_bytes() {
+            cx.waker().wake_by_ref(); // Nothing is registered for reading.
+        }
         let written = self.write(cx, now, deliveries);
         deliveries.flush(&self.broker, now);
         match written {
@@ -228,6 +232,18 @@ impl Driver {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+impl Drop for Driver {
+    /// Also when the task panics, or the runtime goes: the session must not stay held.
+    fn drop(&mut self) {
+        if self.client.is_connected() {
+            let mut deliveries = Deliveries::default();
+            let now = Instant::now();
+            self.client.lost("the connection's task ended".into(), now, &mut deliveries);
+            deliveries.flush(&self.broker, now);
+        }
     }
 }
 
