@@ -4,6 +4,7 @@ use std::time::Instant;
 use super::client::Client;
 use super::deliver::Deliveries;
 use super::events::{Event, EventKind};
+use super::log_limiter::Rate;
 use super::wire_log;
 use crate::metrics::{DropReason, Limit, MalformedKind};
 use crate::packet::{
@@ -158,7 +159,7 @@ impl Client {
         let expiry = self.connection.session_expiry_interval();
         broker.close_connection(&hold, expiry, publish_will, &mut deliveries.batch, now);
         let client = hold.handle.client_id();
-        if let Some(suppressed) = broker.log_limiter.allow("disconnected", now) {
+        if let Some(suppressed) = broker.log_limiter.allow_at(Rate::OFTEN, "disconnected", now) {
             let by = match by {
                 By::Client => "client",
                 By::Server => "server",

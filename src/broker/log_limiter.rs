@@ -3,14 +3,24 @@ use std::time::{Duration, Instant};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-/// Lines of one kind that may come at once.
-const BURST: u32 = 10;
+/// How many lines of one kind may be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    /// Lines that may come at once.
+    pub burst: u32,
+    /// After a burst, the time that one more line costs.
+    pub refill: Duration,
+}
 
-/// After a burst, the time that one more line of the kind costs.
-const REFILL: Duration = Duration::from_secs(1);
+impl Rate {
+    /// What only faults or attacks cause: ten lines, then one a second.
+    pub const RARE: Self = Self { burst: 10, refill: Duration::from_secs(1) };
+    /// What a fleet that comes back after an outage causes too: a thousand lines, then twenty a second.
+    pub const OFTEN: Self = Self { burst: 1000, refill: Duration::from_millis(50) };
+}
 
-/// Holds back log lines that strangers can cause, so that a flood of bad clients cannot fill a disk: of each kind a burst of
-/// ten, then one a second, which tells how many were held back before it.
+/// Holds back log lines that strangers can cause, so that a flood of bad clients cannot fill a disk. What was held back is told with
+/// the next line that is not.
 #[derive(Default)]
 pub struct LogLimiter {
     buckets: Mutex<HashMap<&'static str, Bucket>>,
@@ -27,13 +37,18 @@ struct Bucket {
 }
 
 impl LogLimiter {
-    /// Whether a line of this kind may be written now, and how many of it were held back since the last one that was.
+    /// Whether a line of this rare kind may be written now.
     ///
     /// Kinds are `'static` so that a client cannot make them up, and the table stays as small as the source text.
     pub fn allow(&self, kind: &'static str, now: Instant) -> Option<Suppressed> {
+        self.allow_at(Rate::RARE, kind, now)
+    }
+
+    /// The same with a rate of its own, which must be the same each time.
+    pub fn allow_at(&self, rate: Rate, kind: &'static str, now: Instant) -> Option<Suppressed> {
         let mut buckets = self.buckets.lock();
-        let bucket = buckets.entry(kind).or_insert(Bucket { tokens: BURST, refilled: now, suppressed: 0 });
-        bucket.refill(now);
+        let bucket = buckets.entry(kind).or_insert(Bucket { tokens: rate.burst, refilled: now, suppressed: 0 });
+        bucket.refill(rate, now);
         if bucket.tokens == 0 {
             bucket.suppressed += 1;
             return None;
@@ -44,15 +59,15 @@ impl LogLimiter {
 }
 
 impl Bucket {
-    fn refill(&mut self, now: Instant) {
-        let earned = now.saturating_duration_since(self.refilled).as_nanos() / REFILL.as_nanos();
+    fn refill(&mut self, rate: Rate, now: Instant) {
+        let earned = now.saturating_duration_since(self.refilled).as_nanos() / rate.refill.as_nanos();
         let earned = u32::try_from(earned).unwrap_or(u32::MAX);
-        if self.tokens.saturating_add(earned) >= BURST {
-            self.tokens = BURST;
+        if self.tokens.saturating_add(earned) >= rate.burst {
+            self.tokens = rate.burst;
             self.refilled = now;
         } else {
             self.tokens += earned;
-            self.refilled += REFILL * earned;
+            self.refilled += rate.refill * earned;
         }
     }
 }
@@ -60,6 +75,9 @@ impl Bucket {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const BURST: u32 = Rate::RARE.burst;
+    const REFILL: Duration = Rate::RARE.refill;
 
     #[test]
     fn after_a_burst_one_line_a_second_tells_what_was_held_back() {

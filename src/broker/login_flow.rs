@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::client::Client;
 use super::ending::By;
 use super::events::{Event, EventKind};
+use super::log_limiter::Rate;
 use super::login::{Login, Refusal, refusal};
 use crate::auth::scram::{self, ScramExchange};
 use crate::auth::{Principal, Verdict};
@@ -219,7 +220,7 @@ impl Client {
 
     fn welcome(&self, hold: &super::connect::Hold, login: &Login, now: Instant) {
         let principal = &hold.handle.principal;
-        if let Some(suppressed) = self.broker.log_limiter.allow("connected", now) {
+        if let Some(suppressed) = self.broker.log_limiter.allow_at(Rate::OFTEN, "connected", now) {
             tracing::info!(
                 client = &*principal.client_id, user = principal.username.as_deref(), peer = self.origin.peer(),
                 listener = &*self.origin.door.name, version = %login.version, keep_alive = login.keep_alive(),
