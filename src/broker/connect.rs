@@ -74,7 +74,9 @@ impl Broker {
                 if !is_same_user && slot.online.is_some() {
                     return Existing::Refuse;
                 }
-                if request.clean_start || !is_same_user || slot.is_ended { Existing::Replace } else { Existing::Resume }
+                // 3.1.4, [MQTT3-3.1.2-6]: a session that was to last no longer than its connection ends with the take-over.
+                let ends = slot.is_ended || slot.expiry_interval == 0;
+                if request.clean_start || !is_same_user || ends { Existing::Replace } else { Existing::Resume }
             })
         };
         let make = || {
