@@ -74,6 +74,7 @@ impl Client {
             version: None,
             maximum_packet_size: connection.packet_size_max(),
             user_properties_max: connection.limits().max_user_properties,
+            filters_max: connection.limits().filters_per_packet(),
             peer: Peer::Client,
         };
         Self {
@@ -165,7 +166,7 @@ impl Client {
             Action::Authenticate(auth) => self.continue_login(&auth, now)?,
             Action::Subscribe(subscribe) => {
                 if let Some(hold) = &self.hold {
-                    let reasons = self.broker.subscribe(&hold.handle, &subscribe, self.connection.limits());
+                    let reasons = self.broker.subscribe(&hold.handle, &subscribe, self.connection.limits(), now);
                     self.connection.subscribe_done(subscribe.packet_id, reasons, None);
                 }
             }
@@ -205,6 +206,7 @@ impl Client {
             return Err(Violation {
                 reason: DisconnectReason::QuotaExceeded,
                 detail: "a message that could not be kept".into(),
+                limit: None, // Counted where it was met.
             });
         }
         if let Some(token) = publish.ack {

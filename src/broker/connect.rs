@@ -103,6 +103,7 @@ impl Broker {
                 slot.expires_at = None;
                 slot.bounds = bounds(&request.limits);
                 slot.session.outbound.connect(request.receive_maximum);
+                slot.session.outbound.is_own_window = request.receive_maximum == request.limits.max_inflight;
                 slot.online = online.take();
             })
         };
@@ -228,11 +229,11 @@ fn seconds(count: u32) -> Duration {
 }
 
 fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dyn DirectWrite>>, now: Instant) -> Online {
-    let aliases_max = request.topic_alias_maximum.min(request.limits.max_topic_aliases_out);
+    let aliases = outbound_aliases(request.topic_alias_maximum, request.limits.max_topic_aliases_out);
     let writer = Writer {
         version: request.version,
         maximum_packet_size: request.maximum_packet_size,
-        aliases: (aliases_max > 0).then(|| Box::new(OutboundAliases::new(aliases_max))),
+        aliases: aliases.map(Box::new),
         mount_point: request.door.mount_point.clone(),
     };
     Online {
@@ -247,6 +248,14 @@ fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dy
         last_received: now,
         keep_alive: request.keep_alive,
         is_by_password: request.is_by_password,
+    }
+}
+
+fn outbound_aliases(maximum_of_client: u16, maximum: u16) -> Option<OutboundAliases> {
+    match maximum_of_client.min(maximum) {
+        0 => None,
+        lower if lower < maximum_of_client => Some(OutboundAliases::new(lower).within_own_bound()),
+        lower => Some(OutboundAliases::new(lower)),
     }
 }
 

@@ -125,6 +125,11 @@ impl Inflight {
         taken
     }
 
+    /// How many exchanges wait for PUBCOMP only.
+    pub fn released(&self) -> usize {
+        self.exchanges.values().filter(|exchange| matches!(exchange.state, ExchangeState::Released)).count()
+    }
+
     pub fn len(&self) -> usize {
         self.exchanges.len()
     }
