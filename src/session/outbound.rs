@@ -3,6 +3,7 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use super::config::Limits;
 use super::inflight::{ExchangeState, Inflight, Received};
 use super::out_buffer::OutBuffer;
 use super::outbound_queue::{OutboundQueue, Pushed, QueueBounds, Queued};
@@ -16,12 +17,10 @@ pub struct Outbound {
     pub queue: OutboundQueue,
     pub inflight: Inflight,
     /// Exchanges of an earlier connection that are still to be resent on this one.
-    resend: VecDeque<PacketId>,
+    resend: Option<Box<VecDeque<PacketId>>>,
     /// Exchanges that the client counts against its Receive Maximum (4.9): PUBLISH was sent on this connection, or PUBREL is due.
-    in_use: usize,
+    in_use: u16,
     window: u16,
-    /// The window is what we allow, not what the client does.
-    pub is_own_window: bool,
 }
 
 /// What one subscription, or several of one client together, make of a message.
@@ -33,14 +32,6 @@ pub struct Grant {
     pub share: Option<TopicFilter>,
 }
 
-/// The bounds that hold for one session.
-#[derive(Clone, Copy, Debug)]
-pub struct OutboundBounds {
-    pub queue: QueueBounds,
-    pub queue_qos0: bool,
-    pub write_buffer_max: usize,
-}
-
 /// New exchanges are not begun while so much is unwritten: what waits in the queue can still expire or be handed on.
 const WRITE_AHEAD: usize = 64 * 1024;
 
@@ -50,12 +41,13 @@ impl Outbound {
         self.window = receive_maximum;
         // A resumed PUBREL takes its place from the start: its PUBCOMP must not let more through than the client takes.
         self.in_use = self.inflight.released();
-        self.resend = self.inflight.in_order();
+        let resend = self.inflight.in_order();
+        self.resend = (!resend.is_empty()).then(|| Box::new(resend));
     }
 
     /// The connection is gone.
     pub fn disconnect(&mut self) {
-        self.resend = VecDeque::new();
+        self.resend = None;
         self.window = 0;
     }
 
@@ -70,13 +62,13 @@ impl Outbound {
         link: Option<(&mut Writer, &mut OutBuffer)>,
         publication: &mut Publication<'_>,
         grant: Grant,
-        bounds: &OutboundBounds,
+        limits: &Limits,
         now: Instant,
         batch: &mut Batch,
     ) {
         match (grant.qos, link) {
             (QoS::AtMostOnce, Some((writer, out))) if self.queue.is_empty() => {
-                if out.len() >= bounds.write_buffer_max {
+                if out.len() as u64 >= limits.max_write_buffer.0 {
                     batch.dropped(DropReason::WriteBufferFull, 1);
                     return;
                 }
@@ -88,18 +80,19 @@ impl Outbound {
                 };
                 let _ = write(writer, out, publication, receiver, now, batch);
             }
-            (QoS::AtMostOnce, None) if !bounds.queue_qos0 => batch.dropped(DropReason::Offline, 1),
+            (QoS::AtMostOnce, None) if !limits.queue_qos0 => batch.dropped(DropReason::Offline, 1),
             (_, Some((writer, out)))
-                if grant.qos != QoS::AtMostOnce && self.has_room() && self.resend.is_empty() && out.len() < WRITE_AHEAD =>
+                if grant.qos != QoS::AtMostOnce && self.has_room() && self.resend.is_none() && out.len() < WRITE_AHEAD =>
             {
                 let queued = queued(publication, grant);
                 self.begin(writer, out, publication, queued, now, batch);
             }
             (qos, link) => {
-                if qos != QoS::AtMostOnce && link.is_some() && self.is_own_window && !self.may_begin() {
+                let is_own_window = self.window == limits.max_inflight;
+                if qos != QoS::AtMostOnce && link.is_some() && is_own_window && !self.may_begin() {
                     batch.limit_hit(Limit::MaxInflight, 1);
                 }
-                self.push(queued(publication, grant), bounds, now, batch);
+                self.push(queued(publication, grant), limits, now, batch);
             }
         }
     }
@@ -109,19 +102,19 @@ impl Outbound {
         &mut self,
         publication: &mut Publication<'_>,
         grant: Grant,
-        bounds: &OutboundBounds,
+        limits: &Limits,
         now: Instant,
         batch: &mut Batch,
     ) {
-        self.push(queued(publication, grant), bounds, now, batch);
+        self.push(queued(publication, grant), limits, now, batch);
     }
 
     /// Puts a message at the end of the queue.
-    pub fn push(&mut self, queued: Queued, bounds: &OutboundBounds, now: Instant, batch: &mut Batch) {
-        let Pushed { is_queued, dropped, expired } = self.queue.push(queued, &bounds.queue, now);
+    pub fn push(&mut self, queued: Queued, limits: &Limits, now: Instant, batch: &mut Batch) {
+        let Pushed { is_queued, dropped, expired } = self.queue.push(queued, &QueueBounds::of(limits), now);
         let lost = u64::from(!is_queued) + dropped as u64;
         if lost > 0 {
-            let is_count = self.queue.len() >= bounds.queue.messages_max;
+            let is_count = self.queue.len() >= limits.max_queued_messages;
             batch.dropped(if is_count { DropReason::QueueFull } else { DropReason::QueueBytes }, lost);
         }
         if expired > 0 {
@@ -132,7 +125,7 @@ impl Outbound {
     /// Sends what may be sent: first what an earlier connection left unacknowledged, then what waits.
     pub fn fill(&mut self, writer: &mut Writer, out: &mut OutBuffer, now: Instant, batch: &mut Batch) {
         while out.len() < WRITE_AHEAD {
-            let is_done = if self.resend.is_empty() {
+            let is_done = if self.resend.is_none() {
                 !self.send_next(writer, out, now, batch)
             } else {
                 !self.resend_next(writer, out, now, batch)
@@ -157,7 +150,7 @@ impl Outbound {
         match received {
             Received::Refused(_) => self.give_back(id),
             // Acknowledged before it was resent: from here on it counts.
-            Received::Release if is_published && self.resend.contains(&id) => self.in_use += 1,
+            Received::Release if is_published && self.is_to_be_resent(id) => self.in_use += 1,
             Received::Release | Received::Unknown => {}
         }
         received
@@ -177,18 +170,25 @@ impl Outbound {
     }
 
     fn has_window(&self) -> bool {
-        self.in_use < usize::from(self.window)
+        self.in_use < self.window
     }
 
     /// The exchange under `id` is over before PUBREL. One that still waits to be resent took no place.
     fn give_back(&mut self, id: PacketId) {
-        if !self.resend.contains(&id) {
+        if !self.is_to_be_resent(id) {
             self.in_use -= 1;
         }
     }
 
+    fn is_to_be_resent(&self, id: PacketId) -> bool {
+        self.resend.as_ref().is_some_and(|resend| resend.contains(&id))
+    }
+
     fn resend_next(&mut self, writer: &mut Writer, out: &mut OutBuffer, now: Instant, batch: &mut Batch) -> bool {
-        let Some(id) = self.resend.front().copied() else { return false };
+        let Some(id) = self.resend.as_ref().and_then(|resend| resend.front().copied()) else {
+            self.resend = None;
+            return true;
+        };
         match self.inflight.get(id).map(|exchange| &exchange.state) {
             None => {} // Acknowledged before its turn came.
             Some(ExchangeState::Released) => {
@@ -213,7 +213,9 @@ impl Outbound {
                 }
             }
         }
-        self.resend.pop_front();
+        if let Some(resend) = &mut self.resend {
+            resend.pop_front();
+        }
         true
     }
 

@@ -276,7 +276,8 @@ fn what_was_taken_over_does_not_come_back() {
     last.publish("a", "mine", QoS::AtLeastOnce);
     last.expect_message("a", "mine");
     eventually("one session is left", || {
-        broker.metric(r#"dunlin_sessions{state="online"}"#) == 1.0 && broker.metric(r#"dunlin_sessions{state="offline"}"#) == 0.0
+        broker.metric(r#"dunlin_sessions{state="online"}"#) == 1.0
+            && broker.metric(r#"dunlin_sessions{state="offline"}"#) == 0.0
     });
 }
 
