@@ -3,6 +3,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod flow_control;
+mod ordering;
+mod qos;
 mod session_state;
 mod smoke;
 mod steps;
+mod topics;
