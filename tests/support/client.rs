@@ -253,6 +253,11 @@ impl Client {
         self.send(&Packet::PubComp(Release::new(id, ReleaseReason::Success)));
     }
 
+    /// Where the broker sees this client come from.
+    pub fn address(&self) -> SocketAddr {
+        self.stream.local_addr().expect("the socket is bound")
+    }
+
     /// The network goes away without a word.
     pub fn cut(self) {
         let _ = self.stream.shutdown(Shutdown::Both);
