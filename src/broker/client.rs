@@ -282,7 +282,7 @@ impl Client {
             };
             let taken = hold.handle.lock(|slot| {
                 let outbox = &mut slot.connection(hold.epoch)?.outbox;
-                Some((outbox.take()?, outbox.waiting_since.take()))
+                Some((outbox.take_or_wait()?, outbox.waiting_since.take()))
             });
             let Some((mut taken, waiting_since)) = taken else { return Ok(Written::All) };
             let before = taken.len();
