@@ -175,6 +175,7 @@ impl Broker {
                 let bounds = crate::session::OutboundBounds { write_buffer_max: usize::MAX, ..slot.bounds };
                 slot.session.outbound.deliver(link, &mut Publication::stored(message), grant, &bounds, now, batch);
             }
+            slot.report(batch);
             match next {
                 Some(_) => slot.session.replays[position].from = next,
                 None => drop(slot.session.replays.remove(position)),
