@@ -14,7 +14,7 @@ use crate::auth::Principal;
 use crate::metrics::{Batch, DropReason, Limit};
 use crate::packet::{ConnectReason, DisconnectReason, ProtocolVersion, QoS, TopicFilter};
 use crate::routing::{Availability, PublisherHash, Subscriber};
-use crate::session::{Limits, OutboundAliases, OutboundBounds, QueueBounds, Queued, Writer};
+use crate::session::{Limits, OutboundAliases, Queued, Writer};
 
 /// Everything that a client which is let in has asked for, within our bounds.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl Broker {
                 key.clone(),
                 request.door.mount_point.clone(),
                 request.door.rights.clone(),
-                bounds(&request.limits),
+                request.limits.clone(),
             ))
         };
         let attach = |handle: &SessionHandle| {
@@ -100,7 +100,7 @@ impl Broker {
                 orphaned = old_will.filter(|will| was_online && will.delay_interval == 0);
                 slot.expiry_interval = request.expiry_interval;
                 slot.expires_at = None;
-                slot.bounds = bounds(&request.limits);
+                slot.limits = request.limits.clone();
                 slot.session.outbound.connect(request.receive_maximum);
                 slot.online = online.take();
             })
@@ -168,7 +168,7 @@ impl Broker {
             let is_shared = |queued: &Queued| queued.share.as_ref().is_some_and(|share| shares.contains(share));
             let mut handed_on = slot.session.outbound.inflight.extract(is_shared);
             handed_on.extend(slot.session.outbound.queue.extract(|queued| !is_shared(queued)));
-            if !slot.bounds.queue_qos0 {
+            if !slot.limits.queue_qos0 {
                 let dropped = slot.session.outbound.queue.extract(|queued| queued.qos != QoS::AtMostOnce);
                 batch.dropped(DropReason::Offline, dropped.len() as u64);
             }
@@ -184,7 +184,7 @@ impl Broker {
             let kept = self.hand_on(handle.key, handed_on, Availability::Online, now);
             handle.lock(|slot| {
                 for queued in kept {
-                    slot.session.outbound.push(queued, &slot.bounds, now, batch);
+                    slot.session.outbound.push(queued, &slot.limits, now, batch);
                 }
                 slot.report(batch);
             });
@@ -247,21 +247,9 @@ fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dy
         is_notified: false,
         waker,
         closing: None,
-        answers: Vec::new(),
+        answers: None,
         last_received: now,
         keep_alive: request.keep_alive,
         is_by_password: request.is_by_password,
-    }
-}
-
-fn bounds(limits: &Limits) -> OutboundBounds {
-    OutboundBounds {
-        queue: QueueBounds {
-            messages_max: limits.max_queued_messages,
-            bytes_max: usize::try_from(limits.max_queued_bytes.0).unwrap_or(usize::MAX),
-            policy: limits.queue_policy,
-        },
-        queue_qos0: limits.queue_qos0,
-        write_buffer_max: usize::try_from(limits.max_write_buffer.0).unwrap_or(usize::MAX),
     }
 }

@@ -410,7 +410,7 @@ fn acknowledgements_of_ours_are_told_with_the_message_and_its_code() {
         let mut session = line.session.borrow_mut();
         session.outbound.connect(10);
         for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce, QoS::ExactlyOnce] {
-            session.outbound.push(queued("x", qos), &BOUNDS, Instant::now(), &mut batch);
+            session.outbound.push(queued("x", qos), &Limits::default(), Instant::now(), &mut batch);
         }
         session.outbound.fill(&mut writer, &mut out, Instant::now(), &mut batch);
     }

@@ -18,12 +18,6 @@ const V5: ProtocolVersion = ProtocolVersion::V5;
 const V311: ProtocolVersion = ProtocolVersion::V311;
 const V31: ProtocolVersion = ProtocolVersion::V31;
 
-const BOUNDS: OutboundBounds = OutboundBounds {
-    queue: QueueBounds { messages_max: 100, bytes_max: 1 << 20, policy: QueuePolicy::DropNew },
-    queue_qos0: false,
-    write_buffer_max: 1 << 20,
-};
-
 fn id(value: u16) -> PacketId {
     PacketId::new(value).unwrap()
 }

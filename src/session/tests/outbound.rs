@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use super::super::inflight::Received;
 use super::*;
-use crate::metrics::DropReason;
+use crate::metrics::{Batch, DropReason};
+use crate::units::ByteSize;
 
 const Q0: QoS = QoS::AtMostOnce;
 const Q1: QoS = QoS::AtLeastOnce;
@@ -14,12 +15,10 @@ struct Line {
     writer: Writer,
     out: OutBuffer,
     batch: Batch,
-    bounds: OutboundBounds,
+    limits: Limits,
     now: Instant,
     is_online: bool,
 }
-
-use crate::metrics::Batch;
 
 impl Line {
     fn new(receive_maximum: u16) -> Self {
@@ -28,7 +27,7 @@ impl Line {
             writer: writer(V5),
             out: OutBuffer::default(),
             batch: Batch::default(),
-            bounds: BOUNDS,
+            limits: Limits::default(),
             now: Instant::now(),
             is_online: false,
         };
@@ -55,7 +54,7 @@ impl Line {
         let message = stored("t", payload.as_bytes(), qos, expires_at);
         let link = self.is_online.then_some((&mut self.writer, &mut self.out));
         let mut publication = Publication::stored(&message);
-        self.outbound.deliver(link, &mut publication, grant(qos), &self.bounds, self.now, &mut self.batch);
+        self.outbound.deliver(link, &mut publication, grant(qos), &self.limits, self.now, &mut self.batch);
     }
 
     /// What there is to send, and what was written already.
@@ -231,7 +230,7 @@ fn a_message_too_large_for_the_client_is_dropped_and_its_place_is_free_again() {
         line.outbound.deliver_later(
             &mut Publication::stored(&stored("t", large.as_bytes(), qos, None)),
             grant(qos),
-            &BOUNDS,
+            &line.limits,
             line.now,
             &mut line.batch,
         );
@@ -275,7 +274,7 @@ fn qos_0_waits_for_nobody_who_is_offline_unless_it_is_told_to() {
     line.cut();
     line.deliver("a", Q0);
     assert_eq!((line.dropped(DropReason::Offline), line.outbound.queue.len()), (1, 0));
-    line.bounds.queue_qos0 = true;
+    line.limits.queue_qos0 = true;
     line.deliver("b", Q0);
     line.connect(1);
     assert_eq!(line.sent().len(), 1);
@@ -284,7 +283,7 @@ fn qos_0_waits_for_nobody_who_is_offline_unless_it_is_told_to() {
 #[test]
 fn a_full_write_buffer_drops_qos_0_and_keeps_the_rest() {
     let mut line = Line::new(10);
-    line.bounds.write_buffer_max = 10;
+    line.limits.max_write_buffer = ByteSize(10);
     line.deliver("0123456789", Q0);
     line.deliver("lost", Q0);
     line.deliver("kept", Q1);
@@ -313,7 +312,9 @@ fn each_message_that_finds_no_room_is_counted_under_the_bound_that_it_met() {
     for (messages_max, bytes_max, reason) in [(2, 1000, DropReason::QueueFull), (100, 25, DropReason::QueueBytes)] {
         for policy in [QueuePolicy::DropNew, QueuePolicy::DropOldest] {
             let mut line = Line::new(1);
-            line.bounds.queue = QueueBounds { messages_max, bytes_max, policy };
+            line.limits.max_queued_messages = messages_max;
+            line.limits.max_queued_bytes = ByteSize(bytes_max);
+            line.limits.queue_policy = policy;
             line.cut();
             for payload in ["0123456789", "1123456789", "2123456789", "3123456789"] {
                 line.deliver(payload, Q1);
