@@ -13,7 +13,7 @@ use super::wills::Will;
 use crate::auth::Principal;
 use crate::metrics::{Batch, Limit};
 use crate::packet::{ConnectReason, DisconnectReason, ProtocolVersion, TopicFilter};
-use crate::session::{Limits, OutboundAliases, OutboundBounds, QueueBounds, Queued, Writer};
+use crate::session::{Limits, OutboundAliases, Queued, Writer};
 
 /// Everything that a client which is let in has asked for, within our bounds.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl Broker {
                 key.clone(),
                 request.door.mount_point.clone(),
                 request.door.rights.clone(),
-                bounds(&request.limits),
+                request.limits.clone(),
             ))
         };
         let attach = |handle: &SessionHandle| {
@@ -99,7 +99,7 @@ impl Broker {
                 orphaned = old_will.filter(|will| was_online && will.delay_interval == 0);
                 slot.expiry_interval = request.expiry_interval;
                 slot.expires_at = None;
-                slot.bounds = bounds(&request.limits);
+                slot.limits = request.limits.clone();
                 slot.session.outbound.connect(request.receive_maximum);
                 slot.online = online.take();
             })
@@ -177,7 +177,7 @@ impl Broker {
             let kept = self.hand_on(handle.key, handed_on, now);
             handle.lock(|slot| {
                 for queued in kept {
-                    slot.session.outbound.push(queued, &slot.bounds, now, batch);
+                    slot.session.outbound.push(queued, &slot.limits, now, batch);
                 }
                 slot.report(batch);
             });
@@ -241,21 +241,9 @@ fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dy
         is_notified: false,
         waker,
         closing: None,
-        answers: Vec::new(),
+        answers: None,
         last_received: now,
         keep_alive: request.keep_alive,
         is_by_password: request.is_by_password,
-    }
-}
-
-fn bounds(limits: &Limits) -> OutboundBounds {
-    OutboundBounds {
-        queue: QueueBounds {
-            messages_max: limits.max_queued_messages,
-            bytes_max: usize::try_from(limits.max_queued_bytes.0).unwrap_or(usize::MAX),
-            policy: limits.queue_policy,
-        },
-        queue_qos0: limits.queue_qos0,
-        write_buffer_max: usize::try_from(limits.max_write_buffer.0).unwrap_or(usize::MAX),
     }
 }

@@ -44,17 +44,17 @@ impl Deliveries {
                 return (false, false);
             }
             let Some(online) = slot.online.as_deref_mut() else {
-                slot.session.outbound.deliver(None, publication, grant, &slot.bounds, now, batch);
+                slot.session.outbound.deliver(None, publication, grant, &slot.limits, now, batch);
                 slot.report(batch);
                 return (false, false);
             };
             if is_own {
                 // Behind the acknowledgement of the same message, which is not in the buffer yet.
-                slot.session.outbound.deliver_later(publication, grant, &slot.bounds, now, batch);
+                slot.session.outbound.deliver_later(publication, grant, &slot.limits, now, batch);
                 return (false, false);
             }
             let link = (&mut online.writer, &mut online.outbox.buffer);
-            slot.session.outbound.deliver(Some(link), publication, grant, &slot.bounds, now, batch);
+            slot.session.outbound.deliver(Some(link), publication, grant, &slot.limits, now, batch);
             if online.outbox.buffer.is_empty() {
                 return (false, false);
             }

@@ -61,7 +61,7 @@ impl Client {
 
     /// The first reason to end is the one that counts.
     pub(super) fn end_with(&mut self, reason: ReasonCode, detail: Cow<'static, str>, publish_will: bool, by: By) {
-        self.end.get_or_insert(End { reason, detail, publish_will, by });
+        self.end.get_or_insert_with(|| Box::new(End { reason, detail, publish_will, by }));
     }
 
     /// A packet that can be read but may not come now.
@@ -124,9 +124,9 @@ impl Client {
                 None => Some(Default::default()),
             });
             let Some(rest) = rest else { return Closed::Soon };
-            self.local.append_buffer(rest);
+            self.local.get_or_insert_default().append_buffer(rest);
         }
-        if let Some(End { reason, detail, by: By::Server, .. }) = &self.end
+        if let Some(End { reason, detail, by: By::Server, .. }) = self.end.as_deref()
             && self.connection.phase() == Phase::Connected
             && let Some(reason) = DisconnectReason::from_byte(reason.0)
         {
@@ -135,7 +135,7 @@ impl Client {
         }
         let output = self.connection.take_output();
         wire_log::count_sent(&output, &mut deliveries.batch);
-        self.local.append(&output);
+        self.append_local(&output);
         self.settle(now, deliveries);
         Closed::Yes
     }

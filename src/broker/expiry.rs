@@ -63,6 +63,8 @@ impl Broker {
                 online.close(DisconnectReason::QuotaExceeded);
                 return None;
             }
+            slot.session.shrink();
+            let online = slot.online.as_deref_mut()?;
             let look_again = now + patience.max(Duration::from_secs(1));
             Some(if online.keep_alive > 0 { look_again.min(online.silence_ends()) } else { look_again })
         });

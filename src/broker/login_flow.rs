@@ -215,7 +215,6 @@ impl Client {
         self.open.connected(login.version as u8);
         self.welcome(&hold, &login, now);
         self.hold = Some(hold);
-        self.raise_packet_size();
     }
 
     fn welcome(&self, hold: &super::connect::Hold, login: &Login, now: Instant) {

@@ -133,7 +133,7 @@ impl Broker {
         while let Some((replay, count)) = handle.lock(|slot| {
             let online = slot.online.as_ref().filter(|online| online.epoch == epoch)?;
             let waiting = slot.session.outbound.queue.len();
-            let count = REPLAY_STEP.min(slot.bounds.queue.messages_max.saturating_sub(waiting));
+            let count = REPLAY_STEP.min(slot.limits.max_queued_messages.saturating_sub(waiting));
             let has_room = online.outbox.len() < REPLAY_BUFFER_MAX && waiting < REPLAY_QUEUE_MAX && count > 0;
             slot.session.replays.first().filter(|_| has_room).map(|replay| (replay.clone(), count))
         }) {
@@ -172,8 +172,7 @@ impl Broker {
                     share: None,
                 };
                 let link = slot.online.as_deref_mut().map(|online| (&mut online.writer, &mut online.outbox.buffer));
-                let bounds = crate::session::OutboundBounds { write_buffer_max: usize::MAX, ..slot.bounds };
-                slot.session.outbound.deliver(link, &mut Publication::stored(message), grant, &bounds, now, batch);
+                slot.session.outbound.deliver(link, &mut Publication::stored(message), grant, &slot.limits, now, batch);
             }
             match next {
                 Some(_) => slot.session.replays[position].from = next,

@@ -3,6 +3,7 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use super::config::Limits;
 use super::inflight::{ExchangeState, Inflight, Received};
 use super::out_buffer::OutBuffer;
 use super::outbound_queue::{OutboundQueue, Pushed, QueueBounds, Queued};
@@ -16,7 +17,7 @@ pub struct Outbound {
     pub queue: OutboundQueue,
     pub inflight: Inflight,
     /// Exchanges of an earlier connection that are still to be resent on this one.
-    resend: VecDeque<PacketId>,
+    resend: Option<Box<VecDeque<PacketId>>>,
     /// PUBLISH packets with QoS 1 and 2 that may still be sent (4.9).
     quota: u16,
     quota_max: u16,
@@ -31,14 +32,6 @@ pub struct Grant {
     pub share: Option<TopicFilter>,
 }
 
-/// The bounds that hold for one session.
-#[derive(Clone, Copy, Debug)]
-pub struct OutboundBounds {
-    pub queue: QueueBounds,
-    pub queue_qos0: bool,
-    pub write_buffer_max: usize,
-}
-
 /// New exchanges are not begun while so much is unwritten: what waits in the queue can still expire or be handed on.
 const WRITE_AHEAD: usize = 64 * 1024;
 
@@ -47,12 +40,13 @@ impl Outbound {
     pub fn connect(&mut self, receive_maximum: u16) {
         self.quota_max = receive_maximum;
         self.quota = receive_maximum;
-        self.resend = self.inflight.in_order();
+        let resend = self.inflight.in_order();
+        self.resend = (!resend.is_empty()).then(|| Box::new(resend));
     }
 
     /// The connection is gone.
     pub fn disconnect(&mut self) {
-        self.resend = VecDeque::new();
+        self.resend = None;
         self.quota = 0;
     }
 
@@ -67,13 +61,13 @@ impl Outbound {
         link: Option<(&mut Writer, &mut OutBuffer)>,
         publication: &mut Publication<'_>,
         grant: Grant,
-        bounds: &OutboundBounds,
+        limits: &Limits,
         now: Instant,
         batch: &mut Batch,
     ) {
         match (grant.qos, link) {
             (QoS::AtMostOnce, Some((writer, out))) if self.queue.is_empty() => {
-                if out.len() >= bounds.write_buffer_max {
+                if out.len() as u64 >= limits.max_write_buffer.0 {
                     batch.dropped(DropReason::WriteBufferFull, 1);
                     return;
                 }
@@ -87,14 +81,14 @@ impl Outbound {
                 let written = writer.write(out, publication, receiver, now);
                 count(batch, QoS::AtMostOnce, payload, written);
             }
-            (QoS::AtMostOnce, None) if !bounds.queue_qos0 => batch.dropped(DropReason::Offline, 1),
+            (QoS::AtMostOnce, None) if !limits.queue_qos0 => batch.dropped(DropReason::Offline, 1),
             (_, Some((writer, out)))
-                if grant.qos != QoS::AtMostOnce && self.has_room() && self.resend.is_empty() && out.len() < WRITE_AHEAD =>
+                if grant.qos != QoS::AtMostOnce && self.has_room() && self.resend.is_none() && out.len() < WRITE_AHEAD =>
             {
                 let queued = queued(publication, grant);
                 self.begin(writer, out, publication, queued, now, batch);
             }
-            _ => self.push(queued(publication, grant), bounds, now, batch),
+            _ => self.push(queued(publication, grant), limits, now, batch),
         }
     }
 
@@ -103,19 +97,19 @@ impl Outbound {
         &mut self,
         publication: &mut Publication<'_>,
         grant: Grant,
-        bounds: &OutboundBounds,
+        limits: &Limits,
         now: Instant,
         batch: &mut Batch,
     ) {
-        self.push(queued(publication, grant), bounds, now, batch);
+        self.push(queued(publication, grant), limits, now, batch);
     }
 
     /// Puts a message at the end of the queue.
-    pub fn push(&mut self, queued: Queued, bounds: &OutboundBounds, now: Instant, batch: &mut Batch) {
-        let Pushed { is_queued, dropped, expired } = self.queue.push(queued, &bounds.queue, now);
+    pub fn push(&mut self, queued: Queued, limits: &Limits, now: Instant, batch: &mut Batch) {
+        let Pushed { is_queued, dropped, expired } = self.queue.push(queued, &QueueBounds::of(limits), now);
         let lost = u64::from(!is_queued) + dropped as u64;
         if lost > 0 {
-            let is_count = self.queue.len() >= bounds.queue.messages_max;
+            let is_count = self.queue.len() >= limits.max_queued_messages;
             batch.dropped(if is_count { DropReason::QueueFull } else { DropReason::QueueBytes }, lost);
         }
         if expired > 0 {
@@ -126,7 +120,7 @@ impl Outbound {
     /// Sends what may be sent: first what an earlier connection left unacknowledged, then what waits.
     pub fn fill(&mut self, writer: &mut Writer, out: &mut OutBuffer, now: Instant, batch: &mut Batch) {
         while out.len() < WRITE_AHEAD {
-            let is_done = if self.resend.is_empty() {
+            let is_done = if self.resend.is_none() {
                 !self.send_next(writer, out, now, batch)
             } else {
                 !self.resend_next(writer, out, now, batch)
@@ -172,7 +166,10 @@ impl Outbound {
     }
 
     fn resend_next(&mut self, writer: &mut Writer, out: &mut OutBuffer, now: Instant, batch: &mut Batch) -> bool {
-        let Some(id) = self.resend.front().copied() else { return false };
+        let Some(id) = self.resend.as_ref().and_then(|resend| resend.front().copied()) else {
+            self.resend = None;
+            return true;
+        };
         match self.inflight.get(id).map(|exchange| &exchange.state) {
             None => {} // Acknowledged before its turn came.
             Some(ExchangeState::Released) => {
@@ -199,7 +196,9 @@ impl Outbound {
                 }
             }
         }
-        self.resend.pop_front();
+        if let Some(resend) = &mut self.resend {
+            resend.pop_front();
+        }
         true
     }
 
