@@ -260,12 +260,15 @@ impl Client {
         }
     }
 
-    /// Remembers the task to wake, and asks for the result of a login that is under way.
-    pub fn poll_login(&mut self, cx: &mut Context<'_>, now: Instant) {
+    /// Remembers the task to wake, and asks for the result of a login that is under way. Returns whether it was decided just now, so
+    /// that bytes can be given again.
+    pub fn poll_login(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         if !self.waker.will_wake(cx.waker()) {
             self.waker = cx.waker().clone();
         }
+        let was_pending = self.login.is_pending();
         self.poll_password_check(cx, now);
+        was_pending && !self.login.is_pending()
     }
 
     /// Writes what there is through `write`, which answers as `poll_write` does.

@@ -114,6 +114,12 @@ impl Broker {
         }
     }
 
+    /// All log lines that were written until now.
+    pub fn log_lines(&mut self) -> &[String] {
+        self.seen.extend(self.log.try_iter());
+        &self.seen
+    }
+
     /// The address of the first listener.
     pub fn address(&self) -> SocketAddr {
         self.listeners.first().expect("the broker has a TCP listener").1
