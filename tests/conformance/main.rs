@@ -3,4 +3,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod session_state;
 mod smoke;
+mod steps;
