@@ -58,13 +58,16 @@ fn a_second_pubrec_asks_for_pubrel_again_and_refuses_nothing_more() {
     assert!(inflight.is_empty());
 }
 
+/// `[MQTT-4.6.0-1]` for PUBLISH, `[MQTT-4.6.0-4]` for PUBREL.
 #[test]
-fn the_order_is_that_of_opening_whatever_the_identifiers() {
+fn the_order_is_that_of_publish_and_pubrel_whatever_the_identifiers() {
     let mut inflight = Inflight::default();
-    let ids: Vec<_> = (0..5).map(|_| open(&mut inflight, QoS::ExactlyOnce)).collect();
+    let ids: Vec<_> = (0..6).map(|_| open(&mut inflight, QoS::ExactlyOnce)).collect();
+    inflight.receive(ids[4], PublishReason::Success);
     inflight.receive(ids[1], PublishReason::Success);
     inflight.receive(ids[3], PublishReason::QuotaExceeded);
-    assert_eq!(inflight.in_order(), [ids[0], ids[1], ids[2], ids[4]]);
+    inflight.receive(ids[4], PublishReason::Success);
+    assert_eq!(inflight.in_order(), [ids[0], ids[2], ids[5], ids[4], ids[1]]);
 }
 
 #[test]

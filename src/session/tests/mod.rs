@@ -54,7 +54,7 @@ fn drain(buffer: &mut OutBuffer) -> Vec<u8> {
 }
 
 fn decoder(version: ProtocolVersion, peer: Peer) -> Decoder {
-    Decoder { version: Some(version), maximum_packet_size: u32::MAX, user_properties_max: 100, peer }
+    Decoder { version: Some(version), maximum_packet_size: u32::MAX, user_properties_max: 100, filters_max: 100, peer }
 }
 
 /// One packet that we sent, as far as these tests look at it.
