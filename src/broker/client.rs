@@ -142,6 +142,7 @@ impl Client {
             version: self.connection.version(),
             maximum_packet_size: self.connection.packet_size_max(),
             user_properties_max: self.connection.limits().max_user_properties,
+            filters_max: self.connection.limits().filters_per_packet(),
             peer: Peer::Client,
         }
     }
@@ -167,7 +168,7 @@ impl Client {
             Action::Authenticate(auth) => self.continue_login(&auth, now)?,
             Action::Subscribe(subscribe) => {
                 if let Some(hold) = &self.hold {
-                    let reasons = self.broker.subscribe(&hold.handle, &subscribe, self.connection.limits());
+                    let reasons = self.broker.subscribe(&hold.handle, &subscribe, self.connection.limits(), now);
                     self.connection.subscribe_done(subscribe.packet_id, reasons, None);
                 }
             }
@@ -207,6 +208,7 @@ impl Client {
             return Err(Violation {
                 reason: DisconnectReason::QuotaExceeded,
                 detail: "a message that could not be kept".into(),
+                limit: None, // Counted where it was met.
             });
         }
         if let Some(token) = publish.ack {

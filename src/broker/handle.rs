@@ -36,7 +36,6 @@ pub struct Slot {
     pub limits: Arc<Limits>,
     pub online: Option<Box<Online>>,
     /// Connections that were taken over, until their tasks have seen it.
-    #[allow(clippy::vec_box)] // moved here from `online` as it is, and nearly always empty
     pub evicted: Vec<Box<Online>>,
     pub will: Option<Box<Will>>,
     /// In seconds; what holds once the connection is gone.

@@ -359,7 +359,8 @@ impl Client {
     }
 
     fn decoder(&self) -> Decoder {
-        Decoder { version: Some(self.version), maximum_packet_size: u32::MAX, user_properties_max: 10_000, peer: Peer::Server }
+        let version = Some(self.version);
+        Decoder { version, maximum_packet_size: u32::MAX, user_properties_max: 10_000, filters_max: 0, peer: Peer::Server }
     }
 }
 

@@ -1,5 +1,5 @@
 //! A real broker process and scripted clients on real sockets, for all integration tests.
-#![allow(dead_code)] // each test binary uses its own part
+#![allow(dead_code, unused_imports)] // each test binary uses its own part
 
 pub mod client;
 

@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ALL_VERSIONS, ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
 
 use crate::support::client::{Client, Stream, connect};
-use crate::support::{PATIENCE, Broker};
+use crate::support::{Broker, PATIENCE};
 
 /// Signs certificates and revokes them.
 pub struct Authority {
@@ -56,10 +56,8 @@ impl Authority {
         params.serial_number = Some(SerialNumber::from(serial));
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        let issued = Issued {
-            chain: vec![certificate.der().clone()],
-            key: key.serialize_der().try_into().expect("a private key"),
-        };
+        let issued =
+            Issued { chain: vec![certificate.der().clone()], key: key.serialize_der().try_into().expect("a private key") };
         Pem { certificate: certificate.pem(), key: key.serialize_pem(), issued }
     }
 

@@ -50,7 +50,9 @@ fn a_message_goes_from_any_door_to_all_the_others() {
 #[test]
 fn a_door_lets_in_the_versions_that_it_names() {
     let all = [V31, V311, V5];
-    for (names, allowed) in [("\"3.1\"", [V31].as_slice()), ("\"3.1.1\"", &[V311]), ("\"5.0\"", &[V5]), ("\"3.1\", \"5.0\"", &[V31, V5])] {
+    for (names, allowed) in
+        [("\"3.1\"", [V31].as_slice()), ("\"3.1.1\"", &[V311]), ("\"5.0\"", &[V5]), ("\"3.1\", \"5.0\"", &[V31, V5])]
+    {
         let broker = Broker::with_config(&two_doors(&format!("versions = [{names}]"), ""));
         for version in all {
             let mut client = Client::dial(broker.listener("first"), version);
@@ -96,15 +98,17 @@ fn max_connections_holds_for_its_own_door_and_gives_places_back() {
 #[test]
 fn limits_of_a_door_are_told_and_held() {
     let broker = Broker::with_config(&two_doors("max_packet_size = \"100B\"\nmax_keep_alive = \"20s\"", ""));
-    let (mut client, told) = Client::connack(broker.listener("first"), Connect { client_id: "a", ..connect(V5) }, |properties| {
-        (properties.maximum_packet_size, properties.server_keep_alive)
-    });
+    let (mut client, told) =
+        Client::connack(broker.listener("first"), Connect { client_id: "a", ..connect(V5) }, |properties| {
+            (properties.maximum_packet_size, properties.server_keep_alive)
+        });
     assert_eq!(told, (Some(100), Some(20)));
     client.publish("a", &"x".repeat(200), QoS::AtMostOnce);
     client.expect_disconnect(0x95);
-    let (mut client, told) = Client::connack(broker.listener("second"), Connect { client_id: "a", ..connect(V5) }, |properties| {
-        (properties.maximum_packet_size, properties.server_keep_alive)
-    });
+    let (mut client, told) =
+        Client::connack(broker.listener("second"), Connect { client_id: "a", ..connect(V5) }, |properties| {
+            (properties.maximum_packet_size, properties.server_keep_alive)
+        });
     assert_eq!(told, (Some(1 << 20), None));
     client.publish("a", &"x".repeat(200), QoS::AtMostOnce);
     client.ping();

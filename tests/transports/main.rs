@@ -1,5 +1,7 @@
 //! Every kind of door: TLS, WebSocket, Unix sockets, the PROXY protocol, and listeners that differ.
 
+#![allow(clippy::unwrap_used)] // a test may fail anywhere
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -93,7 +93,8 @@ fn a_will_goes_to_its_tenant() {
         message_expiry_interval: None,
         properties: Default::default(),
     };
-    let (client, _) = Client::connect_with(house.broker.listener("a"), Connect { client_id: "w", will: Some(will), ..connect(V5) });
+    let (client, _) =
+        Client::connect_with(house.broker.listener("a"), Connect { client_id: "w", will: Some(will), ..connect(V5) });
     client.cut();
     a.expect_message("gone", "bye");
     whole.expect_message("tenant/a/gone", "bye");
@@ -186,9 +187,7 @@ fn the_brokers_own_topics_cannot_be_seen_through_a_mount_point() {
     }
     house.enter("b", "presence").ping();
     let before = house.broker.metric("dunlin_publishes_sent_total{qos=\"0\"}");
-    eventually("the broker has published again", || {
-        house.broker.metric("dunlin_publishes_sent_total{qos=\"0\"}") > before
-    });
+    eventually("the broker has published again", || house.broker.metric("dunlin_publishes_sent_total{qos=\"0\"}") > before);
     a.expect_nothing();
     // What a tenant calls $SYS is an ordinary topic of its own.
     a.publish("$SYS/broker/uptime", "forged", QoS::AtMostOnce);

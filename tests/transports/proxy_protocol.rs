@@ -5,7 +5,8 @@ use crate::support::client::{Client, V5, V311, connect};
 use crate::support::{Broker, eventually};
 
 fn start(limits: &str) -> Broker {
-    let listener = "[[listeners]]\nname = \"proxied\"\nurl = \"tcp://127.0.0.1:0\"\nproxy_protocol = true\nallow_anonymous = true";
+    let listener =
+        "[[listeners]]\nname = \"proxied\"\nurl = \"tcp://127.0.0.1:0\"\nproxy_protocol = true\nallow_anonymous = true";
     Broker::with_config(&format!("{listener}\n[limits]\n{limits}"))
 }
 

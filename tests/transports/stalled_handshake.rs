@@ -73,7 +73,9 @@ fn a_handshake_that_stalls_is_cut_at_connect_timeout() {
 /// The time counts from accept: a byte now and then buys nothing.
 #[test]
 fn bytes_that_trickle_in_buy_no_time() {
-    let broker = Broker::with_config("[limits]\nconnect_timeout = \"400ms\"\n[[listeners]]\nname = \"tcp\"\nurl = \"tcp://127.0.0.1:0\"");
+    let broker = Broker::with_config(
+        "[limits]\nconnect_timeout = \"400ms\"\n[[listeners]]\nname = \"tcp\"\nurl = \"tcp://127.0.0.1:0\"",
+    );
     let mut socket = TcpStream::connect(broker.address()).unwrap();
     // A CONNECT of 200 bytes, one byte each 20 ms: 4 s in all.
     let mut sent = 0;
