@@ -3,4 +3,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acks;
+mod auth;
+mod connack;
+mod connect;
+mod data_types;
+mod ping_disconnect;
+mod publish;
 mod smoke;
+mod subscribe;
+mod unsubscribe;
+mod wire;
