@@ -142,6 +142,7 @@ impl Client {
             version: self.connection.version(),
             maximum_packet_size: self.connection.packet_size_max(),
             user_properties_max: self.connection.limits().max_user_properties,
+            filters_max: self.connection.limits().filters_per_packet(),
             peer: Peer::Client,
         }
     }
@@ -167,7 +168,7 @@ impl Client {
             Action::Authenticate(auth) => self.continue_login(&auth, now)?,
             Action::Subscribe(subscribe) => {
                 if let Some(hold) = &self.hold {
-                    let reasons = self.broker.subscribe(&hold.handle, &subscribe, self.connection.limits());
+                    let reasons = self.broker.subscribe(&hold.handle, &subscribe, self.connection.limits(), now);
                     self.connection.subscribe_done(subscribe.packet_id, reasons, None);
                 }
             }
@@ -207,6 +208,7 @@ impl Client {
             return Err(Violation {
                 reason: DisconnectReason::QuotaExceeded,
                 detail: "a message that could not be kept".into(),
+                limit: None, // Counted where it was met.
             });
         }
         if let Some(token) = publish.ack {
@@ -260,12 +262,15 @@ impl Client {
         }
     }
 
-    /// Remembers the task to wake, and asks for the result of a login that is under way.
-    pub fn poll_login(&mut self, cx: &mut Context<'_>, now: Instant) {
+    /// Remembers the task to wake, and asks for the result of a login that is under way. Returns whether it was decided just now, so
+    /// that bytes can be given again.
+    pub fn poll_login(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         if !self.waker.will_wake(cx.waker()) {
             self.waker = cx.waker().clone();
         }
+        let was_pending = self.login.is_pending();
         self.poll_password_check(cx, now);
+        was_pending && !self.login.is_pending()
     }
 
     /// Writes what there is through `write`, which answers as `poll_write` does.

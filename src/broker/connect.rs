@@ -74,7 +74,9 @@ impl Broker {
                 if !is_same_user && slot.online.is_some() {
                     return Existing::Refuse;
                 }
-                if request.clean_start || !is_same_user || slot.is_ended { Existing::Replace } else { Existing::Resume }
+                // 3.1.4, [MQTT3-3.1.2-6]: a session that was to last no longer than its connection ends with the take-over.
+                let ends = slot.is_ended || slot.expiry_interval == 0;
+                if request.clean_start || !is_same_user || ends { Existing::Replace } else { Existing::Resume }
             })
         };
         let make = || {
@@ -101,6 +103,7 @@ impl Broker {
                 slot.expires_at = None;
                 slot.limits = request.limits.clone();
                 slot.session.outbound.connect(request.receive_maximum);
+                slot.session.outbound.is_own_window = request.receive_maximum == request.limits.max_inflight;
                 slot.online = online.take();
             })
         };
@@ -226,11 +229,11 @@ fn seconds(count: u32) -> Duration {
 }
 
 fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dyn DirectWrite>>, now: Instant) -> Online {
-    let aliases_max = request.topic_alias_maximum.min(request.limits.max_topic_aliases_out);
+    let aliases = outbound_aliases(request.topic_alias_maximum, request.limits.max_topic_aliases_out);
     let writer = Writer {
         version: request.version,
         maximum_packet_size: request.maximum_packet_size,
-        aliases: (aliases_max > 0).then(|| Box::new(OutboundAliases::new(aliases_max))),
+        aliases: aliases.map(Box::new),
         mount_point: request.door.mount_point.clone(),
     };
     Online {
@@ -245,5 +248,13 @@ fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dy
         last_received: now,
         keep_alive: request.keep_alive,
         is_by_password: request.is_by_password,
+    }
+}
+
+fn outbound_aliases(maximum_of_client: u16, maximum: u16) -> Option<OutboundAliases> {
+    match maximum_of_client.min(maximum) {
+        0 => None,
+        lower if lower < maximum_of_client => Some(OutboundAliases::new(lower).within_own_bound()),
+        lower => Some(OutboundAliases::new(lower)),
     }
 }

@@ -66,8 +66,8 @@ impl Client {
 
     /// A packet that can be read but may not come now.
     pub(super) fn violated(&mut self, violation: &Violation, now: Instant) {
-        if violation.reason == DisconnectReason::ReceiveMaximumExceeded {
-            self.broker.metrics.limit_hits.count(Limit::ReceiveMaximum);
+        if let Some(limit) = violation.limit {
+            self.broker.metrics.limit_hits.count(limit);
         }
         self.log_bad_input(&violation.to_string(), now);
         if self.connection.phase() == Phase::Authenticating {
@@ -81,12 +81,21 @@ impl Client {
     pub(super) fn malformed(&mut self, bytes: &[u8], malformed: &MalformedPacket, now: Instant) {
         let metrics = &self.broker.metrics;
         metrics.malformed_packets.count(kind(malformed.kind));
-        if malformed.kind == Malformed::Quota {
-            metrics.limit_hits.count(Limit::MaxUserProperties);
-        }
         let is_first = self.connection.phase() == Phase::AwaitConnect;
-        if malformed.kind == Malformed::TooLarge {
-            metrics.limit_hits.count(if is_first { Limit::MaxConnectSize } else { Limit::MaxPacketSize });
+        let limit = match malformed.kind {
+            Malformed::UserProperties => Some(Limit::MaxUserProperties),
+            Malformed::Filters => Some(Limit::MaxSubscriptions),
+            Malformed::TooLarge if self.connection.phase() == Phase::Connected => Some(Limit::MaxPacketSize),
+            Malformed::TooLarge => Some(Limit::MaxConnectSize),
+            Malformed::Packet
+            | Malformed::Protocol
+            | Malformed::Version
+            | Malformed::TopicName
+            | Malformed::TopicFilter
+            | Malformed::TopicAlias => None,
+        };
+        if let Some(limit) = limit {
+            metrics.limit_hits.count(limit);
         }
         self.log_bad_input(&malformed.to_string(), now);
         if is_first {
@@ -153,7 +162,6 @@ impl Client {
             broker.metrics.sessions.taken_over.increment();
         }
         if reason == DisconnectReason::QuotaExceeded.code() && by == By::Server && detail.is_empty() {
-            broker.metrics.limit_hits.count(Limit::SlowConsumerTimeout);
             broker.metrics.dropped(DropReason::SlowConsumer, 1);
         }
         let expiry = self.connection.session_expiry_interval();
@@ -202,7 +210,7 @@ const fn connect_reason(kind: Malformed) -> ConnectReason {
         Malformed::Version => ConnectReason::UnsupportedProtocolVersion,
         Malformed::TooLarge => ConnectReason::PacketTooLarge,
         Malformed::TopicName | Malformed::TopicFilter => ConnectReason::TopicNameInvalid,
-        Malformed::Quota => ConnectReason::QuotaExceeded,
+        Malformed::UserProperties | Malformed::Filters => ConnectReason::QuotaExceeded,
     }
 }
 
@@ -215,6 +223,6 @@ const fn kind(kind: Malformed) -> MalformedKind {
         Malformed::TopicName => MalformedKind::TopicName,
         Malformed::TopicFilter => MalformedKind::TopicFilter,
         Malformed::TopicAlias => MalformedKind::TopicAlias,
-        Malformed::Quota => MalformedKind::Quota,
+        Malformed::UserProperties | Malformed::Filters => MalformedKind::Quota,
     }
 }

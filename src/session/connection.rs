@@ -7,6 +7,7 @@ use super::inflight::Received;
 use super::outbound_queue::Queued;
 use super::state::SessionCell;
 use super::topic_aliases::InboundAliases;
+use crate::metrics::Limit;
 use crate::packet::{
     Auth, AuthReason, ConnAck, Connect, Disconnect, DisconnectReason, MalformedPacket, Packet, PacketId, ProtocolVersion,
     Publish, PublishAck, PublishReason, Release, ReleaseReason, SubAck, Subscribe, SubscribeReason, TopicName, UnsubAck,
@@ -99,16 +100,22 @@ impl InboundPublish<'_> {
 pub struct Violation {
     pub reason: DisconnectReason,
     pub detail: Cow<'static, str>,
+    /// The rule was a limit of ours.
+    pub limit: Option<Limit>,
 }
 
 impl From<MalformedPacket> for Violation {
     fn from(malformed: MalformedPacket) -> Self {
-        Self { reason: malformed.disconnect_reason(), detail: malformed.detail.into() }
+        Self { reason: malformed.disconnect_reason(), detail: malformed.detail.into(), limit: None }
     }
 }
 
 const fn violation(reason: DisconnectReason, detail: &'static str) -> Violation {
-    Violation { reason, detail: Cow::Borrowed(detail) }
+    Violation { reason, detail: Cow::Borrowed(detail), limit: None }
+}
+
+const fn over_limit(limit: Limit, reason: DisconnectReason, detail: &'static str) -> Violation {
+    Violation { reason, detail: Cow::Borrowed(detail), limit: Some(limit) }
 }
 
 /// What was agreed with a client that is let in.
@@ -245,7 +252,8 @@ impl Connection {
         };
         // [MQTT-3.3.4-9], [MQTT-4.9.0-1]: the client counts its unacknowledged messages, and so do we.
         if self.version.has_properties() && self.open_inbound >= u32::from(self.limits.receive_maximum) {
-            return Err(violation(
+            return Err(over_limit(
+                Limit::ReceiveMaximum,
                 DisconnectReason::ReceiveMaximumExceeded,
                 "more unacknowledged messages than Receive Maximum",
             )
@@ -269,7 +277,11 @@ impl Connection {
             (named, Some(alias)) => {
                 // [MQTT-3.3.2-9]
                 if alias > self.limits.topic_alias_maximum {
-                    return Err(violation(DisconnectReason::TopicAliasInvalid, "a topic alias above Topic Alias Maximum"));
+                    return Err(over_limit(
+                        Limit::TopicAliasMaximum,
+                        DisconnectReason::TopicAliasInvalid,
+                        "a topic alias above Topic Alias Maximum",
+                    ));
                 }
                 match named {
                     Some(topic) => {
@@ -287,9 +299,10 @@ impl Connection {
             (None, None) => return Err(violation(DisconnectReason::TopicNameInvalid, "neither topic nor topic alias")),
         };
         if let Topic::Named(name) = topic
-            && !self.limits.allow_topic(name.as_str())
+            && let Err(limit) = self.limits.check_topic(name.as_str())
         {
-            return Err(violation(DisconnectReason::TopicNameInvalid, "a topic over the server's limit of length or levels"));
+            let detail = "a topic over the server's limit of length or levels";
+            return Err(over_limit(limit, DisconnectReason::TopicNameInvalid, detail));
         }
         Ok(topic)
     }

@@ -134,6 +134,12 @@ impl Inflight {
         taken
     }
 
+    /// How many exchanges wait for PUBCOMP only.
+    pub fn released(&self) -> usize {
+        let is_released = |exchange: &&Exchange| matches!(exchange.state, ExchangeState::Released);
+        self.open.as_ref().map_or(0, |exchanges| exchanges.by_id.values().filter(is_released).count())
+    }
+
     pub fn len(&self) -> usize {
         self.open.as_ref().map_or(0, |exchanges| exchanges.by_id.len())
     }

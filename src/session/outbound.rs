@@ -8,7 +8,7 @@ use super::inflight::{ExchangeState, Inflight, Received};
 use super::out_buffer::OutBuffer;
 use super::outbound_queue::{OutboundQueue, Pushed, QueueBounds, Queued};
 use super::writer::{Publication, Receiver, TooLarge, Writer};
-use crate::metrics::{Batch, DropReason, PacketType};
+use crate::metrics::{Batch, DropReason, Limit, PacketType};
 use crate::packet::{Delivery, Packet, PacketId, PublishReason, QoS, Release, ReleaseReason, TopicFilter, encode};
 
 /// The sending half of a session: what waits, what is under way, and how much more the client takes.
@@ -18,9 +18,11 @@ pub struct Outbound {
     pub inflight: Inflight,
     /// Exchanges of an earlier connection that are still to be resent on this one.
     resend: Option<Box<VecDeque<PacketId>>>,
-    /// PUBLISH packets with QoS 1 and 2 that may still be sent (4.9).
-    quota: u16,
-    quota_max: u16,
+    /// Exchanges that the client counts against its Receive Maximum (4.9): PUBLISH was sent on this connection, or PUBREL is due.
+    in_use: usize,
+    window: u16,
+    /// The window is what we allow, not what the client does.
+    pub is_own_window: bool,
 }
 
 /// What one subscription, or several of one client together, make of a message.
@@ -38,8 +40,9 @@ const WRITE_AHEAD: usize = 64 * 1024;
 impl Outbound {
     /// A connection takes the session up. `receive_maximum` is the lower of the client's and our own bound.
     pub fn connect(&mut self, receive_maximum: u16) {
-        self.quota_max = receive_maximum;
-        self.quota = receive_maximum;
+        self.window = receive_maximum;
+        // A resumed PUBREL takes its place from the start: its PUBCOMP must not let more through than the client takes.
+        self.in_use = self.inflight.released();
         let resend = self.inflight.in_order();
         self.resend = (!resend.is_empty()).then(|| Box::new(resend));
     }
@@ -47,7 +50,7 @@ impl Outbound {
     /// The connection is gone.
     pub fn disconnect(&mut self) {
         self.resend = None;
-        self.quota = 0;
+        self.window = 0;
     }
 
     /// Whether a message given now would leave at once.
@@ -77,9 +80,7 @@ impl Outbound {
                     retain: grant.retain,
                     identifiers: &grant.identifiers,
                 };
-                let payload = publication.view().payload.len();
-                let written = writer.write(out, publication, receiver, now);
-                count(batch, QoS::AtMostOnce, payload, written);
+                let _ = write(writer, out, publication, receiver, now, batch);
             }
             (QoS::AtMostOnce, None) if !limits.queue_qos0 => batch.dropped(DropReason::Offline, 1),
             (_, Some((writer, out)))
@@ -88,7 +89,12 @@ impl Outbound {
                 let queued = queued(publication, grant);
                 self.begin(writer, out, publication, queued, now, batch);
             }
-            _ => self.push(queued(publication, grant), limits, now, batch),
+            (qos, link) => {
+                if qos != QoS::AtMostOnce && link.is_some() && self.is_own_window && !self.may_begin() {
+                    batch.limit_hit(Limit::MaxInflight, 1);
+                }
+                self.push(queued(publication, grant), limits, now, batch);
+            }
         }
     }
 
@@ -134,15 +140,19 @@ impl Outbound {
     /// PUBACK. `None`: it acknowledges nothing.
     pub fn handle_puback(&mut self, id: PacketId) -> Option<Queued> {
         let queued = self.inflight.acknowledge(id)?;
-        self.give_back_quota();
+        self.give_back(id);
         Some(queued)
     }
 
     /// PUBREC. The caller sends PUBREL where one is due.
     pub fn handle_pubrec(&mut self, id: PacketId, reason: PublishReason) -> Received {
+        let is_published = self.inflight.get(id).is_some_and(|exchange| matches!(exchange.state, ExchangeState::Published(_)));
         let received = self.inflight.receive(id, reason);
-        if matches!(received, Received::Refused(_)) {
-            self.give_back_quota();
+        match received {
+            Received::Refused(_) => self.give_back(id),
+            // Acknowledged before it was resent: from here on it counts.
+            Received::Release if is_published && self.is_to_be_resent(id) => self.in_use += 1,
+            Received::Release | Received::Unknown => {}
         }
         received
     }
@@ -151,18 +161,28 @@ impl Outbound {
     pub fn handle_pubcomp(&mut self, id: PacketId) -> bool {
         let is_known = self.inflight.complete(id);
         if is_known {
-            self.give_back_quota();
+            self.in_use -= 1;
         }
         is_known
     }
 
-    fn may_begin(&self) -> bool {
-        self.quota > 0 && !self.inflight.is_full()
+    fn is_to_be_resent(&self, id: PacketId) -> bool {
+        self.resend.as_ref().is_some_and(|resend| resend.contains(&id))
     }
 
-    fn give_back_quota(&mut self) {
-        // 4.9: never above its initial value.
-        self.quota = self.quota.saturating_add(1).min(self.quota_max);
+    fn may_begin(&self) -> bool {
+        self.has_window() && !self.inflight.is_full()
+    }
+
+    fn has_window(&self) -> bool {
+        self.in_use < usize::from(self.window)
+    }
+
+    /// The exchange under `id` is over before PUBREL. One that still waits to be resent took no place.
+    fn give_back(&mut self, id: PacketId) {
+        if !self.is_to_be_resent(id) {
+            self.in_use -= 1;
+        }
     }
 
     fn resend_next(&mut self, writer: &mut Writer, out: &mut OutBuffer, now: Instant, batch: &mut Batch) -> bool {
@@ -178,7 +198,7 @@ impl Outbound {
                 batch.packet_sent(PacketType::PubRel);
             }
             Some(ExchangeState::Published(queued)) => {
-                if self.quota == 0 {
+                if !self.has_window() {
                     return false;
                 }
                 let queued = queued.clone();
@@ -188,11 +208,9 @@ impl Outbound {
                     retain: queued.retain,
                     identifiers: &queued.identifiers,
                 };
-                let written = writer.write(out, &mut Publication::stored(&queued.message), receiver, now);
-                count(batch, queued.qos, queued.message.view().payload.len(), written);
-                match written {
-                    Ok(_) => self.quota -= 1,
-                    Err(_) => drop(self.inflight.cancel(id)),
+                match write(writer, out, &mut Publication::stored(&queued.message), receiver, now, batch) {
+                    Ok(()) => self.in_use += 1,
+                    Err(TooLarge) => drop(self.inflight.cancel(id)),
                 }
             }
         }
@@ -222,8 +240,7 @@ impl Outbound {
                 retain: queued.retain,
                 identifiers: &queued.identifiers,
             };
-            let written = writer.write(out, &mut publication, receiver, now);
-            count(batch, QoS::AtMostOnce, publication.view().payload.len(), written);
+            let _ = write(writer, out, &mut publication, receiver, now, batch);
         } else {
             self.begin(writer, out, &mut publication, queued, now, batch);
         }
@@ -243,24 +260,36 @@ impl Outbound {
         let (qos, retain, identifiers) = (queued.qos, queued.retain, queued.identifiers.clone());
         let id = self.inflight.open(queued).expect("the caller asked may_begin");
         let receiver = Receiver { delivery: delivery(qos, id), dup: false, retain, identifiers: &identifiers };
-        let written = writer.write(out, publication, receiver, now);
-        count(batch, qos, publication.view().payload.len(), written);
-        match written {
-            Ok(_) => self.quota -= 1,
-            Err(_) => drop(self.inflight.cancel(id)),
+        match write(writer, out, publication, receiver, now, batch) {
+            Ok(()) => self.in_use += 1,
+            Err(TooLarge) => drop(self.inflight.cancel(id)),
         }
     }
 }
 
-fn count(batch: &mut Batch, qos: QoS, payload: usize, written: Result<usize, TooLarge>) {
+/// Writes one PUBLISH and counts it, or counts it as dropped.
+fn write(
+    writer: &mut Writer,
+    out: &mut OutBuffer,
+    publication: &mut Publication<'_>,
+    receiver: Receiver<'_>,
+    now: Instant,
+    batch: &mut Batch,
+) -> Result<(), TooLarge> {
+    let written = writer.write(out, publication, receiver, now);
     match written {
         Ok(length) => {
             batch.packet_sent(PacketType::Publish);
-            batch.publish_sent(qos as u8, payload);
+            batch.publish_sent(receiver.delivery.qos() as u8, publication.view().payload.len());
             batch.bytes_sent(length);
         }
         Err(TooLarge) => batch.dropped(DropReason::TooLarge, 1), // [MQTT-3.1.2-25]
     }
+    let without_alias = writer.aliases.as_mut().map_or(0, |aliases| aliases.take_refused());
+    if without_alias > 0 {
+        batch.limit_hit(Limit::MaxTopicAliasesOut, without_alias);
+    }
+    written.map(drop)
 }
 
 fn queued(publication: &mut Publication<'_>, grant: Grant) -> Queued {
