@@ -1,8 +1,8 @@
 use dunlin::packet::QoS;
 
 use crate::house::{EVERYTHING, House};
-use crate::support::client::{Client, V5, V311, connect};
 use crate::support::Broker;
+use crate::support::client::{Client, V5, V311, connect};
 
 const ACL: &str = "user alice\ntopic write mine/#\ntopic read shown/#\nuser bob\ntopic #\n";
 
