@@ -235,3 +235,15 @@ fn expired_messages_are_not_delivered_and_the_rest_of_their_time_is_told() {
     let (mut to, _) = house.connect(persistent("to", 1000));
     assert_eq!(to.receive(&house).len(), 1);
 }
+
+#[test]
+fn large_retained_messages_all_arrive_however_small_the_write_buffer() {
+    let limits = Limits { max_write_buffer: crate::units::ByteSize(10_000), ..Limits::default() };
+    let house = House::with_limits(limits);
+    let (mut from, mut to) = (house.client(V5, "from"), house.client(V5, "to"));
+    for n in 0..50 {
+        from.retain(&house, &format!("s/{n}"), &"x".repeat(3000));
+    }
+    to.subscribe(&house, "s/+", QoS::AtMostOnce);
+    assert_eq!(to.receive(&house).len(), 51);
+}
