@@ -178,7 +178,10 @@ impl Client {
                     self.connection.unsubscribe_done(unsubscribe.packet_id, reasons);
                 }
             }
-            Action::Disconnect { reason, publish_will } => {
+            Action::Disconnect { reason, publish_will, limit } => {
+                if let Some(limit) = limit {
+                    self.broker.metrics.limit_hits.count(limit);
+                }
                 self.broker.metrics.disconnects_received.count(reason as u8);
                 self.end_with(reason.code(), "".into(), publish_will, By::Client);
             }
