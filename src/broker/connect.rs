@@ -224,7 +224,7 @@ impl Broker {
         let hash = PublisherHash { client: handle.key, topic: 0 };
         self.router
             .group(share)
-            .and_then(|group| group.pick(hash, Some(handle.key)))
+            .and_then(|group| group.pick(hash, |member| member.key() != handle.key))
             .is_some_and(|(receiver, _)| receiver.availability() != Availability::Offline)
     }
 }

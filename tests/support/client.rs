@@ -161,6 +161,12 @@ impl Client {
         self.expect_nothing();
     }
 
+    /// Whether something comes, or the end, within a fifth of a second.
+    pub fn is_answered(&mut self) -> bool {
+        let deadline = Instant::now() + Duration::from_millis(200);
+        self.read_more(deadline) || Instant::now() < deadline
+    }
+
     /// The connection is closed; what came before is the reason code of the last DISCONNECT, if there was one.
     pub fn expect_close(&mut self) -> Option<u8> {
         let mut reason = None;
@@ -181,6 +187,25 @@ impl Client {
     pub fn expect_disconnect(&mut self, reason: u8) {
         let told = self.expect_close();
         assert_eq!(told, (self.version == V5).then_some(reason));
+    }
+
+    /// All bytes that still come until the broker closes.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.read_more(deadline) {}
+        assert!(Instant::now() < deadline, "the connection stays open, after {:02x?}", self.buffer);
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// The next packet as the bytes that it is.
+    pub fn expect_bytes(&mut self) -> Vec<u8> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some((_, length)) = self.decoder().decode(&self.buffer).expect("the broker writes valid packets") {
+                return self.buffer.drain(..length).collect();
+            }
+            assert!(self.read_more(deadline), "no packet, only {:02x?}", self.buffer);
+        }
     }
 
     pub fn subscribe(&mut self, filter: &str, qos: QoS) {
