@@ -36,7 +36,8 @@ fn a_refused_will_touches_no_session() {
 fn a_will_that_may_be_published_is_published_and_retained() {
     let house = House::build(ACL);
     let will = dunlin::packet::Will { retain: true, ..will("mine/gone") };
-    let (alice, _) = Client::connect_with(house.broker.address(), Connect { client_id: "a", will: Some(will), ..login("alice") });
+    let (alice, _) =
+        Client::connect_with(house.broker.address(), Connect { client_id: "a", will: Some(will), ..login("alice") });
     let mut bob = house.enter("bob", "b");
     bob.subscribe("mine/gone", QoS::AtMostOnce);
     alice.cut();
