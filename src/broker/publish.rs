@@ -113,12 +113,14 @@ impl Broker {
         MATCHES.with_borrow_mut(|cache| self.router.lookup(cache, publication.topic()))
     }
 
-    /// Messages of a member of shared groups that has left go to other members that are online; the rest is returned
-    /// `[MQTT-4.8.2-5]`: only QoS 1 may be handed on.
+    /// Messages of a member of shared groups that has left go to other members; those that no other member may get are returned.
+    /// A message that was sent with QoS 2 is none of them `[MQTT-4.8.2-5]`. `least` is what the other members must be: a session
+    /// that goes on keeps its messages rather than give them to one that is offline, one that ends does not.
     pub(super) fn hand_on(
         &self,
         from: u64,
         messages: Vec<crate::session::Queued>,
+        least: Availability,
         now: Instant,
     ) -> Vec<crate::session::Queued> {
         let mut deliveries = Deliveries::default();
@@ -130,7 +132,7 @@ impl Broker {
             let may_get = |Receiver::Session(member): &Receiver| member.key != from && member.may_read(topic);
             let next = group.and_then(|group| group.pick(hash, may_get));
             match next {
-                Some((receiver, grant)) if receiver.availability() != Availability::Offline => {
+                Some((receiver, grant)) if receiver.availability() >= least => {
                     let Receiver::Session(handle) = receiver;
                     let grant = Grant {
                         qos: grant.qos.min(queued.message.qos),

@@ -5,6 +5,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acks;
+mod auth;
+mod connack;
+mod connect;
+mod data_types;
+mod ping_disconnect;
+mod publish;
 mod session_state;
 mod smoke;
 mod steps;
+mod subscribe;
+mod unsubscribe;
+mod wire;

@@ -189,6 +189,25 @@ impl Client {
         assert_eq!(told, (self.version == V5).then_some(reason));
     }
 
+    /// All bytes that still come until the broker closes.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.read_more(deadline) {}
+        assert!(Instant::now() < deadline, "the connection stays open, after {:02x?}", self.buffer);
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// The next packet as the bytes that it is.
+    pub fn expect_bytes(&mut self) -> Vec<u8> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some((_, length)) = self.decoder().decode(&self.buffer).expect("the broker writes valid packets") {
+                return self.buffer.drain(..length).collect();
+            }
+            assert!(self.read_more(deadline), "no packet, only {:02x?}", self.buffer);
+        }
+    }
+
     pub fn subscribe(&mut self, filter: &str, qos: QoS) {
         let reasons = self.subscribe_with(filter, SubscriptionOptions { qos, ..Default::default() }, None);
         assert_eq!(reasons, [qos as u8], "{filter} is granted");
