@@ -199,7 +199,13 @@ pub enum Answer {
 
 /// The one packet that `bytes` are, from a server to a client of 5.0.
 pub fn look_at<R>(what: &str, bytes: &[u8], look: impl FnOnce(&Packet<'_>) -> R) -> R {
-    let decoder = Decoder { version: Some(V5), maximum_packet_size: u32::MAX, user_properties_max: 10_000, peer: Peer::Server };
+    let decoder = Decoder {
+        version: Some(V5),
+        maximum_packet_size: u32::MAX,
+        user_properties_max: 10_000,
+        filters_max: 0,
+        peer: Peer::Server,
+    };
     let (packet, length) = decoder.decode(bytes).expect("a valid packet").unwrap_or_else(|| panic!("{what}: no packet"));
     assert_eq!(length, bytes.len(), "{what}: one packet, not {bytes:02x?}");
     look(&packet)
