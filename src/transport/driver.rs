@@ -78,10 +78,16 @@ impl Driver {
             Read::Drained(has_received) => (has_received, is_decided),
             Read::Yield => (true, true),
             Read::Ended(result) => {
+                let is_broken = result.is_err();
                 let why = result.map_or_else(|error| error.to_string().into(), |()| "closed by the client".into());
                 self.client.lost(why, now, deliveries);
                 deliveries.flush(&self.broker, now);
-                return Poll::Ready(());
+                if !is_broken {
+                    return Poll::Ready(());
+                }
+                // What broke may be the layer below MQTT, which tells the peer why: WebSocket in its close frame, TLS in an alert.
+                self.end();
+                return self.poll_flush(cx, deliveries);
             }
         };
         if let State::Opening(deadline) = &mut self.state {
@@ -108,13 +114,17 @@ impl Driver {
             Ok(Written::All | Written::Blocked) => {}
         }
         if closed == Closed::Yes {
-            self.partial = Vec::new();
-            self.state = State::Flushing(Box::pin(sleep(FLUSH_TIME)));
+            self.end();
             cx.waker().wake_by_ref();
         } else if must_yield {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    fn end(&mut self) {
+        self.partial = Vec::new();
+        self.state = State::Flushing(Box::pin(sleep(FLUSH_TIME)));
     }
 
     /// Reads and takes what there is.
