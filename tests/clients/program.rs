@@ -163,11 +163,18 @@ pub fn script(name: &str) -> Command {
         python.args(["-B", "-u"]);
         python
     } else {
-        check_stamp(&clients.join("node_modules/package-lock.json"), include_str!("package-lock.json"));
+        packages();
         Command::new("node")
     };
     command.arg(path).env("DUNLIN_CLIENTS", &clients);
     command
+}
+
+/// The folder of the packages for JavaScript.
+pub fn packages() -> PathBuf {
+    let packages = installed().join("node_modules");
+    check_stamp(&packages.join("package-lock.json"), include_str!("package-lock.json"));
+    packages
 }
 
 /// Where `tests/run` puts its virtual environment and its `node_modules`.
