@@ -45,7 +45,8 @@ fn encoded(version: ProtocolVersion, delivery: Delivery, properties: &'static [u
 }
 
 const fn decoder(version: ProtocolVersion) -> Decoder {
-    Decoder { version: Some(version), maximum_packet_size: 1 << 20, user_properties_max: 32, peer: Peer::Client }
+    let version = Some(version);
+    Decoder { version, maximum_packet_size: 1 << 20, user_properties_max: 32, filters_max: 100, peer: Peer::Client }
 }
 
 fn bench_decode(bencher: Bencher<'_, '_>, version: ProtocolVersion, bytes: &[u8]) {

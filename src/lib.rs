@@ -1,4 +1,4 @@
-//! Dunlin, an MQTT broker for IoT fleets.
+#![doc = include_str!("ARCHITECTURE.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod admin;

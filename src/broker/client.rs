@@ -22,14 +22,13 @@ pub struct Client {
     pub(super) broker: Arc<Broker>,
     pub(super) origin: Origin,
     pub(super) connection: Connection,
-    decoder: Decoder,
     pub(super) hold: Option<Hold>,
     pub(super) login: LoginState,
     pub(super) direct: Option<Arc<dyn DirectWrite>>,
     pub(super) waker: Waker,
     /// What is written while there is no session to hold an outbox: before CONNACK and after the end.
-    pub(super) local: OutBuffer,
-    pub(super) end: Option<End>,
+    pub(super) local: Option<Box<OutBuffer>>,
+    pub(super) end: Option<Box<End>>,
     pub(super) version: Option<ProtocolVersion>,
     pub(super) admission: Box<dyn Admission>,
     pub(super) open: OpenConnection,
@@ -70,22 +69,15 @@ impl Client {
         let open = origin.door.metrics.accept();
         let limits = origin.door.limits.load_full();
         let connection = Connection::new(limits);
-        let decoder = Decoder {
-            version: None,
-            maximum_packet_size: connection.packet_size_max(),
-            user_properties_max: connection.limits().max_user_properties,
-            peer: Peer::Client,
-        };
         Self {
             broker,
             origin,
             connection,
-            decoder,
             hold: None,
             login: LoginState::None,
             direct,
             waker: Waker::noop().clone(),
-            local: OutBuffer::default(),
+            local: None,
             end: None,
             version: None,
             admission,
@@ -110,7 +102,7 @@ impl Client {
 
     /// How many bytes the packet that `bytes` begins with has, if that is known.
     pub fn packet_length(&self, bytes: &[u8]) -> Option<usize> {
-        self.decoder.frame_length(bytes).ok().flatten()
+        self.decoder().frame_length(bytes).ok().flatten()
     }
 
     /// Takes as many whole packets as `bytes` holds; returns how many bytes they were.
@@ -118,7 +110,7 @@ impl Client {
         let mut consumed = 0;
         while consumed < bytes.len() && self.takes_bytes() {
             let rest = &bytes[consumed..];
-            match self.decoder.decode(rest) {
+            match self.decoder().decode(rest) {
                 Ok(None) => break,
                 Ok(Some((packet, length))) => {
                     consumed += length;
@@ -144,9 +136,21 @@ impl Client {
         consumed
     }
 
-    /// A client that is let in may send larger packets than a stranger.
-    pub(super) fn raise_packet_size(&mut self) {
-        self.decoder.maximum_packet_size = self.connection.packet_size_max();
+    /// What may come now: a client that is let in may send larger packets than a stranger.
+    fn decoder(&self) -> Decoder {
+        Decoder {
+            version: self.connection.version(),
+            maximum_packet_size: self.connection.packet_size_max(),
+            user_properties_max: self.connection.limits().max_user_properties,
+            filters_max: self.connection.limits().filters_per_packet(),
+            peer: Peer::Client,
+        }
+    }
+
+    pub(super) fn append_local(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.local.get_or_insert_default().append(bytes);
+        }
     }
 
     fn act(&mut self, action: Action<'_>, now: Instant, deliveries: &mut Deliveries) -> Result<(), Violation> {
@@ -159,13 +163,12 @@ impl Client {
             }
             Action::Connect(connect) => {
                 self.version = Some(connect.version);
-                self.decoder.version = Some(connect.version);
                 self.begin_login(&connect, now);
             }
             Action::Authenticate(auth) => self.continue_login(&auth, now)?,
             Action::Subscribe(subscribe) => {
                 if let Some(hold) = &self.hold {
-                    let reasons = self.broker.subscribe(&hold.handle, &subscribe, self.connection.limits());
+                    let reasons = self.broker.subscribe(&hold.handle, &subscribe, self.connection.limits(), now);
                     self.connection.subscribe_done(subscribe.packet_id, reasons, None);
                 }
             }
@@ -205,6 +208,7 @@ impl Client {
             return Err(Violation {
                 reason: DisconnectReason::QuotaExceeded,
                 detail: "a message that could not be kept".into(),
+                limit: None, // Counted where it was met.
             });
         }
         if let Some(token) = publish.ack {
@@ -216,10 +220,14 @@ impl Client {
     /// Once per wake, after what was read was given in: takes what others have asked for, and hands on what is to be written.
     pub fn turn(&mut self, now: Instant, has_received: bool, deliveries: &mut Deliveries) -> Closed {
         self.take_answers();
+        if self.connection.owes_too_much() {
+            let detail = "an answer over the client's Maximum Packet Size";
+            self.end_with(DisconnectReason::PacketTooLarge.code(), detail.into(), true, By::Server);
+        }
         let output = self.connection.take_output();
         wire_log::count_sent(&output, &mut deliveries.batch);
         let Some(hold) = &self.hold else {
-            self.local.append(&output);
+            self.append_local(&output);
             return if self.end.is_some() { self.finish(now, deliveries) } else { Closed::No };
         };
         let told = hold.handle.lock(|slot| {
@@ -252,20 +260,21 @@ impl Client {
     /// Acknowledgements whose answer came later than their packet.
     fn take_answers(&mut self) {
         let Some(hold) = &self.hold else { return };
-        let answers = hold
-            .handle
-            .lock(|slot| slot.connection(hold.epoch).map(|online| std::mem::take(&mut online.answers)).unwrap_or_default());
-        for (token, reason) in answers {
+        let Some(answers) = hold.handle.lock(|slot| slot.connection(hold.epoch)?.answers.take()) else { return };
+        for (token, reason) in *answers {
             self.connection.publish_done(token, reason, &Held(Some(&hold.handle)));
         }
     }
 
-    /// Remembers the task to wake, and asks for the result of a login that is under way.
-    pub fn poll_login(&mut self, cx: &mut Context<'_>, now: Instant) {
+    /// Remembers the task to wake, and asks for the result of a login that is under way. Returns whether it was decided just now, so
+    /// that bytes can be given again.
+    pub fn poll_login(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         if !self.waker.will_wake(cx.waker()) {
             self.waker = cx.waker().clone();
         }
+        let was_pending = self.login.is_pending();
         self.poll_password_check(cx, now);
+        was_pending && !self.login.is_pending()
     }
 
     /// Writes what there is through `write`, which answers as `poll_write` does.
@@ -277,12 +286,13 @@ impl Client {
     ) -> io::Result<Written> {
         for _ in 0..WRITE_ROUNDS {
             let Some(hold) = &self.hold else {
-                let is_done = write_some(&mut self.local, &mut write)?;
+                let Some(local) = &mut self.local else { return Ok(Written::All) };
+                let is_done = write_some(local, &mut write)?;
                 return Ok(if is_done { Written::All } else { Written::Blocked });
             };
             let taken = hold.handle.lock(|slot| {
                 let outbox = &mut slot.connection(hold.epoch)?.outbox;
-                Some((outbox.take()?, outbox.waiting_since.take()))
+                Some((outbox.take_or_wait()?, outbox.waiting_since.take()))
             });
             let Some((mut taken, waiting_since)) = taken else { return Ok(Written::All) };
             let before = taken.len();

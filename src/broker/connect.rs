@@ -11,9 +11,10 @@ use super::outbox::{DirectWrite, Outbox};
 use super::registry::{Existing, Opened, registry_key};
 use super::wills::Will;
 use crate::auth::Principal;
-use crate::metrics::{Batch, Limit};
-use crate::packet::{ConnectReason, DisconnectReason, ProtocolVersion, TopicFilter};
-use crate::session::{Limits, OutboundAliases, OutboundBounds, QueueBounds, Queued, Writer};
+use crate::metrics::{Batch, DropReason, Limit};
+use crate::packet::{ConnectReason, DisconnectReason, ProtocolVersion, QoS, TopicFilter};
+use crate::routing::{Availability, PublisherHash, Subscriber};
+use crate::session::{Limits, OutboundAliases, Queued, Writer};
 
 /// Everything that a client which is let in has asked for, within our bounds.
 #[derive(Debug)]
@@ -74,7 +75,9 @@ impl Broker {
                 if !is_same_user && slot.online.is_some() {
                     return Existing::Refuse;
                 }
-                if request.clean_start || !is_same_user || slot.is_ended { Existing::Replace } else { Existing::Resume }
+                // 3.1.4, [MQTT3-3.1.2-6]: a session that was to last no longer than its connection ends with the take-over.
+                let ends = slot.is_ended || slot.expiry_interval == 0;
+                if request.clean_start || !is_same_user || ends { Existing::Replace } else { Existing::Resume }
             })
         };
         let make = || {
@@ -84,7 +87,7 @@ impl Broker {
                 key.clone(),
                 request.door.mount_point.clone(),
                 request.door.rights.clone(),
-                bounds(&request.limits),
+                request.limits.clone(),
             ))
         };
         let attach = |handle: &SessionHandle| {
@@ -99,7 +102,7 @@ impl Broker {
                 orphaned = old_will.filter(|will| was_online && will.delay_interval == 0);
                 slot.expiry_interval = request.expiry_interval;
                 slot.expires_at = None;
-                slot.bounds = bounds(&request.limits);
+                slot.limits = request.limits.clone();
                 slot.session.outbound.connect(request.receive_maximum);
                 slot.online = online.take();
             })
@@ -153,6 +156,8 @@ impl Broker {
         let Some((will, handed_on)) = handle.lock(|slot| {
             slot.evicted.retain(|online| online.epoch != *epoch);
             if !slot.is_online(*epoch) {
+                // What the old connection has still acknowledged or published may let the new one send.
+                slot.online.as_deref_mut().into_iter().for_each(Online::notify);
                 return None;
             }
             slot.online = None;
@@ -165,6 +170,10 @@ impl Broker {
             let is_shared = |queued: &Queued| queued.share.as_ref().is_some_and(|share| shares.contains(share));
             let mut handed_on = slot.session.outbound.inflight.extract(is_shared);
             handed_on.extend(slot.session.outbound.queue.extract(|queued| !is_shared(queued)));
+            if !slot.limits.queue_qos0 {
+                let dropped = slot.session.outbound.queue.extract(|queued| queued.qos != QoS::AtMostOnce);
+                batch.dropped(DropReason::Offline, dropped.len() as u64);
+            }
             slot.report(batch);
             Some((will, handed_on))
         }) else {
@@ -174,10 +183,10 @@ impl Broker {
             self.publish_will(handle, &will, now);
         }
         if !handed_on.is_empty() {
-            let kept = self.hand_on(handle.key, handed_on, now);
+            let kept = self.hand_on(handle.key, handed_on, Availability::Online, now);
             handle.lock(|slot| {
                 for queued in kept {
-                    slot.session.outbound.push(queued, &slot.bounds, now, batch);
+                    slot.session.outbound.push(queued, &slot.limits, now, batch);
                 }
                 slot.report(batch);
             });
@@ -212,11 +221,10 @@ impl Broker {
     }
 
     fn has_other_member_online(&self, handle: &SessionHandle, share: &TopicFilter) -> bool {
-        use crate::routing::{Availability, PublisherHash, Subscriber};
         let hash = PublisherHash { client: handle.key, topic: 0 };
         self.router
             .group(share)
-            .and_then(|group| group.pick(hash, Some(handle.key)))
+            .and_then(|group| group.pick(hash, |member| member.key() != handle.key))
             .is_some_and(|(receiver, _)| receiver.availability() != Availability::Offline)
     }
 }
@@ -226,11 +234,11 @@ fn seconds(count: u32) -> Duration {
 }
 
 fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dyn DirectWrite>>, now: Instant) -> Online {
-    let aliases_max = request.topic_alias_maximum.min(request.limits.max_topic_aliases_out);
+    let aliases = outbound_aliases(request.topic_alias_maximum, request.limits.max_topic_aliases_out);
     let writer = Writer {
         version: request.version,
         maximum_packet_size: request.maximum_packet_size,
-        aliases: (aliases_max > 0).then(|| Box::new(OutboundAliases::new(aliases_max))),
+        aliases: aliases.map(Box::new),
         mount_point: request.door.mount_point.clone(),
     };
     Online {
@@ -241,21 +249,17 @@ fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dy
         is_notified: false,
         waker,
         closing: None,
-        answers: Vec::new(),
+        answers: None,
         last_received: now,
         keep_alive: request.keep_alive,
         is_by_password: request.is_by_password,
     }
 }
 
-fn bounds(limits: &Limits) -> OutboundBounds {
-    OutboundBounds {
-        queue: QueueBounds {
-            messages_max: limits.max_queued_messages,
-            bytes_max: usize::try_from(limits.max_queued_bytes.0).unwrap_or(usize::MAX),
-            policy: limits.queue_policy,
-        },
-        queue_qos0: limits.queue_qos0,
-        write_buffer_max: usize::try_from(limits.max_write_buffer.0).unwrap_or(usize::MAX),
+fn outbound_aliases(maximum_of_client: u16, maximum: u16) -> Option<OutboundAliases> {
+    match maximum_of_client.min(maximum) {
+        0 => None,
+        lower if lower < maximum_of_client => Some(OutboundAliases::new(lower).within_own_bound()),
+        lower => Some(OutboundAliases::new(lower)),
     }
 }

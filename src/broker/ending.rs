@@ -61,13 +61,13 @@ impl Client {
 
     /// The first reason to end is the one that counts.
     pub(super) fn end_with(&mut self, reason: ReasonCode, detail: Cow<'static, str>, publish_will: bool, by: By) {
-        self.end.get_or_insert(End { reason, detail, publish_will, by });
+        self.end.get_or_insert_with(|| Box::new(End { reason, detail, publish_will, by }));
     }
 
     /// A packet that can be read but may not come now.
     pub(super) fn violated(&mut self, violation: &Violation, now: Instant) {
-        if violation.reason == DisconnectReason::ReceiveMaximumExceeded {
-            self.broker.metrics.limit_hits.count(Limit::ReceiveMaximum);
+        if let Some(limit) = violation.limit {
+            self.broker.metrics.limit_hits.count(limit);
         }
         self.log_bad_input(&violation.to_string(), now);
         if self.connection.phase() == Phase::Authenticating {
@@ -81,12 +81,21 @@ impl Client {
     pub(super) fn malformed(&mut self, bytes: &[u8], malformed: &MalformedPacket, now: Instant) {
         let metrics = &self.broker.metrics;
         metrics.malformed_packets.count(kind(malformed.kind));
-        if malformed.kind == Malformed::Quota {
-            metrics.limit_hits.count(Limit::MaxUserProperties);
-        }
         let is_first = self.connection.phase() == Phase::AwaitConnect;
-        if malformed.kind == Malformed::TooLarge {
-            metrics.limit_hits.count(if is_first { Limit::MaxConnectSize } else { Limit::MaxPacketSize });
+        let limit = match malformed.kind {
+            Malformed::UserProperties => Some(Limit::MaxUserProperties),
+            Malformed::Filters => Some(Limit::MaxSubscriptions),
+            Malformed::TooLarge if self.connection.phase() == Phase::Connected => Some(Limit::MaxPacketSize),
+            Malformed::TooLarge => Some(Limit::MaxConnectSize),
+            Malformed::Packet
+            | Malformed::Protocol
+            | Malformed::Version
+            | Malformed::TopicName
+            | Malformed::TopicFilter
+            | Malformed::TopicAlias => None,
+        };
+        if let Some(limit) = limit {
+            metrics.limit_hits.count(limit);
         }
         self.log_bad_input(&malformed.to_string(), now);
         if is_first {
@@ -124,9 +133,9 @@ impl Client {
                 None => Some(Default::default()),
             });
             let Some(rest) = rest else { return Closed::Soon };
-            self.local.append_buffer(rest);
+            self.local.get_or_insert_default().append_buffer(rest);
         }
-        if let Some(End { reason, detail, by: By::Server, .. }) = &self.end
+        if let Some(End { reason, detail, by: By::Server, .. }) = self.end.as_deref()
             && self.connection.phase() == Phase::Connected
             && let Some(reason) = DisconnectReason::from_byte(reason.0)
         {
@@ -135,7 +144,7 @@ impl Client {
         }
         let output = self.connection.take_output();
         wire_log::count_sent(&output, &mut deliveries.batch);
-        self.local.append(&output);
+        self.append_local(&output);
         self.settle(now, deliveries);
         Closed::Yes
     }
@@ -153,7 +162,6 @@ impl Client {
             broker.metrics.sessions.taken_over.increment();
         }
         if reason == DisconnectReason::QuotaExceeded.code() && by == By::Server && detail.is_empty() {
-            broker.metrics.limit_hits.count(Limit::SlowConsumerTimeout);
             broker.metrics.dropped(DropReason::SlowConsumer, 1);
         }
         let expiry = self.connection.session_expiry_interval();
@@ -202,7 +210,7 @@ const fn connect_reason(kind: Malformed) -> ConnectReason {
         Malformed::Version => ConnectReason::UnsupportedProtocolVersion,
         Malformed::TooLarge => ConnectReason::PacketTooLarge,
         Malformed::TopicName | Malformed::TopicFilter => ConnectReason::TopicNameInvalid,
-        Malformed::Quota => ConnectReason::QuotaExceeded,
+        Malformed::UserProperties | Malformed::Filters => ConnectReason::QuotaExceeded,
     }
 }
 
@@ -215,6 +223,6 @@ const fn kind(kind: Malformed) -> MalformedKind {
         Malformed::TopicName => MalformedKind::TopicName,
         Malformed::TopicFilter => MalformedKind::TopicFilter,
         Malformed::TopicAlias => MalformedKind::TopicAlias,
-        Malformed::Quota => MalformedKind::Quota,
+        Malformed::UserProperties | Malformed::Filters => MalformedKind::Quota,
     }
 }

@@ -3,8 +3,9 @@ use std::time::{Duration, Instant};
 
 use super::Broker;
 use super::handle::SessionHandle;
-use crate::metrics::DropReason;
+use crate::metrics::{Batch, DropReason};
 use crate::packet::DisconnectReason;
+use crate::routing::Availability;
 
 /// What the timers of the broker are for. An entry that finds its cause gone does nothing.
 #[derive(Debug)]
@@ -63,6 +64,8 @@ impl Broker {
                 online.close(DisconnectReason::QuotaExceeded);
                 return None;
             }
+            slot.session.shrink();
+            let online = slot.online.as_deref_mut()?;
             let look_again = now + patience.max(Duration::from_secs(1));
             Some(if online.keep_alive > 0 { look_again.min(online.silence_ends()) } else { look_again })
         });
@@ -84,9 +87,10 @@ impl Broker {
             self.publish_will(handle, &will, now);
         }
         if is_expired {
-            tracing::debug!(client = &**handle.client_id(), "session expired");
-            self.metrics.sessions.expired.increment();
-            self.end_session(handle, now);
+            if self.end_session(handle, now) {
+                tracing::debug!(client = &**handle.client_id(), "session expired");
+                self.metrics.sessions.expired.increment();
+            }
         } else {
             self.schedule_session(handle, now);
         }
@@ -113,20 +117,25 @@ impl Broker {
     }
 
     /// Ends a session for good: its subscriptions go, its will is published if it still waits `[MQTT-3.1.2-8]`, and what a shared
-    /// subscription had given it goes to other members.
-    pub(super) fn end_session(&self, handle: &Arc<SessionHandle>, now: Instant) {
+    /// subscription had given it goes to other members. One that a client has come back to meanwhile stays.
+    /// Returns whether it was this call that ended it.
+    pub(super) fn end_session(&self, handle: &Arc<SessionHandle>, now: Instant) -> bool {
+        let mut batch = Batch::default();
         let Some((subscriptions, will, queued)) = handle.lock(|slot| {
-            if std::mem::replace(&mut slot.is_ended, true) {
+            if slot.online.is_some() || std::mem::replace(&mut slot.is_ended, true) {
                 return None;
             }
             let mut session = std::mem::take(&mut slot.session);
             let mut queued = session.outbound.inflight.extract(|queued| queued.share.is_some());
             queued.extend(session.outbound.queue.extract(|queued| queued.share.is_none()));
+            batch.dropped(DropReason::SessionGone, session.outbound.queue.len() as u64);
+            slot.report(&mut batch);
             Some((session.subscriptions, slot.will.take(), queued))
         }) else {
-            return;
+            return false;
         };
         self.registry.remove(handle);
+        self.metrics.add(&mut batch);
         if !subscriptions.is_empty() {
             let mut change = self.router.change();
             for filter in subscriptions.keys() {
@@ -137,9 +146,10 @@ impl Broker {
             self.publish_will(handle, &will, now);
         }
         if !queued.is_empty() {
-            let lost = self.hand_on(handle.key, queued, now);
+            let lost = self.hand_on(handle.key, queued, Availability::Offline, now);
             self.metrics.dropped(DropReason::SessionGone, lost.len() as u64);
         }
+        true
     }
 }
 

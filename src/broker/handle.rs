@@ -13,7 +13,7 @@ use crate::auth::Principal;
 use crate::metrics::Batch;
 use crate::packet::{DisconnectReason, PublishReason, TopicName};
 use crate::routing::{Availability, Subscriber};
-use crate::session::{AckToken, OutboundBounds, Session, SessionCell};
+use crate::session::{AckToken, Limits, Session, SessionCell};
 
 /// One session, as all parts of the broker share it. Lock order: registry, index, slot; nothing is locked while a slot is.
 #[derive(Debug)]
@@ -33,10 +33,9 @@ pub struct SessionHandle {
 #[derive(Debug)]
 pub struct Slot {
     pub session: Session,
-    pub bounds: OutboundBounds,
+    pub limits: Arc<Limits>,
     pub online: Option<Box<Online>>,
     /// Connections that were taken over, until their tasks have seen it.
-    #[allow(clippy::vec_box)] // moved here from `online` as it is, and nearly always empty
     pub evicted: Vec<Box<Online>>,
     pub will: Option<Box<Will>>,
     /// In seconds; what holds once the connection is gone.
@@ -65,7 +64,7 @@ pub struct Online {
     /// Set by others to end the connection.
     pub closing: Option<DisconnectReason>,
     /// Answers that came later than their packets.
-    pub answers: Vec<(AckToken, PublishReason)>,
+    pub answers: Option<Box<Vec<(AckToken, PublishReason)>>>,
     pub last_received: Instant,
     /// In seconds; zero for none.
     pub keep_alive: u16,
@@ -151,11 +150,11 @@ impl SessionHandle {
         registry_key: Arc<str>,
         mount_point: Option<Arc<str>>,
         rights: Arc<Rights>,
-        bounds: OutboundBounds,
+        limits: Arc<Limits>,
     ) -> Self {
         let slot = Slot {
             session: Session::default(),
-            bounds,
+            limits,
             online: None,
             evicted: Vec::new(),
             will: None,

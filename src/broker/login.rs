@@ -169,8 +169,8 @@ fn client_id(connect: &Connect<'_>, limits: &Limits, metrics: &Metrics) -> Resul
 
 fn mounted_will(will: &crate::packet::Will<'_>, origin: &Origin, limits: &Limits, metrics: &Metrics) -> Result<Will, Refusal> {
     let invalid = refusal(ConnectReason::TopicNameInvalid, "the will's topic is over the server's limit of length or levels");
-    if !limits.allow_topic(will.topic.as_str()) {
-        metrics.limit_hits.count(Limit::MaxTopicLevels);
+    if let Err(limit) = limits.check_topic(will.topic.as_str()) {
+        metrics.limit_hits.count(limit);
         return Err(invalid);
     }
     match &origin.door.mount_point {

@@ -98,7 +98,8 @@ impl Client {
     /// An AUTH has come.
     pub(super) fn continue_login(&mut self, auth: &Auth<'_>, now: Instant) -> Result<(), Violation> {
         let data = auth.authentication_data.unwrap_or_default();
-        let protocol = |detail: &'static str| Violation { reason: DisconnectReason::ProtocolError, detail: detail.into() };
+        let protocol =
+            |detail: &'static str| Violation { reason: DisconnectReason::ProtocolError, detail: detail.into(), limit: None };
         match std::mem::take(&mut self.login) {
             LoginState::Challenged(state) => {
                 let (login, exchange) = *state;
@@ -215,7 +216,6 @@ impl Client {
         self.open.connected(login.version as u8);
         self.welcome(&hold, &login, now);
         self.hold = Some(hold);
-        self.raise_packet_size();
     }
 
     fn welcome(&self, hold: &super::connect::Hold, login: &Login, now: Instant) {
@@ -253,5 +253,5 @@ impl Client {
 }
 
 fn not_authorized() -> Violation {
-    Violation { reason: DisconnectReason::NotAuthorized, detail: "authentication failed".into() }
+    Violation { reason: DisconnectReason::NotAuthorized, detail: "authentication failed".into(), limit: None }
 }

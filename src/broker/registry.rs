@@ -36,9 +36,9 @@ pub enum Opened {
 }
 
 /// The part of a client identifier that no client can choose keeps tenants apart: identifiers contain no NUL.
-pub fn registry_key(mount_point: Option<&str>, client_id: &str) -> Arc<str> {
+pub fn registry_key(mount_point: Option<&str>, client_id: &Arc<str>) -> Arc<str> {
     match mount_point {
-        None => client_id.into(),
+        None => client_id.clone(),
         Some(mount_point) => format!("{mount_point}\0{client_id}").into(),
     }
 }

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Broker;
 use super::handle::{Receiver, SessionHandle};
@@ -16,10 +17,14 @@ impl Broker {
         handle: &Arc<SessionHandle>,
         subscribe: &Subscribe<'_>,
         limits: &Limits,
+        now: Instant,
     ) -> Vec<SubscribeReason> {
         let one = |(filter, options): &(TopicFilter, SubscriptionOptions)| {
             self.subscribe_one(handle, filter, *options, subscribe.subscription_identifier, limits).unwrap_or_else(|reason| {
-                tracing::info!(client = &**handle.client_id(), filter = filter.as_str(), %reason, "subscription refused");
+                if let Some(suppressed) = self.log_limiter.allow("subscription refused", now) {
+                    let client = &**handle.client_id();
+                    tracing::info!(client, filter = filter.as_str(), %reason, suppressed, "subscription refused");
+                }
                 reason
             })
         };
@@ -34,8 +39,8 @@ impl Broker {
         identifier: Option<u32>,
         limits: &Limits,
     ) -> Result<SubscribeReason, SubscribeReason> {
-        if !limits.allow_topic(filter.as_str()) {
-            self.metrics.limit_hits.count(Limit::MaxTopicLevels);
+        if let Err(limit) = limits.check_topic(filter.as_str()) {
+            self.metrics.limit_hits.count(limit);
             return Err(SubscribeReason::TopicFilterInvalid);
         }
         let shared = filter.shared().transpose().map_err(|_| SubscribeReason::TopicFilterInvalid)?;
@@ -85,8 +90,8 @@ impl Broker {
                 return Err(SubscribeReason::QuotaExceeded);
             }
             session.subscriptions.insert(filter.clone(), subscription);
-            session.replays.retain(|replay| replay.filter != *filter);
             if replays(is_new) {
+                session.replays.retain(|replay| replay.filter != *filter);
                 session.replays.push(Replay { filter: filter.clone(), from: None });
             }
             Ok(is_new)

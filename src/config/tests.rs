@@ -396,6 +396,8 @@ fn a_listener_where_nobody_can_log_in_is_warned_of() {
     for more in ["allow_anonymous = true", "password_file = \"/dev/null\"", "[auth]\nallow_anonymous = true"] {
         assert_eq!(load(&format!("{door}{more}\n")).warnings(), [], "{more}");
     }
+    let proxied = "[[listeners]]\nname = \"a\"\nurl = \"tcp://127.0.0.1:1\"\nproxy_protocol = true\n";
+    assert_eq!(load(proxied).warnings().len(), 1);
 }
 
 fn shipped(name: &str) -> PathBuf {

@@ -1,4 +1,4 @@
-use super::{DropReason, Kind, PacketType};
+use super::{DropReason, Kind, Limit, PacketType};
 
 const RECEIVED: usize = 0;
 const SENT: usize = RECEIVED + PacketType::ALL.len();
@@ -22,11 +22,13 @@ pub(super) const SLOTS: usize = DROPPED + DropReason::ALL.len();
 pub struct Batch {
     pub(super) slots: [u64; SLOTS],
     pub(super) touched: bool,
+    /// Rare, so not worth slots that every batch is walked for.
+    pub(super) limit_hits: Vec<(Limit, u64)>,
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { slots: [0; SLOTS], touched: false }
+        Self { slots: [0; SLOTS], touched: false, limit_hits: Vec::new() }
     }
 }
 
@@ -94,6 +96,19 @@ impl Batch {
     #[inline]
     pub fn dropped(&mut self, reason: DropReason, messages: u64) {
         self.bump(DROPPED + reason.index(), messages);
+        if let Some(limit) = reason.limit() {
+            self.limit_hit(limit, messages);
+        }
+    }
+
+    /// Counts limits that were met; those that drop messages are counted with them.
+    pub fn limit_hit(&mut self, limit: Limit, times: u64) {
+        match self.limit_hits.last_mut() {
+            Some((last, count)) if *last == limit => *count += times,
+            _ if times > 0 => self.limit_hits.push((limit, times)),
+            _ => {}
+        }
+        self.touched = true;
     }
 
     #[inline]

@@ -129,6 +129,19 @@ impl PacketType {
 }
 
 impl DropReason {
+    /// The limit that the drop is due to, if one is.
+    pub const fn limit(self) -> Option<Limit> {
+        match self {
+            Self::QueueFull => Some(Limit::MaxQueuedMessages),
+            Self::QueueBytes => Some(Limit::MaxQueuedBytes),
+            Self::WriteBufferFull => Some(Limit::MaxWriteBuffer),
+            Self::SlowConsumer => Some(Limit::SlowConsumerTimeout),
+            Self::TooLarge | Self::SessionGone | Self::Offline | Self::Expired | Self::NotAuthorized | Self::NoSubscriber => {
+                None
+            }
+        }
+    }
+
     /// Whether a subscriber lost what it should have got because a bound was reached: what mosquitto counts as dropped.
     pub const fn is_loss(self) -> bool {
         match self {

@@ -68,6 +68,9 @@ impl Metrics {
 
     /// Adds what a connection gathered over one read batch, and empties it. Free if nothing was gathered.
     pub fn add(&self, batch: &mut Batch) {
+        for (limit, times) in batch.limit_hits.drain(..) {
+            self.limit_hits.add(limit, times);
+        }
         self.traffic.add(batch);
     }
 
@@ -122,6 +125,15 @@ mod tests {
         metrics.add(&mut batch);
         metrics.dropped(DropReason::Expired, 3);
         assert_eq!(metrics.traffic().messages_dropped(DropReason::Expired), 5);
+    }
+
+    #[test]
+    fn a_limit_that_drops_messages_is_counted_with_them() {
+        let metrics = Metrics::default();
+        metrics.dropped(DropReason::QueueFull, 2);
+        metrics.dropped(DropReason::Expired, 7);
+        assert_eq!(metrics.limit_hits.get(Limit::MaxQueuedMessages), 2);
+        assert_eq!(Limit::ALL.iter().map(|limit| metrics.limit_hits.get(*limit)).sum::<u64>(), 2);
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct Decoder {
     pub maximum_packet_size: u32,
     /// How many User Properties a property section may hold; those of a Will are counted apart from CONNECT's own.
     pub user_properties_max: usize,
+    /// How many filters a SUBSCRIBE or UNSUBSCRIBE may hold: four bytes of it become many times as much memory.
+    pub filters_max: usize,
     /// Who sent the bytes.
     pub peer: Peer,
 }
@@ -25,6 +27,7 @@ pub(super) struct Rules {
     pub(super) version: ProtocolVersion,
     pub(super) peer: Peer,
     pub(super) user_properties_max: usize,
+    pub(super) filters_max: usize,
 }
 
 /// The fixed header (2.1).
@@ -106,7 +109,8 @@ impl Decoder {
     #[inline]
     fn read<'a>(&self, header: FixedHeader, body: &'a [u8]) -> Result<Packet<'a>, MalformedPacket> {
         let version = self.version.unwrap_or_else(|| connack_version(body));
-        let rules = Rules { version, peer: self.peer, user_properties_max: self.user_properties_max };
+        let Self { peer, user_properties_max, filters_max, .. } = *self;
+        let rules = Rules { version, peer, user_properties_max, filters_max };
         let reader = Reader::new(body);
         match header.packet_type {
             PacketType::Publish => Publish::read(header.first_byte, reader, rules).map(Packet::Publish),

@@ -33,9 +33,12 @@ pub enum Malformed {
     /// A topic alias of zero: 0x94.
     #[error("topic alias invalid")]
     TopicAlias,
-    /// A limit of this server on what a packet holds (user properties): 0x97.
+    /// More User Properties than this server takes in one packet: 0x97.
     #[error("quota exceeded")]
-    Quota,
+    UserProperties,
+    /// More filters than this server takes in one SUBSCRIBE or UNSUBSCRIBE: 0x97.
+    #[error("quota exceeded")]
+    Filters,
 }
 
 impl MalformedPacket {
@@ -56,7 +59,7 @@ impl MalformedPacket {
             Malformed::TopicName => DisconnectReason::TopicNameInvalid,
             Malformed::TopicFilter => DisconnectReason::TopicFilterInvalid,
             Malformed::TopicAlias => DisconnectReason::TopicAliasInvalid,
-            Malformed::Quota => DisconnectReason::QuotaExceeded,
+            Malformed::UserProperties | Malformed::Filters => DisconnectReason::QuotaExceeded,
         }
     }
 }

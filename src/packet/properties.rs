@@ -347,4 +347,4 @@ impl<'a> AnswerProperties<'a> {
 
 const UNKNOWN: MalformedPacket = MalformedPacket::packet("an unknown property");
 const TOO_MANY: MalformedPacket =
-    MalformedPacket { kind: super::Malformed::Quota, detail: "more user properties than this server takes" };
+    MalformedPacket { kind: super::Malformed::UserProperties, detail: "more user properties than this server takes" };

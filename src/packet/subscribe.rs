@@ -68,6 +68,9 @@ impl<'a> Subscribe<'a> {
         let (subscription_identifier, user_properties) = read_subscribe_properties(&mut reader, rules)?;
         let mut filters = Vec::new();
         while !reader.is_empty() {
+            if filters.len() == rules.filters_max {
+                return Err(TOO_MANY_FILTERS);
+            }
             filters.push(read_subscription(&mut reader, rules.version)?);
         }
         if filters.is_empty() {
@@ -185,6 +188,9 @@ impl<'a> Unsubscribe<'a> {
         }
         let mut filters = Vec::new();
         while !reader.is_empty() {
+            if filters.len() == rules.filters_max {
+                return Err(TOO_MANY_FILTERS);
+            }
             filters.push(TopicFilter::read(reader.utf8()?, rules.version.has_properties())?);
         }
         if filters.is_empty() {
@@ -249,3 +255,6 @@ fn read_reasons<T>(reader: &mut Reader<'_>, read: impl Fn(u8) -> Option<T>) -> R
     let unknown = MalformedPacket::protocol("a reason code that this packet does not have");
     codes.iter().map(|code| read(*code).ok_or(unknown)).collect()
 }
+
+const TOO_MANY_FILTERS: MalformedPacket =
+    MalformedPacket { kind: super::Malformed::Filters, detail: "more filters in one packet than this server takes" };

@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::house::limit;
 use crate::admin::{Process, SysConfig, SysTopics, presence};
 use crate::broker::{Broker, Event, EventKind, Publisher};
-use crate::metrics::ListenerMetrics;
+use crate::metrics::{Limit, ListenerMetrics};
 use crate::packet::{ForwardedProperties, Message, MessageView, QoS, TopicName};
 use crate::session::timers::TICK;
 use crate::transport::{HandshakeStep, ListenerContext, Refused};
@@ -37,7 +37,11 @@ pub async fn run_gauges(broker: Arc<Broker>, listeners: Vec<(Arc<ListenerContext
         for ((context, metrics), (failures, refusals)) in listeners.iter().zip(&mut known) {
             for (step, before) in HandshakeStep::ALL.into_iter().zip(failures) {
                 let now = context.stats.handshake_failures(step);
-                metrics.handshake_failures.add(now - std::mem::replace(before, now));
+                let failed = now - std::mem::replace(before, now);
+                metrics.handshake_failures.add(failed);
+                if step == HandshakeStep::Timeout {
+                    broker.metrics.limit_hits.add(Limit::ConnectTimeout, failed);
+                }
             }
             for (refused, before) in Refused::ALL.into_iter().zip(refusals) {
                 let now = context.stats.refusals(refused);

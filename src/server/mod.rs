@@ -6,12 +6,13 @@ mod house;
 mod reload;
 mod rights;
 
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -47,6 +48,13 @@ pub struct StartError {
 }
 
 async fn serve(config: Config, source: ConfigSource) -> ExitCode {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!(%error, "signals cannot be waited for");
+            return ExitCode::from(exit::FAILURE);
+        }
+    };
     let (stop, stopping) = watch::channel(false);
     let mut house = match House::build(config, source, &stopping).await {
         Ok(house) => house,
@@ -58,7 +66,7 @@ async fn serve(config: Config, source: ConfigSource) -> ExitCode {
     house.ready();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     let _ = sd_notify::notify(&[NotifyState::Ready]);
-    wait_for_stop(&mut house).await;
+    wait_for_stop(&mut house, &mut signals).await;
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     house.not_ready();
     let _ = stop.send(true);
@@ -67,18 +75,30 @@ async fn serve(config: Config, source: ConfigSource) -> ExitCode {
     ExitCode::from(exit::OK)
 }
 
+/// The signals that are listened to. From the start on: what came before would have killed the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Handles SIGHUP until a signal to stop comes.
-async fn wait_for_stop(house: &mut House) {
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
-        tracing::error!("signals cannot be waited for");
-        return;
-    };
+async fn wait_for_stop(house: &mut House, signals: &mut Signals) {
     loop {
         tokio::select! {
-            _ = terminate.recv() => return tracing::info!(signal = "SIGTERM", "stopping"),
-            _ = interrupt.recv() => return tracing::info!(signal = "SIGINT", "stopping"),
-            _ = hangup.recv() => {
+            _ = signals.terminate.recv() => return tracing::info!(signal = "SIGTERM", "stopping"),
+            _ = signals.interrupt.recv() => return tracing::info!(signal = "SIGINT", "stopping"),
+            _ = signals.hangup.recv() => {
                 let started = NotifyState::monotonic_usec_now();
                 let _ = sd_notify::notify(&started.map_or(vec![], |now| vec![NotifyState::Reloading, now]));
                 house.reload();

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::metrics::Limit;
 use crate::units::{ByteSize, Span};
 
 /// `[limits]`: the bounds on everything that a client can make grow. Each is counted in `dunlin_limit_hits_total{limit}` when hit.
@@ -34,7 +35,8 @@ pub struct Limits {
     pub max_write_buffer: ByteSize,
     /// How long a peer may take nothing of what is written for it before it is cut with 0x97.
     pub slow_consumer_timeout: Span,
-    /// Subscriptions of one session; more are refused with 0x97.
+    /// Subscriptions of one session; more are refused with 0x97. A packet that names more filters than this (at least 1,000) ends
+    /// the connection with 0x97.
     pub max_subscriptions: usize,
     /// Levels of a topic or filter.
     pub max_topic_levels: usize,
@@ -59,6 +61,9 @@ pub struct Limits {
     /// User properties of one packet; more are 0x97.
     pub max_user_properties: usize,
 }
+
+/// So many filters in one packet are answered one by one even where fewer subscriptions are allowed.
+const FILTERS_PER_PACKET_LEAST: usize = 1000;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -104,16 +109,26 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Whether a topic or filter is within the bounds of length and levels.
-    pub fn allow_topic(&self, topic: &str) -> bool {
-        topic.len() <= self.max_topic_length
-            && (topic.len() < self.max_topic_levels
-                || topic.bytes().filter(|byte| *byte == b'/').count() < self.max_topic_levels)
+    /// Whether a topic or filter is within the bounds of length and levels; if not, which one it breaks.
+    pub fn check_topic(&self, topic: &str) -> Result<(), Limit> {
+        if topic.len() > self.max_topic_length {
+            return Err(Limit::MaxTopicLength);
+        }
+        let is_short = topic.len() < self.max_topic_levels;
+        if !is_short && topic.bytes().filter(|byte| *byte == b'/').count() >= self.max_topic_levels {
+            return Err(Limit::MaxTopicLevels);
+        }
+        Ok(())
+    }
+
+    /// Filters that one SUBSCRIBE or UNSUBSCRIBE may name; more end the connection with 0x97 before they take memory.
+    pub fn filters_per_packet(&self) -> usize {
+        self.max_subscriptions.max(FILTERS_PER_PACKET_LEAST)
     }
 
     /// The session expiry, in seconds, that a client gets for the one it asks for.
     pub fn bound_session_expiry(&self, wanted: u32) -> u32 {
-        match u32::try_from(self.max_session_expiry.0.as_secs()) {
+        match u32::try_from(whole_seconds(self.max_session_expiry)) {
             Ok(0) | Err(_) => wanted,
             Ok(maximum) => wanted.min(maximum),
         }
@@ -121,10 +136,40 @@ impl Limits {
 
     /// The keep alive, in seconds, that a client gets for the one it asks for; zero is none at all.
     pub fn bound_keep_alive(&self, wanted: u16) -> u16 {
-        match u16::try_from(self.max_keep_alive.0.as_secs()) {
+        match u16::try_from(whole_seconds(self.max_keep_alive)) {
             Ok(0) | Err(_) => wanted,
             Ok(maximum) if wanted == 0 => maximum,
             Ok(maximum) => wanted.min(maximum),
         }
+    }
+}
+
+/// Rounded up: less than a second is not "as the client likes".
+const fn whole_seconds(span: Span) -> u64 {
+    span.0.as_secs() + (span.0.subsec_nanos() > 0) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_bound_below_a_second_is_a_bound() {
+        let half = Span(Duration::from_millis(500));
+        let limits = Limits { max_session_expiry: half, max_keep_alive: half, ..Limits::default() };
+        assert_eq!((limits.bound_session_expiry(100), limits.bound_keep_alive(0)), (1, 1));
+        let none = Limits { max_session_expiry: Span::seconds(0), ..Limits::default() };
+        assert_eq!((none.bound_session_expiry(u32::MAX), none.bound_keep_alive(0)), (u32::MAX, 0));
+    }
+
+    #[test]
+    fn levels_and_length_are_told_apart() {
+        let limits = Limits { max_topic_levels: 3, max_topic_length: 8, ..Limits::default() };
+        assert_eq!(limits.check_topic("a/b/c"), Ok(()));
+        assert_eq!(limits.check_topic("a/b/c/"), Err(Limit::MaxTopicLevels));
+        assert_eq!(limits.check_topic("12345678"), Ok(()));
+        assert_eq!(limits.check_topic("123456789"), Err(Limit::MaxTopicLength));
     }
 }

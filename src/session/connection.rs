@@ -7,6 +7,7 @@ use super::inflight::Received;
 use super::outbound_queue::Queued;
 use super::state::SessionCell;
 use super::topic_aliases::InboundAliases;
+use crate::metrics::Limit;
 use crate::packet::{
     Auth, AuthReason, ConnAck, Connect, Disconnect, DisconnectReason, MalformedPacket, Packet, PacketId, ProtocolVersion,
     Publish, PublishAck, PublishReason, Release, ReleaseReason, SubAck, Subscribe, SubscribeReason, TopicName, UnsubAck,
@@ -32,6 +33,8 @@ pub struct Connection {
     /// In seconds, as it stands now.
     session_expiry_interval: u32,
     authentication_method: Option<Arc<str>>,
+    /// The client waits for an answer that is over its Maximum Packet Size.
+    owes_too_much: bool,
     out: Vec<u8>,
 }
 
@@ -99,16 +102,22 @@ impl InboundPublish<'_> {
 pub struct Violation {
     pub reason: DisconnectReason,
     pub detail: Cow<'static, str>,
+    /// The rule was a limit of ours.
+    pub limit: Option<Limit>,
 }
 
 impl From<MalformedPacket> for Violation {
     fn from(malformed: MalformedPacket) -> Self {
-        Self { reason: malformed.disconnect_reason(), detail: malformed.detail.into() }
+        Self { reason: malformed.disconnect_reason(), detail: malformed.detail.into(), limit: None }
     }
 }
 
 const fn violation(reason: DisconnectReason, detail: &'static str) -> Violation {
-    Violation { reason, detail: Cow::Borrowed(detail) }
+    Violation { reason, detail: Cow::Borrowed(detail), limit: None }
+}
+
+const fn over_limit(limit: Limit, reason: DisconnectReason, detail: &'static str) -> Violation {
+    Violation { reason, detail: Cow::Borrowed(detail), limit: Some(limit) }
 }
 
 /// What was agreed with a client that is let in.
@@ -135,6 +144,7 @@ impl Connection {
             problem_information: true,
             session_expiry_interval: 0,
             authentication_method: None,
+            owes_too_much: false,
             out: Vec::new(),
         }
     }
@@ -169,6 +179,12 @@ impl Connection {
     /// A client that has this much unanswered is read from no further: for versions without Receive Maximum.
     pub fn is_congested(&self) -> bool {
         self.acks.len() > usize::from(self.limits.receive_maximum)
+    }
+
+    /// An answer is over the client's Maximum Packet Size and was not sent `[MQTT-3.1.2-24]`. The client would wait for it for ever:
+    /// the caller ends the connection with 0x95.
+    pub const fn owes_too_much(&self) -> bool {
+        self.owes_too_much
     }
 
     /// What is to be written next.
@@ -245,7 +261,8 @@ impl Connection {
         };
         // [MQTT-3.3.4-9], [MQTT-4.9.0-1]: the client counts its unacknowledged messages, and so do we.
         if self.version.has_properties() && self.open_inbound >= u32::from(self.limits.receive_maximum) {
-            return Err(violation(
+            return Err(over_limit(
+                Limit::ReceiveMaximum,
                 DisconnectReason::ReceiveMaximumExceeded,
                 "more unacknowledged messages than Receive Maximum",
             )
@@ -269,7 +286,11 @@ impl Connection {
             (named, Some(alias)) => {
                 // [MQTT-3.3.2-9]
                 if alias > self.limits.topic_alias_maximum {
-                    return Err(violation(DisconnectReason::TopicAliasInvalid, "a topic alias above Topic Alias Maximum"));
+                    return Err(over_limit(
+                        Limit::TopicAliasMaximum,
+                        DisconnectReason::TopicAliasInvalid,
+                        "a topic alias above Topic Alias Maximum",
+                    ));
                 }
                 match named {
                     Some(topic) => {
@@ -287,9 +308,10 @@ impl Connection {
             (None, None) => return Err(violation(DisconnectReason::TopicNameInvalid, "neither topic nor topic alias")),
         };
         if let Topic::Named(name) = topic
-            && !self.limits.allow_topic(name.as_str())
+            && let Err(limit) = self.limits.check_topic(name.as_str())
         {
-            return Err(violation(DisconnectReason::TopicNameInvalid, "a topic over the server's limit of length or levels"));
+            let detail = "a topic over the server's limit of length or levels";
+            return Err(over_limit(limit, DisconnectReason::TopicNameInvalid, detail));
         }
         Ok(topic)
     }
@@ -351,6 +373,9 @@ impl Connection {
         self.problem_information = agreement.problem_information;
         self.authentication_method = agreement.authentication_method;
         self.send(&Packet::ConnAck(*connack));
+        if self.owes_too_much {
+            self.phase = Phase::Closed; // [MQTT-3.14.0-1]: no DISCONNECT without a CONNACK before.
+        }
     }
 
     /// The client is not let in `[MQTT-3.1.4-2]`, `[MQTT-3.2.2-7]`.
@@ -424,7 +449,7 @@ impl Connection {
         let ends_exchange = match ack {
             Ack::PubAck(..) => true,
             Ack::PubRec(_, reason) => reason.is_error(),
-            Ack::PubComp(_, reason) => reason == ReleaseReason::Success,
+            Ack::PubComp(..) => true, // 4.9: whatever code it has.
         };
         if ends_exchange {
             self.open_inbound = self.open_inbound.saturating_sub(1);
@@ -433,8 +458,7 @@ impl Connection {
     }
 
     fn send(&mut self, packet: &Packet<'_>) {
-        // What does not fit is not sent [MQTT-3.1.2-24]; of these packets none but a huge SUBACK can be too large.
-        let _ = encode_within(packet, self.version, self.maximum_packet_size, &mut self.out);
+        self.owes_too_much |= encode_within(packet, self.version, self.maximum_packet_size, &mut self.out).is_err();
     }
 }
 

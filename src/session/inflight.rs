@@ -9,15 +9,22 @@ use crate::packet::{PacketId, PublishReason, QoS};
 /// The exchanges that we have open towards the client: sent, and not acknowledged to the end. They outlive the connection.
 #[derive(Debug)]
 pub struct Inflight {
-    exchanges: HashMap<PacketId, Exchange, FixedState>,
+    /// Only there while there is one: most sessions have none most of the time.
+    open: Option<Box<Exchanges>>,
     next_id: PacketId,
+}
+
+/// Keys are identifiers that we give ourselves: no seed is needed.
+#[derive(Debug, Default)]
+struct Exchanges {
+    by_id: HashMap<PacketId, Exchange, FixedState>,
     next_sequence: u64,
 }
 
 /// One exchange and how far it has come (4.3).
 #[derive(Debug)]
 pub struct Exchange {
-    /// Counts up with every exchange: the order in which they are resent `[MQTT-4.6.0-1]`, `[MQTT-4.6.0-4]`.
+    /// Counts up with every PUBLISH and PUBREL: the order in which they are resent `[MQTT-4.6.0-1]`, `[MQTT-4.6.0-4]`.
     sequence: u64,
     pub state: ExchangeState,
 }
@@ -43,8 +50,7 @@ pub enum Received {
 
 impl Default for Inflight {
     fn default() -> Self {
-        // Keys are identifiers that we give ourselves: no seed is needed.
-        Self { exchanges: HashMap::default(), next_id: PacketId::FIRST, next_sequence: 0 }
+        Self { open: None, next_id: PacketId::FIRST }
     }
 }
 
@@ -54,14 +60,15 @@ impl Inflight {
         if self.is_full() {
             return None;
         }
+        let exchanges = self.open.get_or_insert_default();
         let mut id = self.next_id;
-        while self.exchanges.contains_key(&id) {
+        while exchanges.by_id.contains_key(&id) {
             id = id.next();
         }
         self.next_id = id.next();
-        let exchange = Exchange { sequence: self.next_sequence, state: ExchangeState::Published(queued) };
-        self.next_sequence += 1;
-        self.exchanges.insert(id, exchange);
+        let exchange = Exchange { sequence: exchanges.next_sequence, state: ExchangeState::Published(queued) };
+        exchanges.next_sequence += 1;
+        exchanges.by_id.insert(id, exchange);
         Some(id)
     }
 
@@ -74,12 +81,12 @@ impl Inflight {
     }
 
     pub fn get(&self, id: PacketId) -> Option<&Exchange> {
-        self.exchanges.get(&id)
+        self.open.as_ref()?.by_id.get(&id)
     }
 
     /// PUBACK ends a QoS 1 exchange; `None` if there is none under this identifier.
     pub fn acknowledge(&mut self, id: PacketId) -> Option<Queued> {
-        match &self.exchanges.get(&id)?.state {
+        match &self.get(id)?.state {
             ExchangeState::Published(queued) if queued.qos == QoS::AtLeastOnce => self.cancel(id),
             _ => None,
         }
@@ -87,13 +94,16 @@ impl Inflight {
 
     /// PUBREC moves a QoS 2 exchange on.
     pub fn receive(&mut self, id: PacketId, reason: PublishReason) -> Received {
-        let Some(exchange) = self.exchanges.get_mut(&id) else { return Received::Unknown };
+        let Some(Exchanges { by_id, next_sequence }) = self.open.as_deref_mut() else { return Received::Unknown };
+        let Some(exchange) = by_id.get_mut(&id) else { return Received::Unknown };
         match &exchange.state {
             ExchangeState::Released => Received::Release,
             ExchangeState::Published(queued) if queued.qos != QoS::ExactlyOnce => Received::Unknown,
             ExchangeState::Published(_) if reason.is_error() => self.cancel(id).map_or(Received::Unknown, Received::Refused),
             ExchangeState::Published(_) => {
-                exchange.state = ExchangeState::Released;
+                // PUBREL is resent in the order in which PUBREC came, whatever that of PUBLISH was.
+                *exchange = Exchange { sequence: *next_sequence, state: ExchangeState::Released };
+                *next_sequence += 1;
                 Received::Release
             }
         }
@@ -101,13 +111,14 @@ impl Inflight {
 
     /// PUBCOMP ends a QoS 2 exchange; `false` if there is none that waits for it.
     pub fn complete(&mut self, id: PacketId) -> bool {
-        let waits = self.exchanges.get(&id).is_some_and(|exchange| matches!(exchange.state, ExchangeState::Released));
+        let waits = self.get(id).is_some_and(|exchange| matches!(exchange.state, ExchangeState::Released));
         waits && self.remove(id).is_some()
     }
 
     /// All identifiers in the order in which their exchanges began.
     pub fn in_order(&self) -> VecDeque<PacketId> {
-        let mut ids: Vec<_> = self.exchanges.iter().map(|(id, exchange)| (exchange.sequence, *id)).collect();
+        let Some(exchanges) = &self.open else { return VecDeque::new() };
+        let mut ids: Vec<_> = exchanges.by_id.iter().map(|(id, exchange)| (exchange.sequence, *id)).collect();
         ids.sort_unstable();
         ids.into_iter().map(|(_, id)| id).collect()
     }
@@ -116,8 +127,8 @@ impl Inflight {
     pub fn extract(&mut self, mut wanted: impl FnMut(&Queued) -> bool) -> Vec<Queued> {
         let mut taken = Vec::new();
         for id in self.in_order() {
-            let is_wanted = matches!(&self.exchanges[&id].state,
-                ExchangeState::Published(queued) if queued.qos == QoS::AtLeastOnce && wanted(queued));
+            let is_wanted = matches!(self.get(id).map(|exchange| &exchange.state),
+                Some(ExchangeState::Published(queued)) if queued.qos == QoS::AtLeastOnce && wanted(queued));
             if is_wanted {
                 taken.extend(self.cancel(id));
             }
@@ -125,23 +136,33 @@ impl Inflight {
         taken
     }
 
+    /// How many exchanges wait for PUBCOMP only.
+    pub fn released(&self) -> u16 {
+        let Some(exchanges) = &self.open else { return 0 };
+        let released = |exchange: &&Exchange| matches!(exchange.state, ExchangeState::Released);
+        exchanges.by_id.values().filter(released).count() as u16 // there are no more identifiers
+    }
+
     pub fn len(&self) -> usize {
-        self.exchanges.len()
+        self.open.as_ref().map_or(0, |exchanges| exchanges.by_id.len())
     }
 
     pub fn is_full(&self) -> bool {
-        self.exchanges.len() >= usize::from(u16::MAX)
+        self.len() >= usize::from(u16::MAX)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.exchanges.is_empty()
+        self.len() == 0
     }
 
     fn remove(&mut self, id: PacketId) -> Option<Exchange> {
-        let exchange = self.exchanges.remove(&id);
-        if self.exchanges.is_empty() && self.exchanges.capacity() > 256 {
-            self.exchanges = HashMap::default();
+        self.open.as_mut()?.by_id.remove(&id)
+    }
+
+    /// Gives memory back when nothing is under way.
+    pub fn shrink(&mut self) {
+        if self.is_empty() {
+            self.open = None;
         }
-        exchange
     }
 }

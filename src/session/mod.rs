@@ -9,6 +9,8 @@ pub mod out_buffer;
 pub mod outbound;
 pub mod outbound_queue;
 pub mod state;
+#[cfg(test)]
+mod tests;
 pub mod timers;
 pub mod topic_aliases;
 pub mod writer;
@@ -17,7 +19,7 @@ pub use acks::AckToken;
 pub use config::{Limits, QueuePolicy};
 pub use connection::{Action, Agreement, Connection, InboundPublish, Phase, Violation};
 pub use out_buffer::OutBuffer;
-pub use outbound::{Grant, Outbound, OutboundBounds};
+pub use outbound::{Grant, Outbound};
 pub use outbound_queue::{QueueBounds, Queued};
 pub use state::{Replay, Session, SessionCell, Subscription};
 pub use timers::TimerWheel;

@@ -7,7 +7,8 @@ use bytes::Bytes;
 /// Holds no memory while it is empty.
 #[derive(Debug, Default)]
 pub struct OutBuffer {
-    earlier: VecDeque<Chunk>,
+    /// Boxed, since it is nearly always missing: the buffer is part of every connection.
+    earlier: Option<Box<VecDeque<Chunk>>>,
     tail: Vec<u8>,
     /// Bytes of the first chunk that the peer has already.
     taken: usize,
@@ -58,12 +59,11 @@ impl OutBuffer {
         }
         self.seal_tail();
         self.len += bytes.len();
-        self.earlier.push_back(Chunk::Shared(bytes));
+        self.earlier.get_or_insert_default().push_back(Chunk::Shared(bytes));
     }
 
-    /// Appends all of `later`, which must not have been written from.
+    /// Appends all of `later` that is not written yet.
     pub fn append_buffer(&mut self, mut later: Self) {
-        debug_assert_eq!(later.taken, 0);
         if self.is_empty() {
             *self = later;
             return;
@@ -71,15 +71,19 @@ impl OutBuffer {
         if later.is_empty() {
             return;
         }
+        later.cut_taken();
         self.seal_tail();
         self.len += later.len;
-        self.earlier.append(&mut later.earlier);
+        if let Some(mut chunks) = later.earlier {
+            self.earlier.get_or_insert_default().append(&mut chunks);
+        }
         self.tail = later.tail;
     }
 
     /// Fills `slices` with what comes next; returns how many were used.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let chunks = self.earlier.iter().map(Chunk::as_slice).chain(std::iter::once(self.tail.as_slice()));
+        let earlier = self.earlier.iter().flat_map(|chunks| chunks.iter());
+        let chunks = earlier.map(Chunk::as_slice).chain(std::iter::once(self.tail.as_slice()));
         let mut used = 0;
         for (index, chunk) in chunks.enumerate() {
             let chunk = if index == 0 { &chunk[self.taken..] } else { chunk };
@@ -104,19 +108,31 @@ impl OutBuffer {
             return;
         }
         self.taken += count;
-        while let Some(first) = self.earlier.front() {
+        let Some(earlier) = &mut self.earlier else { return };
+        while let Some(first) = earlier.front() {
             let length = first.as_slice().len();
             if self.taken < length {
                 return;
             }
             self.taken -= length;
-            self.earlier.pop_front();
+            earlier.pop_front();
+        }
+    }
+
+    /// Lets go of the part of the first chunk that the peer has.
+    fn cut_taken(&mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        match self.earlier.as_mut().and_then(|chunks| chunks.front_mut()) {
+            Some(Chunk::Copied(bytes)) => drop(bytes.drain(..taken)),
+            Some(Chunk::Shared(bytes)) => drop(bytes.split_to(taken)),
+            None => drop(self.tail.drain(..taken)),
         }
     }
 
     fn seal_tail(&mut self) {
         if !self.tail.is_empty() {
-            self.earlier.push_back(Chunk::Copied(std::mem::take(&mut self.tail)));
+            let tail = std::mem::take(&mut self.tail);
+            self.earlier.get_or_insert_default().push_back(Chunk::Copied(tail));
         }
     }
 }
@@ -157,6 +173,31 @@ mod tests {
         buffer.append(&[0; 1000]);
         buffer.append_shared(Bytes::from_static(b"x"));
         buffer.advance(1001);
-        assert_eq!((buffer.tail.capacity(), buffer.earlier.capacity()), (0, 0));
+        assert!(buffer.tail.capacity() == 0 && buffer.earlier.is_none());
+    }
+
+    #[test]
+    fn a_buffer_that_was_written_from_is_appended_without_what_is_gone() {
+        let shared = || Bytes::from_static(b"defg");
+        for taken in 0..=9 {
+            let mut later = OutBuffer::default();
+            later.append(b"abc");
+            later.append_shared(shared());
+            later.append(b"hi");
+            later.advance(taken);
+            let mut buffer = OutBuffer::default();
+            buffer.append(b"-");
+            buffer.append_buffer(later);
+            let expected = [b"-", &b"abcdefghi"[taken..]].concat();
+            assert_eq!((contents(&buffer), buffer.len()), (expected.clone(), expected.len()));
+            buffer.advance(expected.len());
+            assert!(buffer.is_empty());
+        }
+        let (mut buffer, mut later) = (OutBuffer::default(), OutBuffer::default());
+        later.append(b"abc");
+        later.advance(2);
+        buffer.append(b"-");
+        buffer.append_buffer(later);
+        assert_eq!(contents(&buffer), b"-c");
     }
 }

@@ -3,11 +3,12 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use super::config::Limits;
 use super::inflight::{ExchangeState, Inflight, Received};
 use super::out_buffer::OutBuffer;
 use super::outbound_queue::{OutboundQueue, Pushed, QueueBounds, Queued};
 use super::writer::{Publication, Receiver, TooLarge, Writer};
-use crate::metrics::{Batch, DropReason, PacketType};
+use crate::metrics::{Batch, DropReason, Limit, PacketType};
 use crate::packet::{Delivery, Packet, PacketId, PublishReason, QoS, Release, ReleaseReason, TopicFilter, encode};
 
 /// The sending half of a session: what waits, what is under way, and how much more the client takes.
@@ -16,10 +17,10 @@ pub struct Outbound {
     pub queue: OutboundQueue,
     pub inflight: Inflight,
     /// Exchanges of an earlier connection that are still to be resent on this one.
-    resend: VecDeque<PacketId>,
-    /// PUBLISH packets with QoS 1 and 2 that may still be sent (4.9).
-    quota: u16,
-    quota_max: u16,
+    resend: Option<Box<VecDeque<PacketId>>>,
+    /// Exchanges that the client counts against its Receive Maximum (4.9): PUBLISH was sent on this connection, or PUBREL is due.
+    in_use: u16,
+    window: u16,
 }
 
 /// What one subscription, or several of one client together, make of a message.
@@ -31,29 +32,23 @@ pub struct Grant {
     pub share: Option<TopicFilter>,
 }
 
-/// The bounds that hold for one session.
-#[derive(Clone, Copy, Debug)]
-pub struct OutboundBounds {
-    pub queue: QueueBounds,
-    pub queue_qos0: bool,
-    pub write_buffer_max: usize,
-}
-
 /// New exchanges are not begun while so much is unwritten: what waits in the queue can still expire or be handed on.
 const WRITE_AHEAD: usize = 64 * 1024;
 
 impl Outbound {
     /// A connection takes the session up. `receive_maximum` is the lower of the client's and our own bound.
     pub fn connect(&mut self, receive_maximum: u16) {
-        self.quota_max = receive_maximum;
-        self.quota = receive_maximum;
-        self.resend = self.inflight.in_order();
+        self.window = receive_maximum;
+        // A resumed PUBREL takes its place from the start: its PUBCOMP must not let more through than the client takes.
+        self.in_use = self.inflight.released();
+        let resend = self.inflight.in_order();
+        self.resend = (!resend.is_empty()).then(|| Box::new(resend));
     }
 
     /// The connection is gone.
     pub fn disconnect(&mut self) {
-        self.resend = VecDeque::new();
-        self.quota = 0;
+        self.resend = None;
+        self.window = 0;
     }
 
     /// Whether a message given now would leave at once.
@@ -67,13 +62,13 @@ impl Outbound {
         link: Option<(&mut Writer, &mut OutBuffer)>,
         publication: &mut Publication<'_>,
         grant: Grant,
-        bounds: &OutboundBounds,
+        limits: &Limits,
         now: Instant,
         batch: &mut Batch,
     ) {
         match (grant.qos, link) {
             (QoS::AtMostOnce, Some((writer, out))) if self.queue.is_empty() => {
-                if out.len() >= bounds.write_buffer_max {
+                if out.len() as u64 >= limits.max_write_buffer.0 {
                     batch.dropped(DropReason::WriteBufferFull, 1);
                     return;
                 }
@@ -83,18 +78,22 @@ impl Outbound {
                     retain: grant.retain,
                     identifiers: &grant.identifiers,
                 };
-                let payload = publication.view().payload.len();
-                let written = writer.write(out, publication, receiver, now);
-                count(batch, QoS::AtMostOnce, payload, written);
+                let _ = write(writer, out, publication, receiver, now, batch);
             }
-            (QoS::AtMostOnce, None) if !bounds.queue_qos0 => batch.dropped(DropReason::Offline, 1),
+            (QoS::AtMostOnce, None) if !limits.queue_qos0 => batch.dropped(DropReason::Offline, 1),
             (_, Some((writer, out)))
-                if grant.qos != QoS::AtMostOnce && self.has_room() && self.resend.is_empty() && out.len() < WRITE_AHEAD =>
+                if grant.qos != QoS::AtMostOnce && self.has_room() && self.resend.is_none() && out.len() < WRITE_AHEAD =>
             {
                 let queued = queued(publication, grant);
                 self.begin(writer, out, publication, queued, now, batch);
             }
-            _ => self.push(queued(publication, grant), bounds, now, batch),
+            (qos, link) => {
+                let is_own_window = self.window == limits.max_inflight;
+                if qos != QoS::AtMostOnce && link.is_some() && is_own_window && !self.may_begin() {
+                    batch.limit_hit(Limit::MaxInflight, 1);
+                }
+                self.push(queued(publication, grant), limits, now, batch);
+            }
         }
     }
 
@@ -103,19 +102,19 @@ impl Outbound {
         &mut self,
         publication: &mut Publication<'_>,
         grant: Grant,
-        bounds: &OutboundBounds,
+        limits: &Limits,
         now: Instant,
         batch: &mut Batch,
     ) {
-        self.push(queued(publication, grant), bounds, now, batch);
+        self.push(queued(publication, grant), limits, now, batch);
     }
 
     /// Puts a message at the end of the queue.
-    pub fn push(&mut self, queued: Queued, bounds: &OutboundBounds, now: Instant, batch: &mut Batch) {
-        let Pushed { is_queued, dropped, expired } = self.queue.push(queued, &bounds.queue, now);
+    pub fn push(&mut self, queued: Queued, limits: &Limits, now: Instant, batch: &mut Batch) {
+        let Pushed { is_queued, dropped, expired } = self.queue.push(queued, &QueueBounds::of(limits), now);
         let lost = u64::from(!is_queued) + dropped as u64;
         if lost > 0 {
-            let is_count = self.queue.len() >= bounds.queue.messages_max;
+            let is_count = self.queue.len() >= limits.max_queued_messages;
             batch.dropped(if is_count { DropReason::QueueFull } else { DropReason::QueueBytes }, lost);
         }
         if expired > 0 {
@@ -126,7 +125,7 @@ impl Outbound {
     /// Sends what may be sent: first what an earlier connection left unacknowledged, then what waits.
     pub fn fill(&mut self, writer: &mut Writer, out: &mut OutBuffer, now: Instant, batch: &mut Batch) {
         while out.len() < WRITE_AHEAD {
-            let is_done = if self.resend.is_empty() {
+            let is_done = if self.resend.is_none() {
                 !self.send_next(writer, out, now, batch)
             } else {
                 !self.resend_next(writer, out, now, batch)
@@ -140,15 +139,19 @@ impl Outbound {
     /// PUBACK. `None`: it acknowledges nothing.
     pub fn handle_puback(&mut self, id: PacketId) -> Option<Queued> {
         let queued = self.inflight.acknowledge(id)?;
-        self.give_back_quota();
+        self.give_back(id);
         Some(queued)
     }
 
     /// PUBREC. The caller sends PUBREL where one is due.
     pub fn handle_pubrec(&mut self, id: PacketId, reason: PublishReason) -> Received {
+        let is_published = self.inflight.get(id).is_some_and(|exchange| matches!(exchange.state, ExchangeState::Published(_)));
         let received = self.inflight.receive(id, reason);
-        if matches!(received, Received::Refused(_)) {
-            self.give_back_quota();
+        match received {
+            Received::Refused(_) => self.give_back(id),
+            // Acknowledged before it was resent: from here on it counts.
+            Received::Release if is_published && self.is_to_be_resent(id) => self.in_use += 1,
+            Received::Release | Received::Unknown => {}
         }
         received
     }
@@ -157,22 +160,35 @@ impl Outbound {
     pub fn handle_pubcomp(&mut self, id: PacketId) -> bool {
         let is_known = self.inflight.complete(id);
         if is_known {
-            self.give_back_quota();
+            self.in_use -= 1;
         }
         is_known
     }
 
     fn may_begin(&self) -> bool {
-        self.quota > 0 && !self.inflight.is_full()
+        self.has_window() && !self.inflight.is_full()
     }
 
-    fn give_back_quota(&mut self) {
-        // 4.9: never above its initial value.
-        self.quota = self.quota.saturating_add(1).min(self.quota_max);
+    fn has_window(&self) -> bool {
+        self.in_use < self.window
+    }
+
+    /// The exchange under `id` is over before PUBREL. One that still waits to be resent took no place.
+    fn give_back(&mut self, id: PacketId) {
+        if !self.is_to_be_resent(id) {
+            self.in_use -= 1;
+        }
+    }
+
+    fn is_to_be_resent(&self, id: PacketId) -> bool {
+        self.resend.as_ref().is_some_and(|resend| resend.contains(&id))
     }
 
     fn resend_next(&mut self, writer: &mut Writer, out: &mut OutBuffer, now: Instant, batch: &mut Batch) -> bool {
-        let Some(id) = self.resend.front().copied() else { return false };
+        let Some(id) = self.resend.as_ref().and_then(|resend| resend.front().copied()) else {
+            self.resend = None;
+            return true;
+        };
         match self.inflight.get(id).map(|exchange| &exchange.state) {
             None => {} // Acknowledged before its turn came.
             Some(ExchangeState::Released) => {
@@ -181,7 +197,7 @@ impl Outbound {
                 batch.packet_sent(PacketType::PubRel);
             }
             Some(ExchangeState::Published(queued)) => {
-                if self.quota == 0 {
+                if !self.has_window() {
                     return false;
                 }
                 let queued = queued.clone();
@@ -191,15 +207,15 @@ impl Outbound {
                     retain: queued.retain,
                     identifiers: &queued.identifiers,
                 };
-                let written = writer.write(out, &mut Publication::stored(&queued.message), receiver, now);
-                count(batch, queued.qos, queued.message.view().payload.len(), written);
-                match written {
-                    Ok(_) => self.quota -= 1,
-                    Err(_) => drop(self.inflight.cancel(id)),
+                match write(writer, out, &mut Publication::stored(&queued.message), receiver, now, batch) {
+                    Ok(()) => self.in_use += 1,
+                    Err(TooLarge) => drop(self.inflight.cancel(id)),
                 }
             }
         }
-        self.resend.pop_front();
+        if let Some(resend) = &mut self.resend {
+            resend.pop_front();
+        }
         true
     }
 
@@ -223,8 +239,7 @@ impl Outbound {
                 retain: queued.retain,
                 identifiers: &queued.identifiers,
             };
-            let written = writer.write(out, &mut publication, receiver, now);
-            count(batch, QoS::AtMostOnce, publication.view().payload.len(), written);
+            let _ = write(writer, out, &mut publication, receiver, now, batch);
         } else {
             self.begin(writer, out, &mut publication, queued, now, batch);
         }
@@ -244,24 +259,36 @@ impl Outbound {
         let (qos, retain, identifiers) = (queued.qos, queued.retain, queued.identifiers.clone());
         let id = self.inflight.open(queued).expect("the caller asked may_begin");
         let receiver = Receiver { delivery: delivery(qos, id), dup: false, retain, identifiers: &identifiers };
-        let written = writer.write(out, publication, receiver, now);
-        count(batch, qos, publication.view().payload.len(), written);
-        match written {
-            Ok(_) => self.quota -= 1,
-            Err(_) => drop(self.inflight.cancel(id)),
+        match write(writer, out, publication, receiver, now, batch) {
+            Ok(()) => self.in_use += 1,
+            Err(TooLarge) => drop(self.inflight.cancel(id)),
         }
     }
 }
 
-fn count(batch: &mut Batch, qos: QoS, payload: usize, written: Result<usize, TooLarge>) {
+/// Writes one PUBLISH and counts it, or counts it as dropped.
+fn write(
+    writer: &mut Writer,
+    out: &mut OutBuffer,
+    publication: &mut Publication<'_>,
+    receiver: Receiver<'_>,
+    now: Instant,
+    batch: &mut Batch,
+) -> Result<(), TooLarge> {
+    let written = writer.write(out, publication, receiver, now);
     match written {
         Ok(length) => {
             batch.packet_sent(PacketType::Publish);
-            batch.publish_sent(qos as u8, payload);
+            batch.publish_sent(receiver.delivery.qos() as u8, publication.view().payload.len());
             batch.bytes_sent(length);
         }
         Err(TooLarge) => batch.dropped(DropReason::TooLarge, 1), // [MQTT-3.1.2-25]
     }
+    let without_alias = writer.aliases.as_mut().map_or(0, |aliases| aliases.take_refused());
+    if without_alias > 0 {
+        batch.limit_hit(Limit::MaxTopicAliasesOut, without_alias);
+    }
+    written.map(drop)
 }
 
 fn queued(publication: &mut Publication<'_>, grant: Grant) -> Queued {

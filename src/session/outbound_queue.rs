@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
-use super::config::QueuePolicy;
+use super::config::{Limits, QueuePolicy};
 use crate::packet::{Message, QoS, TopicFilter};
 
 /// A message that waits for one session, with what that session's subscription makes of it.
@@ -33,6 +33,16 @@ pub struct QueueBounds {
     pub messages_max: usize,
     pub bytes_max: usize,
     pub policy: QueuePolicy,
+}
+
+impl QueueBounds {
+    pub fn of(limits: &Limits) -> Self {
+        Self {
+            messages_max: limits.max_queued_messages,
+            bytes_max: usize::try_from(limits.max_queued_bytes.0).unwrap_or(usize::MAX),
+            policy: limits.queue_policy,
+        }
+    }
 }
 
 /// What a push did.

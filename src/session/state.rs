@@ -13,7 +13,7 @@ pub struct Session {
     /// Retained messages that new subscriptions are still to be sent.
     pub replays: Vec<Replay>,
     /// QoS 2 messages that were received and not yet released `[MQTT-4.3.3-10]`.
-    received: HashSet<PacketId, foldhash::fast::FixedState>,
+    received: Option<Box<HashSet<PacketId, foldhash::fast::FixedState>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,20 +33,24 @@ pub struct Replay {
 impl Session {
     /// A QoS 2 PUBLISH came in; `false` if its message is ours already `[MQTT-4.3.3-10]`.
     pub fn receive(&mut self, id: PacketId) -> bool {
-        self.received.insert(id)
+        self.received.get_or_insert_default().insert(id)
     }
 
     /// The client gives the identifier free: by PUBREL, or since we refused the message. `false` if it was not in use.
     pub fn release(&mut self, id: PacketId) -> bool {
-        let was_there = self.received.remove(&id);
-        if self.received.is_empty() && self.received.capacity() > 64 {
-            self.received = HashSet::default();
+        self.received.as_mut().is_some_and(|received| received.remove(&id))
+    }
+
+    /// Gives memory back that an idle session does not need.
+    pub fn shrink(&mut self) {
+        self.outbound.inflight.shrink();
+        if self.received_len() == 0 {
+            self.received = None;
         }
-        was_there
     }
 
     pub fn received_len(&self) -> usize {
-        self.received.len()
+        self.received.as_ref().map_or(0, |received| received.len())
     }
 }
 

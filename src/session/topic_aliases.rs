@@ -36,6 +36,9 @@ pub struct OutboundAliases {
     by_topic: HashMap<Arc<str>, u16>,
     by_alias: Vec<Arc<str>>,
     misses: u32,
+    /// Whether `maximum` is our own bound; then topics that got no alias for it are counted.
+    is_own_bound: bool,
+    refused: u64,
 }
 
 /// Shorter topics gain nothing: the property takes three bytes.
@@ -47,7 +50,17 @@ impl OutboundAliases {
     /// `maximum` is the lower of the client's Topic Alias Maximum and our own bound `[MQTT-3.1.2-26]`; at least 1.
     pub fn new(maximum: u16) -> Self {
         assert!(maximum > 0, "without aliases there is no table");
-        Self { maximum, by_topic: HashMap::new(), by_alias: Vec::new(), misses: 0 }
+        Self { maximum, by_topic: HashMap::new(), by_alias: Vec::new(), misses: 0, is_own_bound: false, refused: 0 }
+    }
+
+    /// The client would take more.
+    pub fn within_own_bound(self) -> Self {
+        Self { is_own_bound: true, ..self }
+    }
+
+    /// How many topics our own bound has left without an alias since the last time.
+    pub fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
     }
 
     /// The alias to write with a PUBLISH to `topic`. The caller must send that PUBLISH: from now on the alias counts as known.
@@ -67,6 +80,7 @@ impl OutboundAliases {
         }
         self.misses = self.misses.wrapping_add(1);
         if !self.misses.is_multiple_of(MISSES_PER_REPLACEMENT) {
+            self.refused += u64::from(self.is_own_bound);
             return None;
         }
         let index = (self.misses / MISSES_PER_REPLACEMENT) as usize % self.by_alias.len();

@@ -71,9 +71,11 @@ impl Driver {
         let now = Instant::now();
         self.client.poll_login(cx, now);
         let read = self.read(cx, now, deliveries);
+        // A login that has just begun must be asked for once, or its answer would wake nobody.
+        let is_decided = self.client.poll_login(cx, now);
         deliveries.flush(&self.broker, now);
         let (has_received, must_yield) = match read {
-            Read::Drained(has_received) => (has_received, false),
+            Read::Drained(has_received) => (has_received, is_decided),
             Read::Yield => (true, true),
             Read::Ended(result) => {
                 let why = result.map_or_else(|error| error.to_string().into(), |()| "closed by the client".into());

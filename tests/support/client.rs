@@ -1,7 +1,8 @@
 //! A scripted client: `client.send(..)`, `client.expect(..)`. Packets of our codec or raw bytes; nothing is acknowledged by itself.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use dunlin::packet::{
@@ -16,8 +17,34 @@ pub const V31: ProtocolVersion = ProtocolVersion::V31;
 pub const V311: ProtocolVersion = ProtocolVersion::V311;
 pub const V5: ProtocolVersion = ProtocolVersion::V5;
 
+/// What a client speaks over: a socket, or what is layered on one.
+pub trait Stream: Read + Write + Send {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
+    fn shutdown(&self, how: Shutdown) -> io::Result<()>;
+}
+
+impl Stream for TcpStream {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        Self::set_read_timeout(self, timeout)
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        Self::shutdown(self, how)
+    }
+}
+
+impl Stream for UnixStream {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        Self::set_read_timeout(self, timeout)
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        Self::shutdown(self, how)
+    }
+}
+
 pub struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     pub version: ProtocolVersion,
     buffer: Vec<u8>,
     next_id: u16,
@@ -42,7 +69,12 @@ impl Client {
     pub fn dial(address: SocketAddr, version: ProtocolVersion) -> Self {
         let stream = TcpStream::connect(address).expect("the broker accepts");
         stream.set_nodelay(true).expect("a socket option");
-        Self { stream, version, buffer: Vec::new(), next_id: 1 }
+        Self::over(stream, version)
+    }
+
+    /// The same over a stream that is there already.
+    pub fn over(stream: impl Stream + 'static, version: ProtocolVersion) -> Self {
+        Self { stream: Box::new(stream), version, buffer: Vec::new(), next_id: 1 }
     }
 
     /// A client that is let in with a clean start under this identifier (at most 23 letters and digits for 3.1).
@@ -53,12 +85,17 @@ impl Client {
     /// A client that is let in, and whether its session was there.
     pub fn connect_with(address: SocketAddr, connect: Connect<'_>) -> (Self, bool) {
         let mut client = Self::dial(address, connect.version);
-        client.send(&Packet::Connect(connect));
-        let present = client.expect("CONNACK", |packet| match packet {
+        let present = client.log_in(connect);
+        (client, present)
+    }
+
+    /// Sends CONNECT, which must be accepted; whether the session was there.
+    pub fn log_in(&mut self, connect: Connect<'_>) -> bool {
+        self.send(&Packet::Connect(connect));
+        self.expect("CONNACK", |packet| match packet {
             Packet::ConnAck(ack) if !ack.reason.is_error() => Some(ack.session_present),
             _ => None,
-        });
-        (client, present)
+        })
     }
 
     /// What the broker tells in CONNACK, by a look at it.
@@ -74,9 +111,13 @@ impl Client {
 
     /// Sends CONNECT and returns the reason code of CONNACK as the 5.0 byte (3.1.1 codes are read as their 5.0 meaning).
     pub fn refused(address: SocketAddr, connect: Connect<'_>) -> u8 {
-        let mut client = Self::dial(address, connect.version);
-        client.send(&Packet::Connect(connect));
-        client.expect("CONNACK", |packet| match packet {
+        Self::dial(address, connect.version).try_log_in(connect)
+    }
+
+    /// Sends CONNECT and returns the reason code of CONNACK as the 5.0 byte.
+    pub fn try_log_in(&mut self, connect: Connect<'_>) -> u8 {
+        self.send(&Packet::Connect(connect));
+        self.expect("CONNACK", |packet| match packet {
             Packet::ConnAck(ack) => Some(ack.reason as u8),
             _ => None,
         })
@@ -90,7 +131,7 @@ impl Client {
 
     /// Sends bytes as they are; a broker that has hung up is no failure of the test.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
-        let _ = self.stream.write_all(bytes);
+        let _ = self.stream.write_all(bytes).and_then(|()| self.stream.flush());
     }
 
     /// The next packet, which must be one that `want` accepts.
@@ -120,6 +161,12 @@ impl Client {
         self.expect_nothing();
     }
 
+    /// Whether something comes, or the end, within a fifth of a second.
+    pub fn is_answered(&mut self) -> bool {
+        let deadline = Instant::now() + Duration::from_millis(200);
+        self.read_more(deadline) || Instant::now() < deadline
+    }
+
     /// The connection is closed; what came before is the reason code of the last DISCONNECT, if there was one.
     pub fn expect_close(&mut self) -> Option<u8> {
         let mut reason = None;
@@ -140,6 +187,25 @@ impl Client {
     pub fn expect_disconnect(&mut self, reason: u8) {
         let told = self.expect_close();
         assert_eq!(told, (self.version == V5).then_some(reason));
+    }
+
+    /// All bytes that still come until the broker closes.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.read_more(deadline) {}
+        assert!(Instant::now() < deadline, "the connection stays open, after {:02x?}", self.buffer);
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// The next packet as the bytes that it is.
+    pub fn expect_bytes(&mut self) -> Vec<u8> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some((_, length)) = self.decoder().decode(&self.buffer).expect("the broker writes valid packets") {
+                return self.buffer.drain(..length).collect();
+            }
+            assert!(self.read_more(deadline), "no packet, only {:02x?}", self.buffer);
+        }
     }
 
     pub fn subscribe(&mut self, filter: &str, qos: QoS) {
@@ -312,7 +378,8 @@ impl Client {
     }
 
     fn decoder(&self) -> Decoder {
-        Decoder { version: Some(self.version), maximum_packet_size: u32::MAX, user_properties_max: 10_000, peer: Peer::Server }
+        let version = Some(self.version);
+        Decoder { version, maximum_packet_size: u32::MAX, user_properties_max: 10_000, filters_max: 0, peer: Peer::Server }
     }
 }
 

@@ -1,5 +1,5 @@
 //! A real broker process and scripted clients on real sockets, for all integration tests.
-#![allow(dead_code)] // each test binary uses its own part
+#![allow(dead_code, unused_imports)] // each test binary uses its own part
 
 pub mod client;
 
@@ -112,6 +112,12 @@ impl Broker {
                 Err(error) => panic!("no log line with {text:?}: {error}\n{}", self.seen.join("\n")),
             }
         }
+    }
+
+    /// All log lines that were written until now.
+    pub fn log_lines(&mut self) -> &[String] {
+        self.seen.extend(self.log.try_iter());
+        &self.seen
     }
 
     /// The address of the first listener.

@@ -162,6 +162,7 @@ impl Peer {
             version: Some(self.version),
             maximum_packet_size: u32::MAX,
             user_properties_max: 1000,
+            filters_max: 0,
             peer: crate::packet::Peer::Server,
         };
         let mut rest = &bytes[..];

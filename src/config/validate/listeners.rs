@@ -112,7 +112,9 @@ pub(super) fn warn(index: usize, listener: &ListenerConfig, auth: &AuthConfig) -
     let url: ListenerUrl = listener.url.parse().ok()?;
     let has_passwords = listener.password_file.is_some() || auth.password_file.is_some();
     let has_identities = listener.tls.as_ref().is_some_and(|tls| tls.identity != CertificateIdentity::None);
-    let lets_anonymous_in = listener.allow_anonymous.or(auth.allow_anonymous).unwrap_or_else(|| url.is_local());
+    // Behind a proxy nobody is known to be on this machine.
+    let is_local = url.is_local() && !listener.proxy_protocol;
+    let lets_anonymous_in = listener.allow_anonymous.or(auth.allow_anonymous).unwrap_or(is_local);
     if has_passwords || has_identities || lets_anonymous_in {
         return None;
     }

@@ -363,7 +363,7 @@ fn user_properties_over_the_bound_are_refused() {
     let one = b"\x30\x09\0\x01a\x05\x26\0\0\0\0";
     let two = b"\x30\x0E\0\x01a\x0A\x26\0\0\0\0\x26\0\0\0\0";
     assert!(decoder.decode(one).is_ok());
-    assert_eq!(decoder.decode(two).unwrap_err().kind, Quota);
+    assert_eq!(decoder.decode(two).unwrap_err().kind, UserProperties);
 }
 
 #[test]

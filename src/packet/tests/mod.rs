@@ -12,7 +12,7 @@ use super::{Decoder, MalformedPacket, Packet, Peer, ProtocolVersion};
 
 /// A decoder that takes everything that this version allows.
 fn decoder(version: Option<ProtocolVersion>, peer: Peer) -> Decoder {
-    Decoder { version, maximum_packet_size: u32::MAX, user_properties_max: 100, peer }
+    Decoder { version, maximum_packet_size: u32::MAX, user_properties_max: 100, filters_max: 100, peer }
 }
 
 /// Reads bytes that hold one packet and nothing else.
