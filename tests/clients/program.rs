@@ -80,13 +80,6 @@ impl Program {
         self.child.kill().expect("it can be killed");
     }
 
-    /// Sends SIGTERM and waits for the end.
-    pub fn terminate(mut self) {
-        let status = Command::new("kill").arg(self.child.id().to_string()).status().expect("kill runs");
-        assert!(status.success());
-        self.finish();
-    }
-
     fn finish(&mut self) -> (Option<i32>, Vec<String>) {
         let deadline = Instant::now() + PATIENCE;
         let mut lines = Vec::new();
