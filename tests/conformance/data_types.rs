@@ -9,8 +9,7 @@ use crate::wire::{
 };
 
 /// What is no UTF-8: a byte that never occurs, a cut and an overlong sequence, surrogates, a code point above U+10FFFF.
-const ILL_FORMED: [&[u8]; 6] =
-    [b"a\xFF", b"a\xE2\x82", b"a\xC0\xAF", b"\xED\xA0\x80", b"\xED\xBF\xBF", b"\xF4\x90\x80\x80"];
+const ILL_FORMED: [&[u8]; 6] = [b"a\xFF", b"a\xE2\x82", b"a\xC0\xAF", b"\xED\xA0\x80", b"\xED\xBF\xBF", b"\xF4\x90\x80\x80"];
 
 /// Packets of a connected 5.0 client with this string in every place where a string can be.
 fn strings_after_connect(text: &[u8]) -> Vec<(&'static str, Vec<u8>, u8)> {
