@@ -220,6 +220,10 @@ impl Client {
     /// Once per wake, after what was read was given in: takes what others have asked for, and hands on what is to be written.
     pub fn turn(&mut self, now: Instant, has_received: bool, deliveries: &mut Deliveries) -> Closed {
         self.take_answers();
+        if self.connection.owes_too_much() {
+            let detail = "an answer over the client's Maximum Packet Size";
+            self.end_with(DisconnectReason::PacketTooLarge.code(), detail.into(), true, By::Server);
+        }
         let output = self.connection.take_output();
         wire_log::count_sent(&output, &mut deliveries.batch);
         let Some(hold) = &self.hold else {
@@ -288,7 +292,7 @@ impl Client {
             };
             let taken = hold.handle.lock(|slot| {
                 let outbox = &mut slot.connection(hold.epoch)?.outbox;
-                Some((outbox.take()?, outbox.waiting_since.take()))
+                Some((outbox.take_or_wait()?, outbox.waiting_since.take()))
             });
             let Some((mut taken, waiting_since)) = taken else { return Ok(Written::All) };
             let before = taken.len();

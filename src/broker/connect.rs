@@ -11,8 +11,9 @@ use super::outbox::{DirectWrite, Outbox};
 use super::registry::{Existing, Opened, registry_key};
 use super::wills::Will;
 use crate::auth::Principal;
-use crate::metrics::{Batch, Limit};
-use crate::packet::{ConnectReason, DisconnectReason, ProtocolVersion, TopicFilter};
+use crate::metrics::{Batch, DropReason, Limit};
+use crate::packet::{ConnectReason, DisconnectReason, ProtocolVersion, QoS, TopicFilter};
+use crate::routing::{Availability, PublisherHash, Subscriber};
 use crate::session::{Limits, OutboundAliases, Queued, Writer};
 
 /// Everything that a client which is let in has asked for, within our bounds.
@@ -103,7 +104,6 @@ impl Broker {
                 slot.expires_at = None;
                 slot.limits = request.limits.clone();
                 slot.session.outbound.connect(request.receive_maximum);
-                slot.session.outbound.is_own_window = request.receive_maximum == request.limits.max_inflight;
                 slot.online = online.take();
             })
         };
@@ -156,6 +156,8 @@ impl Broker {
         let Some((will, handed_on)) = handle.lock(|slot| {
             slot.evicted.retain(|online| online.epoch != *epoch);
             if !slot.is_online(*epoch) {
+                // What the old connection has still acknowledged or published may let the new one send.
+                slot.online.as_deref_mut().into_iter().for_each(Online::notify);
                 return None;
             }
             slot.online = None;
@@ -168,6 +170,10 @@ impl Broker {
             let is_shared = |queued: &Queued| queued.share.as_ref().is_some_and(|share| shares.contains(share));
             let mut handed_on = slot.session.outbound.inflight.extract(is_shared);
             handed_on.extend(slot.session.outbound.queue.extract(|queued| !is_shared(queued)));
+            if !slot.limits.queue_qos0 {
+                let dropped = slot.session.outbound.queue.extract(|queued| queued.qos != QoS::AtMostOnce);
+                batch.dropped(DropReason::Offline, dropped.len() as u64);
+            }
             slot.report(batch);
             Some((will, handed_on))
         }) else {
@@ -177,7 +183,7 @@ impl Broker {
             self.publish_will(handle, &will, now);
         }
         if !handed_on.is_empty() {
-            let kept = self.hand_on(handle.key, handed_on, now);
+            let kept = self.hand_on(handle.key, handed_on, Availability::Online, now);
             handle.lock(|slot| {
                 for queued in kept {
                     slot.session.outbound.push(queued, &slot.limits, now, batch);
@@ -215,11 +221,10 @@ impl Broker {
     }
 
     fn has_other_member_online(&self, handle: &SessionHandle, share: &TopicFilter) -> bool {
-        use crate::routing::{Availability, PublisherHash, Subscriber};
         let hash = PublisherHash { client: handle.key, topic: 0 };
         self.router
             .group(share)
-            .and_then(|group| group.pick(hash, Some(handle.key)))
+            .and_then(|group| group.pick(hash, |member| member.key() != handle.key))
             .is_some_and(|(receiver, _)| receiver.availability() != Availability::Offline)
     }
 }

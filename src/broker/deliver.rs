@@ -51,15 +51,19 @@ impl Deliveries {
             if is_own {
                 // Behind the acknowledgement of the same message, which is not in the buffer yet.
                 slot.session.outbound.deliver_later(publication, grant, &slot.limits, now, batch);
+                slot.report(batch);
                 return (false, false);
             }
             let link = (&mut online.writer, &mut online.outbox.buffer);
             slot.session.outbound.deliver(Some(link), publication, grant, &slot.limits, now, batch);
-            if online.outbox.buffer.is_empty() {
-                return (false, false);
-            }
-            online.outbox.waiting_since.get_or_insert(now);
-            (!std::mem::replace(&mut online.is_dirty, true), online.outbox.len() > AHEAD)
+            let news = if online.outbox.buffer.is_empty() {
+                (false, false)
+            } else {
+                online.outbox.waiting_since.get_or_insert(now);
+                (!std::mem::replace(&mut online.is_dirty, true), online.outbox.len() > AHEAD)
+            };
+            slot.report(batch);
+            news
         });
         self.is_ahead |= is_ahead;
         if becomes_dirty {

@@ -5,6 +5,7 @@ use super::Broker;
 use super::handle::SessionHandle;
 use crate::metrics::{Batch, DropReason};
 use crate::packet::DisconnectReason;
+use crate::routing::Availability;
 
 /// What the timers of the broker are for. An entry that finds its cause gone does nothing.
 #[derive(Debug)]
@@ -145,7 +146,7 @@ impl Broker {
             self.publish_will(handle, &will, now);
         }
         if !queued.is_empty() {
-            let lost = self.hand_on(handle.key, queued, now);
+            let lost = self.hand_on(handle.key, queued, Availability::Offline, now);
             self.metrics.dropped(DropReason::SessionGone, lost.len() as u64);
         }
         true

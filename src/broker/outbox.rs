@@ -63,18 +63,20 @@ impl Outbox {
         self.len() == 0
     }
 
-    /// Takes the token and what there is to write; `None` if another one holds it or there is nothing.
+    /// Takes the token and what there is to write; `None` if another one holds it, who will look again, or there is nothing.
     pub fn take(&mut self) -> Option<Taken> {
-        if self.is_taken {
-            self.is_awaited = true;
-            return None;
-        }
-        if self.buffer.is_empty() {
+        if self.is_taken || self.buffer.is_empty() {
             return None;
         }
         self.is_taken = true;
         self.taken = self.buffer.len();
         Some(std::mem::take(&mut self.buffer))
+    }
+
+    /// [`Self::take`] for the connection's own task: whoever holds the token wakes it.
+    pub fn take_or_wait(&mut self) -> Option<Taken> {
+        self.is_awaited |= self.is_taken;
+        self.take()
     }
 
     /// Takes all that is unwritten for good, as the connection ends; `None` while another one is writing, who will wake the
@@ -141,6 +143,7 @@ pub fn flush(handle: &SessionHandle, may_write: bool, now: Instant, batch: &mut 
             }
             if is_current && matches!(result, Ok(true)) {
                 slot.fill(now, batch);
+                slot.report(batch);
             }
             let has_replay = is_current && !slot.session.replays.is_empty();
             let online = slot.connection(epoch)?;

@@ -94,24 +94,17 @@ impl Broker {
         };
         let mut matched = 0;
         for group in matches.groups.iter() {
-            let mut excluded = None;
-            // A member that may not read the topic is passed over once; the group is not searched through.
-            for _ in 0..2 {
-                let Some((Receiver::Session(handle), grant)) = group.pick(hash, excluded) else { break };
-                if !handle.may_read(publication.topic()) {
-                    excluded = Some(handle.key);
-                    continue;
-                }
-                let grant = Grant {
-                    qos: grant.qos.min(publication.qos),
-                    retain: publication.retain && grant.retain_as_published,
-                    identifiers: grant.identifiers,
-                    share: Some(group.whole_filter().clone()),
-                };
-                deliveries.deliver(&handle, publication, grant, publisher.key(), now);
-                matched += 1;
-                break;
-            }
+            let topic = publication.topic();
+            let may_read = |Receiver::Session(member): &Receiver| member.may_read(topic);
+            let Some((Receiver::Session(handle), grant)) = group.pick(hash, may_read) else { continue };
+            let grant = Grant {
+                qos: grant.qos.min(publication.qos),
+                retain: publication.retain && grant.retain_as_published,
+                identifiers: grant.identifiers,
+                share: Some(group.whole_filter().clone()),
+            };
+            deliveries.deliver(&handle, publication, grant, publisher.key(), now);
+            matched += 1;
         }
         matched
     }
@@ -120,12 +113,14 @@ impl Broker {
         MATCHES.with_borrow_mut(|cache| self.router.lookup(cache, publication.topic()))
     }
 
-    /// Messages of a member of shared groups that has left go to other members that are online; the rest is returned
-    /// `[MQTT-4.8.2-5]`: only QoS 1 may be handed on.
+    /// Messages of a member of shared groups that has left go to other members; those that no other member may get are returned.
+    /// A message that was sent with QoS 2 is none of them `[MQTT-4.8.2-5]`. `least` is what the other members must be: a session
+    /// that goes on keeps its messages rather than give them to one that is offline, one that ends does not.
     pub(super) fn hand_on(
         &self,
         from: u64,
         messages: Vec<crate::session::Queued>,
+        least: Availability,
         now: Instant,
     ) -> Vec<crate::session::Queued> {
         let mut deliveries = Deliveries::default();
@@ -134,9 +129,10 @@ impl Broker {
             let topic = queued.message.topic();
             let hash = PublisherHash { client: from, topic: FixedState::default().hash_one(topic.as_str()) };
             let group = queued.share.as_ref().and_then(|filter| self.router.group(filter));
-            let next = group.and_then(|group| group.pick(hash, Some(from)));
+            let may_get = |Receiver::Session(member): &Receiver| member.key != from && member.may_read(topic);
+            let next = group.and_then(|group| group.pick(hash, may_get));
             match next {
-                Some((receiver, grant)) if receiver.availability() != Availability::Offline => {
+                Some((receiver, grant)) if receiver.availability() >= least => {
                     let Receiver::Session(handle) = receiver;
                     let grant = Grant {
                         qos: grant.qos.min(queued.message.qos),

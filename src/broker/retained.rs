@@ -6,7 +6,7 @@ use parking_lot::RwLock;
 
 use super::Broker;
 use super::door::Rights;
-use super::handle::SessionHandle;
+use super::handle::{SessionHandle, Slot};
 use super::publish::Publisher;
 use crate::auth::Principal;
 use crate::metrics::{Batch, Limit};
@@ -43,6 +43,36 @@ const REPLAY_LOOK: usize = 4096;
 const REPLAY_QUEUE_MAX: usize = 64;
 /// No more of them while so many bytes are unwritten.
 const REPLAY_BUFFER_MAX: usize = 64 * 1024;
+
+/// What one step may send: nothing of it is to meet a full write buffer or queue.
+struct Room {
+    messages: usize,
+    bytes: usize,
+}
+
+/// What a PUBLISH has besides topic, properties and payload, at most and roughly.
+const OVERHEAD: usize = 32;
+
+impl Room {
+    /// `None` while too much of what was sent before waits.
+    fn of(slot: &Slot, unwritten: usize) -> Option<Self> {
+        let waiting = slot.session.outbound.queue.len();
+        let buffer_max = usize::try_from(slot.limits.max_write_buffer.0).unwrap_or(usize::MAX).min(REPLAY_BUFFER_MAX);
+        let messages = REPLAY_STEP.min(slot.limits.max_queued_messages.saturating_sub(waiting));
+        let bytes = buffer_max.saturating_sub(unwritten);
+        (waiting < REPLAY_QUEUE_MAX && messages > 0 && bytes > 0).then_some(Self { messages, bytes })
+    }
+
+    /// Whether one more goes, of this many bytes: the last one may be larger than what is left.
+    fn take(&mut self, bytes: usize) -> bool {
+        if self.messages == 0 || self.bytes == 0 {
+            return false;
+        }
+        self.messages -= 1;
+        self.bytes = self.bytes.saturating_sub(bytes + OVERHEAD);
+        true
+    }
+}
 
 impl Retained {
     /// Messages and bytes.
@@ -130,21 +160,19 @@ impl Broker {
     /// Sends the next retained messages that new subscriptions of `handle` are to get, as far as there is room. Called by the
     /// connection's own task; what is left goes on when the buffer has drained.
     pub(super) fn replay(&self, handle: &SessionHandle, epoch: u64, now: Instant, batch: &mut Batch) {
-        while let Some((replay, count)) = handle.lock(|slot| {
+        while let Some((replay, room)) = handle.lock(|slot| {
             let online = slot.online.as_ref().filter(|online| online.epoch == epoch)?;
-            let waiting = slot.session.outbound.queue.len();
-            let count = REPLAY_STEP.min(slot.limits.max_queued_messages.saturating_sub(waiting));
-            let has_room = online.outbox.len() < REPLAY_BUFFER_MAX && waiting < REPLAY_QUEUE_MAX && count > 0;
-            slot.session.replays.first().filter(|_| has_room).map(|replay| (replay.clone(), count))
+            let replay = slot.session.replays.first()?;
+            Some((replay.clone(), Room::of(slot, online.outbox.len())?))
         }) {
-            self.replay_step(handle, &replay, count, now, batch);
+            self.replay_step(handle, &replay, room, now, batch);
         }
     }
 
-    fn replay_step(&self, handle: &SessionHandle, replay: &Replay, count: usize, now: Instant, batch: &mut Batch) {
+    fn replay_step(&self, handle: &SessionHandle, replay: &Replay, mut room: Room, now: Instant, batch: &mut Batch) {
         let mut found = Vec::new();
         let next = self.retained.tree.read().messages.scan(&replay.filter, replay.from.as_deref(), REPLAY_LOOK, |_, entry| {
-            if found.len() == count {
+            if !room.take(entry.message.len()) {
                 return ControlFlow::Break(());
             }
             found.push(entry.message.clone());
@@ -174,6 +202,7 @@ impl Broker {
                 let link = slot.online.as_deref_mut().map(|online| (&mut online.writer, &mut online.outbox.buffer));
                 slot.session.outbound.deliver(link, &mut Publication::stored(message), grant, &slot.limits, now, batch);
             }
+            slot.report(batch);
             match next {
                 Some(_) => slot.session.replays[position].from = next,
                 None => drop(slot.session.replays.remove(position)),

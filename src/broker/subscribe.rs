@@ -90,8 +90,8 @@ impl Broker {
                 return Err(SubscribeReason::QuotaExceeded);
             }
             session.subscriptions.insert(filter.clone(), subscription);
-            session.replays.retain(|replay| replay.filter != *filter);
             if replays(is_new) {
+                session.replays.retain(|replay| replay.filter != *filter);
                 session.replays.push(Replay { filter: filter.clone(), from: None });
             }
             Ok(is_new)

@@ -76,11 +76,11 @@ impl<S: Subscriber> SharedGroup<S> {
     ///
     /// Someone online comes before someone whose session waits for its client. Among those online, round-robin and random prefer the
     /// ones with room in their window; sticky and the hashes stay with their choice while it is online, or a full window would tear
-    /// apart what belongs together. `exclude` is a member that must not be chosen, since the message comes back from it. `None` when
-    /// there is nobody.
-    pub fn pick(&self, publisher: PublisherHash, exclude: Option<u64>) -> Option<(S, Grant)> {
+    /// apart what belongs together. `may_get` says of a member whether it may be chosen: not the one from which the message comes back,
+    /// nor one that may not read it. `None` when there is nobody.
+    pub fn pick(&self, publisher: PublisherHash, may_get: impl Fn(&S) -> bool) -> Option<(S, Grant)> {
         let members = self.members.read();
-        let candidates = Candidates { members: &members, exclude };
+        let candidates = Candidates { members: &members, may_get: &may_get };
         let chosen = match self.strategy {
             Strategy::RoundRobin => self.next(candidates),
             Strategy::Random => self.any(candidates),
@@ -141,7 +141,7 @@ impl<S: Subscriber> SharedGroup<S> {
 /// The members that a message may go to.
 struct Candidates<'a, S> {
     members: &'a Members<S>,
-    exclude: Option<u64>,
+    may_get: &'a dyn Fn(&S) -> bool,
 }
 
 /// Classes of members by what they can take: the higher, the better.
@@ -166,7 +166,7 @@ const BEST: u8 = 2;
 
 impl<'a, S: Subscriber> Candidates<'a, S> {
     fn allows(&self, entry: &Entry<S>) -> bool {
-        self.exclude.is_none_or(|key| key != entry.subscriber.key())
+        (self.may_get)(&entry.subscriber)
     }
 
     /// The member at a place, counted round and round.
@@ -229,7 +229,7 @@ mod tests {
     }
 
     fn pick(group: &SharedGroup<Client>, number: u64) -> Option<u64> {
-        group.pick(PublisherHash { client: number / 100, topic: number }, None).map(|(client, _)| client.key())
+        group.pick(PublisherHash { client: number / 100, topic: number }, |_| true).map(|(client, _)| client.key())
     }
 
     /// How many of `count` messages each member gets.
@@ -254,9 +254,9 @@ mod tests {
         for strategy in ALL {
             let group = group(strategy, &clients(2));
             let nobody = PublisherHash { client: 0, topic: 0 };
-            (0..20).for_each(|_| assert_eq!(group.pick(nobody, Some(0)).unwrap().0.key(), 1));
+            (0..20).for_each(|_| assert_eq!(group.pick(nobody, |client| client.key() != 0).unwrap().0.key(), 1));
             group.leave(1);
-            assert!(group.pick(nobody, Some(0)).is_none());
+            assert!(group.pick(nobody, |client| client.key() != 0).is_none());
         }
     }
 
@@ -360,7 +360,7 @@ mod tests {
             group.join(Entry::new(Client::new(key), subscription));
         }
         for _ in 0..3 {
-            let (client, grant) = group.pick(PublisherHash { client: 0, topic: 0 }, None).unwrap();
+            let (client, grant) = group.pick(PublisherHash { client: 0, topic: 0 }, |_| true).unwrap();
             assert_eq!(grant.identifiers.as_slice(), [client.key() as u32 + 10]);
         }
     }

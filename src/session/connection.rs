@@ -33,6 +33,8 @@ pub struct Connection {
     /// In seconds, as it stands now.
     session_expiry_interval: u32,
     authentication_method: Option<Arc<str>>,
+    /// The client waits for an answer that is over its Maximum Packet Size.
+    owes_too_much: bool,
     out: Vec<u8>,
 }
 
@@ -142,6 +144,7 @@ impl Connection {
             problem_information: true,
             session_expiry_interval: 0,
             authentication_method: None,
+            owes_too_much: false,
             out: Vec::new(),
         }
     }
@@ -176,6 +179,12 @@ impl Connection {
     /// A client that has this much unanswered is read from no further: for versions without Receive Maximum.
     pub fn is_congested(&self) -> bool {
         self.acks.len() > usize::from(self.limits.receive_maximum)
+    }
+
+    /// An answer is over the client's Maximum Packet Size and was not sent `[MQTT-3.1.2-24]`. The client would wait for it for ever:
+    /// the caller ends the connection with 0x95.
+    pub const fn owes_too_much(&self) -> bool {
+        self.owes_too_much
     }
 
     /// What is to be written next.
@@ -369,6 +378,9 @@ impl Connection {
         self.problem_information = agreement.problem_information;
         self.authentication_method = agreement.authentication_method;
         self.send(&Packet::ConnAck(*connack));
+        if self.owes_too_much {
+            self.phase = Phase::Closed; // [MQTT-3.14.0-1]: no DISCONNECT without a CONNACK before.
+        }
     }
 
     /// The client is not let in `[MQTT-3.1.4-2]`, `[MQTT-3.2.2-7]`.
@@ -442,7 +454,7 @@ impl Connection {
         let ends_exchange = match ack {
             Ack::PubAck(..) => true,
             Ack::PubRec(_, reason) => reason.is_error(),
-            Ack::PubComp(_, reason) => reason == ReleaseReason::Success,
+            Ack::PubComp(..) => true, // 4.9: whatever code it has.
         };
         if ends_exchange {
             self.open_inbound = self.open_inbound.saturating_sub(1);
@@ -451,8 +463,7 @@ impl Connection {
     }
 
     fn send(&mut self, packet: &Packet<'_>) {
-        // What does not fit is not sent [MQTT-3.1.2-24]; of these packets none but a huge SUBACK can be too large.
-        let _ = encode_within(packet, self.version, self.maximum_packet_size, &mut self.out);
+        self.owes_too_much |= encode_within(packet, self.version, self.maximum_packet_size, &mut self.out).is_err();
     }
 }
 

@@ -24,7 +24,7 @@ struct Exchanges {
 /// One exchange and how far it has come (4.3).
 #[derive(Debug)]
 pub struct Exchange {
-    /// Counts up with every exchange: the order in which they are resent `[MQTT-4.6.0-1]`, `[MQTT-4.6.0-4]`.
+    /// Counts up with every PUBLISH and PUBREL: the order in which they are resent `[MQTT-4.6.0-1]`, `[MQTT-4.6.0-4]`.
     sequence: u64,
     pub state: ExchangeState,
 }
@@ -94,14 +94,16 @@ impl Inflight {
 
     /// PUBREC moves a QoS 2 exchange on.
     pub fn receive(&mut self, id: PacketId, reason: PublishReason) -> Received {
-        let found = self.open.as_mut().and_then(|exchanges| exchanges.by_id.get_mut(&id));
-        let Some(exchange) = found else { return Received::Unknown };
+        let Some(Exchanges { by_id, next_sequence }) = self.open.as_deref_mut() else { return Received::Unknown };
+        let Some(exchange) = by_id.get_mut(&id) else { return Received::Unknown };
         match &exchange.state {
             ExchangeState::Released => Received::Release,
             ExchangeState::Published(queued) if queued.qos != QoS::ExactlyOnce => Received::Unknown,
             ExchangeState::Published(_) if reason.is_error() => self.cancel(id).map_or(Received::Unknown, Received::Refused),
             ExchangeState::Published(_) => {
-                exchange.state = ExchangeState::Released;
+                // PUBREL is resent in the order in which PUBREC came, whatever that of PUBLISH was.
+                *exchange = Exchange { sequence: *next_sequence, state: ExchangeState::Released };
+                *next_sequence += 1;
                 Received::Release
             }
         }
@@ -135,9 +137,10 @@ impl Inflight {
     }
 
     /// How many exchanges wait for PUBCOMP only.
-    pub fn released(&self) -> usize {
-        let is_released = |exchange: &&Exchange| matches!(exchange.state, ExchangeState::Released);
-        self.open.as_ref().map_or(0, |exchanges| exchanges.by_id.values().filter(is_released).count())
+    pub fn released(&self) -> u16 {
+        let Some(exchanges) = &self.open else { return 0 };
+        let released = |exchange: &&Exchange| matches!(exchange.state, ExchangeState::Released);
+        exchanges.by_id.values().filter(released).count() as u16 // there are no more identifiers
     }
 
     pub fn len(&self) -> usize {

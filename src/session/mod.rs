@@ -9,6 +9,8 @@ pub mod out_buffer;
 pub mod outbound;
 pub mod outbound_queue;
 pub mod state;
+#[cfg(test)]
+mod tests;
 pub mod timers;
 pub mod topic_aliases;
 pub mod writer;

@@ -62,9 +62,8 @@ impl OutBuffer {
         self.earlier.get_or_insert_default().push_back(Chunk::Shared(bytes));
     }
 
-    /// Appends all of `later`, which must not have been written from.
-    pub fn append_buffer(&mut self, later: Self) {
-        debug_assert_eq!(later.taken, 0);
+    /// Appends all of `later` that is not written yet.
+    pub fn append_buffer(&mut self, mut later: Self) {
         if self.is_empty() {
             *self = later;
             return;
@@ -72,6 +71,7 @@ impl OutBuffer {
         if later.is_empty() {
             return;
         }
+        later.cut_taken();
         self.seal_tail();
         self.len += later.len;
         if let Some(mut chunks) = later.earlier {
@@ -116,6 +116,16 @@ impl OutBuffer {
             }
             self.taken -= length;
             earlier.pop_front();
+        }
+    }
+
+    /// Lets go of the part of the first chunk that the peer has.
+    fn cut_taken(&mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        match self.earlier.as_mut().and_then(|chunks| chunks.front_mut()) {
+            Some(Chunk::Copied(bytes)) => drop(bytes.drain(..taken)),
+            Some(Chunk::Shared(bytes)) => drop(bytes.split_to(taken)),
+            None => drop(self.tail.drain(..taken)),
         }
     }
 
@@ -164,5 +174,30 @@ mod tests {
         buffer.append_shared(Bytes::from_static(b"x"));
         buffer.advance(1001);
         assert!(buffer.tail.capacity() == 0 && buffer.earlier.is_none());
+    }
+
+    #[test]
+    fn a_buffer_that_was_written_from_is_appended_without_what_is_gone() {
+        let shared = || Bytes::from_static(b"defg");
+        for taken in 0..=9 {
+            let mut later = OutBuffer::default();
+            later.append(b"abc");
+            later.append_shared(shared());
+            later.append(b"hi");
+            later.advance(taken);
+            let mut buffer = OutBuffer::default();
+            buffer.append(b"-");
+            buffer.append_buffer(later);
+            let expected = [b"-", &b"abcdefghi"[taken..]].concat();
+            assert_eq!((contents(&buffer), buffer.len()), (expected.clone(), expected.len()));
+            buffer.advance(expected.len());
+            assert!(buffer.is_empty());
+        }
+        let (mut buffer, mut later) = (OutBuffer::default(), OutBuffer::default());
+        later.append(b"abc");
+        later.advance(2);
+        buffer.append(b"-");
+        buffer.append_buffer(later);
+        assert_eq!(contents(&buffer), b"-c");
     }
 }

@@ -19,10 +19,8 @@ pub struct Outbound {
     /// Exchanges of an earlier connection that are still to be resent on this one.
     resend: Option<Box<VecDeque<PacketId>>>,
     /// Exchanges that the client counts against its Receive Maximum (4.9): PUBLISH was sent on this connection, or PUBREL is due.
-    in_use: usize,
+    in_use: u16,
     window: u16,
-    /// The window is what we allow, not what the client does.
-    pub is_own_window: bool,
 }
 
 /// What one subscription, or several of one client together, make of a message.
@@ -90,7 +88,8 @@ impl Outbound {
                 self.begin(writer, out, publication, queued, now, batch);
             }
             (qos, link) => {
-                if qos != QoS::AtMostOnce && link.is_some() && self.is_own_window && !self.may_begin() {
+                let is_own_window = self.window == limits.max_inflight;
+                if qos != QoS::AtMostOnce && link.is_some() && is_own_window && !self.may_begin() {
                     batch.limit_hit(Limit::MaxInflight, 1);
                 }
                 self.push(queued(publication, grant), limits, now, batch);
@@ -166,16 +165,12 @@ impl Outbound {
         is_known
     }
 
-    fn is_to_be_resent(&self, id: PacketId) -> bool {
-        self.resend.as_ref().is_some_and(|resend| resend.contains(&id))
-    }
-
     fn may_begin(&self) -> bool {
         self.has_window() && !self.inflight.is_full()
     }
 
     fn has_window(&self) -> bool {
-        self.in_use < usize::from(self.window)
+        self.in_use < self.window
     }
 
     /// The exchange under `id` is over before PUBREL. One that still waits to be resent took no place.
@@ -183,6 +178,10 @@ impl Outbound {
         if !self.is_to_be_resent(id) {
             self.in_use -= 1;
         }
+    }
+
+    fn is_to_be_resent(&self, id: PacketId) -> bool {
+        self.resend.as_ref().is_some_and(|resend| resend.contains(&id))
     }
 
     fn resend_next(&mut self, writer: &mut Writer, out: &mut OutBuffer, now: Instant, batch: &mut Batch) -> bool {

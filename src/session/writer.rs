@@ -4,12 +4,14 @@ use std::time::Instant;
 use super::out_buffer::OutBuffer;
 use super::topic_aliases::OutboundAliases;
 use crate::packet::{
-    Delivery, Message, MessageView, OutgoingPublish, PacketId, PacketTooLarge, ProtocolVersion, QoS, TopicName, encode_publish,
-    encode_publish_head, encoded_publish_length,
+    AliasUse, Delivery, Message, MessageView, OutgoingPublish, PacketId, PacketTooLarge, ProtocolVersion, QoS, TopicName,
+    VARINT_MAX, encode_publish, encode_publish_head, encoded_publish_length,
 };
 
 /// Payloads from here on are written by reference: one copy in memory, however many receivers.
 const SHARED_PAYLOAD: usize = 4096;
+/// The largest packet that there can be: first byte, four bytes of Remaining Length, and what that can tell.
+const PACKET_SIZE_MAX: usize = 5 + VARINT_MAX as usize;
 
 /// One message on its way to any number of receivers: encoded once per shape, stored at most once.
 #[derive(Debug)]
@@ -162,15 +164,23 @@ impl Writer {
             subscription_identifiers: receiver.identifiers,
             topic_alias: None,
         };
-        const ALIAS_PROPERTY: usize = 3;
-        self.check_size(encoded_publish_length(&view, &outgoing, self.version) + ALIAS_PROPERTY)?;
-        outgoing.topic_alias = self.aliases.as_mut().and_then(|aliases| aliases.alias_for(view.topic));
+        self.check_size(encoded_publish_length(&view, &outgoing, self.version))?;
+        outgoing.topic_alias = self.alias(&view, &outgoing);
         if is_small {
             return Ok(out.append_with(|bytes| encode_publish(&view, &outgoing, self.version, bytes))?.length);
         }
         let length = out.append_with(|bytes| encode_publish_head(&view, &outgoing, self.version, bytes))?.length;
         out.append_shared(publication.message().payload());
         Ok(length)
+    }
+
+    /// The alias for a packet that fits without one. It is asked for only where the packet fits with topic and alias too: once
+    /// given out, it counts as known.
+    fn alias(&mut self, view: &MessageView<'_>, outgoing: &OutgoingPublish<'_>) -> Option<(u16, AliasUse)> {
+        self.aliases.as_ref()?;
+        let longest = OutgoingPublish { topic_alias: Some((u16::MAX, AliasUse::Define)), ..*outgoing };
+        self.check_size(encoded_publish_length(view, &longest, self.version)).ok()?;
+        self.aliases.as_mut()?.alias_for(view.topic)
     }
 
     fn write_copy(
@@ -194,8 +204,8 @@ impl Writer {
     }
 
     fn check_size(&self, length: usize) -> Result<(), TooLarge> {
-        let is_too_large = self.maximum_packet_size.is_some_and(|maximum| length > maximum as usize);
-        if is_too_large { Err(TooLarge) } else { Ok(()) }
+        let maximum = self.maximum_packet_size.map_or(PACKET_SIZE_MAX, |maximum| PACKET_SIZE_MAX.min(maximum as usize));
+        if length > maximum { Err(TooLarge) } else { Ok(()) }
     }
 }
 

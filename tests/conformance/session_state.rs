@@ -126,9 +126,9 @@ fn a_session_expires_when_its_interval_has_passed() {
 #[test]
 fn a_session_that_is_taken_up_in_time_does_not_expire() {
     let broker = Broker::start();
-    leave(begin(broker.address(), expiring("used", true, 1)));
-    leave(begin(broker.address(), expiring("witness", true, 1)));
-    let mut client = resume(broker.address(), expiring("used", false, 1));
+    leave(begin(broker.address(), expiring("used", true, 2)));
+    let mut client = resume(broker.address(), expiring("used", false, 2));
+    leave(begin(broker.address(), expiring("witness", true, 3)));
     client.subscribe("a", QoS::AtLeastOnce);
     eventually("another one expires", || broker.metric("dunlin_sessions_expired_total") == 1.0);
     client.publish("a", "still here", QoS::AtLeastOnce);

@@ -161,6 +161,12 @@ impl Client {
         self.expect_nothing();
     }
 
+    /// Whether something comes, or the end, within a fifth of a second.
+    pub fn is_answered(&mut self) -> bool {
+        let deadline = Instant::now() + Duration::from_millis(200);
+        self.read_more(deadline) || Instant::now() < deadline
+    }
+
     /// The connection is closed; what came before is the reason code of the last DISCONNECT, if there was one.
     pub fn expect_close(&mut self) -> Option<u8> {
         let mut reason = None;

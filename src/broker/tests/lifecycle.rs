@@ -43,9 +43,9 @@ fn a_session_that_comes_back_gets_what_was_unacknowledged_again_in_order() {
         to.receive(&house),
         [
             again("0", QoS::AtLeastOnce, 1),
-            Seen::Ack("pubrel", 2, 0),
             again("2", QoS::AtLeastOnce, 3),
             again("3", QoS::ExactlyOnce, 4),
+            Seen::Ack("pubrel", 2, 0),
             got("t", "later", QoS::AtLeastOnce, Some(5)),
         ]
     );
@@ -234,4 +234,16 @@ fn expired_messages_are_not_delivered_and_the_rest_of_their_time_is_told() {
     house.pass(Duration::from_secs(10));
     let (mut to, _) = house.connect(persistent("to", 1000));
     assert_eq!(to.receive(&house).len(), 1);
+}
+
+#[test]
+fn large_retained_messages_all_arrive_however_small_the_write_buffer() {
+    let limits = Limits { max_write_buffer: crate::units::ByteSize(10_000), ..Limits::default() };
+    let house = House::with_limits(limits);
+    let (mut from, mut to) = (house.client(V5, "from"), house.client(V5, "to"));
+    for n in 0..50 {
+        from.retain(&house, &format!("s/{n}"), &"x".repeat(3000));
+    }
+    to.subscribe(&house, "s/+", QoS::AtMostOnce);
+    assert_eq!(to.receive(&house).len(), 51);
 }
