@@ -25,7 +25,7 @@ impl RightsSource {
         let password_file = listener.password_file.clone().or_else(|| config.auth.password_file.clone());
         let acl_file = listener.acl_file.clone().or_else(|| config.auth.acl_file.clone());
         let configured = listener.allow_anonymous.or(config.auth.allow_anonymous);
-        let allow_anonymous = configured.unwrap_or(is_loopback && password_file.is_none());
+        let allow_anonymous = configured.unwrap_or_else(|| is_loopback && password_file.is_none());
         Self { password_file, acl_file, allow_anonymous }
     }
 }

@@ -55,6 +55,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 /// An acknowledgement that the client owes.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(clippy::enum_variant_names)] // the specification's names
 enum Owed {
     PubAck(u16),
     PubRec(u16),
