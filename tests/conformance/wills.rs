@@ -188,7 +188,7 @@ fn a_goodbye_with_will_respects_the_delay_and_the_expiry_that_it_sets() {
     let broker = Broker::start();
     let mut witness = witness(&broker);
     let with_will = Disconnect::new(DisconnectReason::DisconnectWithWillMessage);
-    leave_with(begin(broker.address(), delayed("c", 3600, 3600, "waits")), with_will.clone());
+    leave_with(begin(broker.address(), delayed("c", 3600, 3600, "waits")), with_will);
     witness.expect_nothing();
     let client = begin(broker.address(), delayed("d", 3600, 3600, "at once"));
     leave_with(client, Disconnect { session_expiry_interval: Some(0), ..with_will });

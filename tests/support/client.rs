@@ -391,7 +391,8 @@ impl Client {
         }
     }
 
-    fn decoder(&self) -> Decoder {
+    /// Reads what the broker sends to this client.
+    pub fn decoder(&self) -> Decoder {
         let version = Some(self.version);
         Decoder { version, maximum_packet_size: u32::MAX, user_properties_max: 10_000, filters_max: 0, peer: Peer::Server }
     }
