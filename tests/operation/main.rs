@@ -1,4 +1,5 @@
 //! The broker as its operator sees it: starting, stopping, reloading, figures, logs, commands.
+#![allow(clippy::unwrap_used)] // a test may fail anywhere
 
 #[path = "../support/mod.rs"]
 mod support;

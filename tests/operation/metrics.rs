@@ -97,7 +97,7 @@ fn traffic_is_counted_by_type_and_qos() {
     publisher.retain("kept", "123456");
     publisher.ping();
     subscriber.ping();
-    eventually("the gauges follow", || broker.metric("dunlin_retained_messages") >= 1.0);
+    eventually("the gauges follow", || broker.metric("dunlin_subscriptions") == 2.0);
     Exposition::read(&broker).expect(&[
         ("dunlin_connections{listener=\"tcp\",version=\"3.1\"}", 1.0),
         ("dunlin_connections{listener=\"tcp\",version=\"3.1.1\"}", 1.0),
@@ -186,7 +186,8 @@ fn causes_are_counted_by_their_names() {
         ("dunlin_disconnects_sent_total{reason=\"malformed_packet\"}", 1.0),
         ("dunlin_disconnects_sent_total{reason=\"protocol_error\"}", 1.0),
         ("dunlin_disconnects_sent_total{reason=\"session_taken_over\"}", 1.0),
-        ("dunlin_malformed_packets_total{kind=\"packet\"}", 1.0),
+        ("dunlin_malformed_packets_total{kind=\"malformed_packet\"}", 1.0),
+        ("dunlin_malformed_packets_total{kind=\"protocol_error\"}", 1.0),
         ("dunlin_sessions_taken_over_total", 1.0),
         ("dunlin_sessions_resumed_total", 1.0),
         ("dunlin_limit_hits_total{limit=\"max_connections\"}", 0.0),
