@@ -32,6 +32,8 @@ pub struct Client {
     pub(super) version: Option<ProtocolVersion>,
     pub(super) admission: Box<dyn Admission>,
     pub(super) open: OpenConnection,
+    /// When the oldest PUBLISH was read whose acknowledgement has not been written.
+    ack_since: Option<Instant>,
 }
 
 /// What writing came to.
@@ -82,6 +84,7 @@ impl Client {
             version: None,
             admission,
             open,
+            ack_since: None,
         }
     }
 
@@ -195,7 +198,7 @@ impl Client {
     }
 
     fn publish(&mut self, publish: &InboundPublish<'_>, now: Instant, deliveries: &mut Deliveries) -> Result<(), Violation> {
-        let Self { broker, connection, hold: Some(hold), .. } = self else { return Ok(()) };
+        let Self { broker, connection, hold: Some(hold), ack_since, .. } = self else { return Ok(()) };
         let handle = &hold.handle;
         let qos = publish.packet.delivery.qos();
         deliveries.batch.publish_received(qos as u8, publish.packet.payload.len());
@@ -220,6 +223,7 @@ impl Client {
             });
         }
         if let Some(token) = publish.ack {
+            ack_since.get_or_insert(now);
             connection.publish_done(token, reason, &Held(Some(handle)));
         }
         Ok(())
@@ -308,6 +312,9 @@ impl Client {
             let is_progress = taken.len() < before;
             if let Some(since) = waiting_since.filter(|_| is_progress) {
                 self.broker.metrics.latency.publish_to_delivery.record(since.elapsed().as_secs_f64());
+            }
+            if is_progress && let Some(since) = self.ack_since.take() {
+                self.broker.metrics.latency.publish_to_ack.record(since.elapsed().as_secs_f64());
             }
             let has_replays = hold.handle.lock(|slot| {
                 let is_current = slot.is_online(hold.epoch);

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::client::Client;
 use super::ending::By;
 use super::events::{Event, EventKind};
-use super::log_limiter::Rate;
+use super::log_limiter::{Rate, excerpt};
 use super::login::{Login, Refusal, refusal};
 use crate::auth::scram::{self, ScramExchange};
 use crate::auth::{Principal, Verdict};
@@ -185,7 +185,9 @@ impl Client {
         let principal = Principal { client_id: client_id.clone(), username: username.map(Into::into) };
         let rights = &self.origin.door.rights;
         if let Some(will) = login.will().filter(|will| !rights.may_publish(&principal, will.topic())) {
-            tracing::info!(client = &*client_id, topic = will.topic().as_str(), "will refused");
+            if let Some(suppressed) = self.broker.log_limiter.allow("will refused", now) {
+                tracing::info!(client = &*client_id, topic = excerpt(will.topic().as_str()), suppressed, "will refused");
+            }
             self.broker.metrics.authorization_denied.count(Denied::Will);
             let refusal = refusal(ConnectReason::NotAuthorized, "the will's topic may not be published to");
             return self.refuse_login(Some(&client_id), refusal, now);
