@@ -86,5 +86,6 @@ fn answer(mut stream: &TcpStream, page: &str, library: &str) -> Option<()> {
         _ => ("404 Not Found", "text/plain", ""),
     };
     let length = body.len();
-    write!(stream, "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").ok()
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+        .ok()
 }
