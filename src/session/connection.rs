@@ -364,6 +364,11 @@ impl Connection {
         Ok(Action::Authenticate(auth))
     }
 
+    /// Whether the client takes a packet of this size, at most without Reason String and User Properties `[MQTT-3.1.2-24]`.
+    pub fn may_send(&self, packet: &Packet<'_>) -> bool {
+        encode_within(packet, self.version, self.maximum_packet_size, &mut Vec::new()).is_ok()
+    }
+
     /// The client is let in: from here on all its packets count.
     pub fn accept(&mut self, agreement: Agreement, connack: &ConnAck<'_>) {
         debug_assert_eq!(self.phase, Phase::Authenticating);
