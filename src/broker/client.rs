@@ -100,6 +100,11 @@ impl Client {
         self.end.is_none() && !self.login.is_pending() && !self.connection.is_congested()
     }
 
+    /// A password is being checked, and packets wait for that.
+    pub fn is_logging_in(&self) -> bool {
+        self.login.is_pending()
+    }
+
     /// How many bytes the packet that `bytes` begins with has, if that is known.
     pub fn packet_length(&self, bytes: &[u8]) -> Option<usize> {
         self.decoder().frame_length(bytes).ok().flatten()

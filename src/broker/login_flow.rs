@@ -144,8 +144,15 @@ impl Client {
         Ok(())
     }
 
-    fn decide_login(&mut self, login: Login, verdict: Verdict, now: Instant) {
+    fn decide_login(&mut self, login: Login, mut verdict: Verdict, now: Instant) {
         let metrics = &self.broker.metrics;
+        if let Verdict::Granted { username: Some(user) } = &verdict
+            && login.certificate_identity.is_none()
+            && !self.origin.door.rights.authenticator().has_user(user)
+        {
+            // The user was removed while the password was being checked.
+            verdict = Verdict::Refused(ConnectReason::BadUserNameOrPassword);
+        }
         match verdict {
             Verdict::Granted { username } => {
                 let kind = if username.is_some() { Authentication::Success } else { Authentication::Anonymous };

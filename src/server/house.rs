@@ -9,10 +9,10 @@ use tokio::sync::{mpsc, watch};
 use super::StartError;
 use super::background;
 use super::data_dir::DataDir;
-use super::rights::RightsLoader;
+use super::rights::{RightsLoader, RightsSource};
 use crate::admin::{self, AdminState, Condition, Exporter, Readiness};
 use crate::auth::certificate;
-use crate::broker::{Admission, Broker, BrokerSettings, Client, Door, LogLimiter, Origin, Rights};
+use crate::broker::{Admission, Broker, BrokerSettings, Client, Door, LogLimiter, Origin};
 use crate::cli::exit;
 use crate::config::{Config, ConfigSource};
 use crate::metrics::{Limit, Metrics};
@@ -166,16 +166,15 @@ fn open_doors(config: &Config, metrics: &Metrics) -> Result<Doors, StartError> {
         let listener = Listener::bind(listener_config)
             .map_err(|error| StartError { code: bind_code(&error), cause: error.to_string() })?;
         let context = listener.context().clone();
-        let (authenticator, authorizer) = loader
-            .load(config, listener_config, context.is_loopback)
-            .map_err(|cause| StartError { code: exit::CONFIG, cause })?;
+        let source = RightsSource::of(config, listener_config, context.is_loopback);
+        let rights = loader.share(source).map_err(|cause| StartError { code: exit::CONFIG, cause })?;
         let versions = [ProtocolVersion::V31, ProtocolVersion::V311, ProtocolVersion::V5];
         let door = Arc::new(Door {
             name: context.name.as_str().into(),
             versions: versions.into_iter().filter(|version| context.versions.contains(*version)).collect(),
             mount_point: (!context.mount_point.is_empty()).then(|| context.mount_point.as_str().into()),
             limits: ArcSwap::from_pointee(listener_limits(&config.limits, listener_config)),
-            rights: Arc::new(Rights::new(authenticator, authorizer)),
+            rights,
             metrics: metrics.listener(&context.name),
         });
         let address = listener.local_addr().map_or_else(|| listener_config.url.clone(), |address| address.to_string());

@@ -160,7 +160,7 @@ impl Outbound {
     pub fn handle_pubcomp(&mut self, id: PacketId) -> bool {
         let is_known = self.inflight.complete(id);
         if is_known {
-            self.in_use -= 1;
+            self.in_use = self.in_use.saturating_sub(1); // As in `give_back`.
         }
         is_known
     }
@@ -176,7 +176,8 @@ impl Outbound {
     /// The exchange under `id` is over before PUBREL. One that still waits to be resent took no place.
     fn give_back(&mut self, id: PacketId) {
         if !self.is_to_be_resent(id) {
-            self.in_use -= 1;
+            // A connection that was taken over may acknowledge after the next one is gone too, when nothing counts.
+            self.in_use = self.in_use.saturating_sub(1);
         }
     }
 

@@ -63,8 +63,9 @@ pub fn leave_with(mut client: Client, disconnect: Disconnect<'_>) {
 
 /// The network goes away; the broker has noticed when this returns.
 pub fn lose(broker: &mut Broker, client: Client, client_id: &str) {
+    let address = client.address();
     client.cut();
-    broker.wait_for_log(&format!(r#""disconnected","client":"{client_id}""#));
+    broker.wait_for_log(&format!(r#""disconnected","client":"{client_id}","peer":"{address}""#));
 }
 
 /// A will with QoS 1 that is sent at once.

@@ -301,7 +301,7 @@ fn a_peer_that_reads_slowly_leaves_messages_in_the_queue() {
     assert!(line.out.len() < 80_000, "{} bytes are unwritten", line.out.len());
     assert_eq!(line.outbound.inflight.len() + line.outbound.queue.len(), 20);
     let mut seen = 0;
-    while line.outbound.queue.len() > 0 || !line.out.is_empty() {
+    while !line.outbound.queue.is_empty() || !line.out.is_empty() {
         seen += line.sent().len();
     }
     assert_eq!(seen, 20);
