@@ -206,6 +206,8 @@ impl Connection {
                     self.phase = Phase::Authenticating;
                     self.version = connect.version;
                     self.problem_information = connect.properties.request_problem_information;
+                    // A DISCONNECT before CONNACK is measured against it too (3.14.2.2.2).
+                    self.session_expiry_interval = connect.properties.session_expiry_interval;
                     self.maximum_packet_size = connect.properties.maximum_packet_size;
                     Ok(Action::Connect(connect))
                 }

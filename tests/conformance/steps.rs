@@ -140,3 +140,14 @@ pub fn refuse_puback(client: &mut Client, id: PacketId) {
 pub fn refuse_pubrec(client: &mut Client, id: PacketId) {
     client.send(&Packet::PubRec(PublishAck::new(id, PublishReason::ImplementationSpecificError)));
 }
+
+/// Acknowledges a message as its QoS asks.
+pub fn acknowledge(client: &mut Client, delivery: Delivery) {
+    let Some(id) = delivery.packet_id() else { return };
+    if delivery.qos() == QoS::AtLeastOnce {
+        return client.puback(id);
+    }
+    client.pubrec(id);
+    expect_pubrel(client, id);
+    client.pubcomp(id);
+}
