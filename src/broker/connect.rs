@@ -76,7 +76,9 @@ impl Broker {
                     return Existing::Refuse;
                 }
                 // 3.1.4, [MQTT3-3.1.2-6]: a session that was to last no longer than its connection ends with the take-over.
-                let ends = slot.is_ended || slot.expiry_interval == 0;
+                // One whose time has come is over though its timer has not looked yet.
+                let has_expired = slot.expires_at.is_some_and(|at| at <= now);
+                let ends = slot.is_ended || slot.expiry_interval == 0 || has_expired;
                 // What another listener has granted is not brought along.
                 let has_other_rights = !Arc::ptr_eq(&there.rights, &request.door.rights);
                 let is_new = request.clean_start || !is_same_user || has_other_rights || ends;

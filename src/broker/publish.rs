@@ -40,6 +40,12 @@ thread_local! {
     static MATCHES: RefCell<MatchCache<Receiver>> = RefCell::new(MatchCache::default());
 }
 
+/// Lets go of the handles that this thread has cached.
+#[cfg(test)]
+pub(super) fn forget_matches() {
+    MATCHES.with_borrow_mut(MatchCache::clear);
+}
+
 impl Broker {
     /// Owns a message: retains it if it asks for that, and gives it to all who want it. The caller has checked the rights.
     pub fn publish(

@@ -111,8 +111,12 @@ impl Inflight {
 
     /// PUBCOMP ends a QoS 2 exchange; `false` if there is none that waits for it.
     pub fn complete(&mut self, id: PacketId) -> bool {
-        let waits = self.get(id).is_some_and(|exchange| matches!(exchange.state, ExchangeState::Released));
-        waits && self.remove(id).is_some()
+        self.is_released(id) && self.remove(id).is_some()
+    }
+
+    /// Whether only PUBCOMP is missing.
+    pub fn is_released(&self, id: PacketId) -> bool {
+        self.get(id).is_some_and(|exchange| matches!(exchange.state, ExchangeState::Released))
     }
 
     /// All identifiers in the order in which their exchanges began.

@@ -41,7 +41,9 @@ impl Outbound {
         self.window = receive_maximum;
         // A resumed PUBREL takes its place from the start: its PUBCOMP must not let more through than the client takes.
         self.in_use = self.inflight.released();
-        let resend = self.inflight.in_order();
+        let mut resend = self.inflight.in_order();
+        // PUBREL before PUBLISH: with a full window only its PUBCOMP makes room.
+        resend.make_contiguous().sort_by_key(|id| !self.inflight.is_released(*id));
         self.resend = (!resend.is_empty()).then(|| Box::new(resend));
     }
 

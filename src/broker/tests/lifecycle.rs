@@ -42,10 +42,10 @@ fn a_session_that_comes_back_gets_what_was_unacknowledged_again_in_order() {
     assert_eq!(
         to.receive(&house),
         [
+            Seen::Ack("pubrel", 2, 0),
             again("0", QoS::AtLeastOnce, 1),
             again("2", QoS::AtLeastOnce, 3),
             again("3", QoS::ExactlyOnce, 4),
-            Seen::Ack("pubrel", 2, 0),
             got("t", "later", QoS::AtLeastOnce, Some(5)),
         ]
     );

@@ -2,6 +2,7 @@
 
 mod basics;
 mod lifecycle;
+mod simulation;
 
 use std::io::IoSlice;
 use std::sync::Arc;

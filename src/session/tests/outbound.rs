@@ -149,7 +149,7 @@ fn a_resumed_session_sends_again_what_is_open_in_its_order_and_then_what_waits()
     line.deliver("e", Q1);
     line.connect(10);
     line.deliver("f", Q1);
-    assert_eq!(line.sent(), [again("b", Q2, 2), again("c", Q1, 3), Sent::PubRel(4, 0), first("e", Q1, 5), first("f", Q1, 6)]);
+    assert_eq!(line.sent(), [Sent::PubRel(4, 0), again("b", Q2, 2), again("c", Q1, 3), first("e", Q1, 5), first("f", Q1, 6)]);
     assert_eq!(line.sent(), [], "once on each connection");
 }
 
@@ -190,6 +190,21 @@ fn a_resumed_pubrel_takes_a_place_in_the_window() {
     line.outbound.handle_pubcomp(id(1));
     line.outbound.handle_pubcomp(id(2));
     assert_eq!(line.sent(), [first("c", Q2, 3), first("d", Q2, 4)]);
+}
+
+/// Nothing can be sent before the PUBCOMP, so the PUBREL must not wait behind a PUBLISH that was sent before it.
+#[test]
+fn a_pubrel_is_sent_again_though_the_window_is_full() {
+    let mut line = Line::new(2);
+    line.deliver("a", Q1);
+    line.deliver("b", Q2);
+    line.sent();
+    line.pubrec(2);
+    line.cut();
+    line.connect(1);
+    assert_eq!(line.sent(), [Sent::PubRel(2, 0)]);
+    line.outbound.handle_pubcomp(id(2));
+    assert_eq!(line.sent(), [again("a", Q1, 1)]);
 }
 
 /// `[MQTT-3.3.2-5]`.
