@@ -552,8 +552,7 @@ impl World {
     fn come_back(&mut self, device: usize) {
         let task = self.tasks.len();
         let id = self.devices[device].id.clone();
-        let mut properties = ConnectProperties::default();
-        properties.session_expiry_interval = u32::MAX;
+        let properties = ConnectProperties { session_expiry_interval: u32::MAX, ..ConnectProperties::default() };
         let version = ProtocolVersion::V5;
         let request = Connect { client_id: &id, clean_start: false, properties, ..connect(version) };
         let device_of = &mut self.devices[device];
