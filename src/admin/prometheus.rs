@@ -116,8 +116,8 @@ impl Exporter {
             series::register_listener(&mut Registration { recorder: &self.recorder, kept: &mut kept }, listener);
         }
         kept.listeners = listeners.len();
-        for (name, reasons) in series::reasons(reading.metrics) {
-            self.update_reasons(&mut kept, name, reasons.seen());
+        for (name, reasons, name_of) in series::reasons(reading.metrics) {
+            self.update_reasons(&mut kept, name, reasons.seen(), name_of);
         }
         for (counter, value) in &kept.counters {
             counter.absolute(value(reading));
@@ -128,10 +128,16 @@ impl Exporter {
     }
 
     /// Codes without a name of their own share one series.
-    fn update_reasons(&self, kept: &mut Kept, name: &'static str, seen: impl Iterator<Item = (u8, u64)>) {
+    fn update_reasons(
+        &self,
+        kept: &mut Kept,
+        name: &'static str,
+        seen: impl Iterator<Item = (u8, u64)>,
+        name_of: fn(ReasonCode) -> &'static str,
+    ) {
         let mut by_reason = BTreeMap::<&str, u64>::new();
         for (code, count) in seen {
-            *by_reason.entry(ReasonCode(code).name()).or_default() += count;
+            *by_reason.entry(name_of(ReasonCode(code))).or_default() += count;
         }
         for (reason, count) in by_reason {
             let reason = reason.replace(' ', "_");

@@ -7,6 +7,7 @@ use crate::metrics::{
     Authentication, Denied, DropReason, Family, Kind, Limit, ListenerMetrics, MalformedKind, Metrics, PacketType, Reasons,
     VERSIONS,
 };
+use crate::packet::ReasonCode;
 
 const CONNECTIONS: &str = "dunlin_connections";
 const PENDING: &str = "dunlin_connections_pending";
@@ -48,12 +49,15 @@ pub(super) fn register_listener(to: &mut Registration<'_>, listener: &Arc<Listen
     to.counter(HANDSHAKES, &[("listener", name)], move |_| of.handshake_failures.get());
 }
 
+/// What a reason code is called, depending on its packet.
+type NameOf = fn(ReasonCode) -> &'static str;
+
 /// The figures whose series appear when their reason code is first counted.
-pub(super) fn reasons(metrics: &Metrics) -> [(&'static str, &Reasons); 3] {
+pub(super) fn reasons(metrics: &Metrics) -> [(&'static str, &Reasons, NameOf); 3] {
     [
-        (CONNACKS, &metrics.connacks_sent),
-        (DISCONNECTS_SENT, &metrics.disconnects_sent),
-        (DISCONNECTS_RECEIVED, &metrics.disconnects_received),
+        (CONNACKS, &metrics.connacks_sent, ReasonCode::name),
+        (DISCONNECTS_SENT, &metrics.disconnects_sent, ReasonCode::name_in_disconnect),
+        (DISCONNECTS_RECEIVED, &metrics.disconnects_received, ReasonCode::name_in_disconnect),
     ]
 }
 

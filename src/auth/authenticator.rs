@@ -64,6 +64,20 @@ impl Authenticator {
         })
     }
 
+    /// Whether a client without a user name would still be let in.
+    pub fn lets_anonymous_in(&self) -> bool {
+        self.methods.iter().any(|method| matches!(method, Method::Anyone))
+    }
+
+    /// Whether both have their users from the same place, so that one name means one user.
+    pub fn has_users_of(&self, other: &Self) -> bool {
+        match (self.passwords(), other.passwords()) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+
     /// Whether [`authenticate`](Self::authenticate) would hash, and so must run off the runtime's threads.
     pub fn needs_hashing(&self, credentials: &Credentials<'_>) -> bool {
         credentials.certificate_identity.is_none()

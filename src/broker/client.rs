@@ -32,6 +32,8 @@ pub struct Client {
     pub(super) version: Option<ProtocolVersion>,
     pub(super) admission: Box<dyn Admission>,
     pub(super) open: OpenConnection,
+    /// When the oldest PUBLISH was read whose acknowledgement has not been written.
+    ack_since: Option<Instant>,
 }
 
 /// What writing came to.
@@ -82,6 +84,7 @@ impl Client {
             version: None,
             admission,
             open,
+            ack_since: None,
         }
     }
 
@@ -98,6 +101,11 @@ impl Client {
     /// Whether bytes may be given now: not while a login is looked at, nor while too much waits to be acknowledged.
     pub fn takes_bytes(&self) -> bool {
         self.end.is_none() && !self.login.is_pending() && !self.connection.is_congested()
+    }
+
+    /// A password is being checked, and packets wait for that.
+    pub fn is_logging_in(&self) -> bool {
+        self.login.is_pending()
     }
 
     /// How many bytes the packet that `bytes` begins with has, if that is known.
@@ -186,7 +194,10 @@ impl Client {
                     self.connection.unsubscribe_done(unsubscribe.packet_id, reasons);
                 }
             }
-            Action::Disconnect { reason, publish_will } => {
+            Action::Disconnect { reason, publish_will, limit } => {
+                if let Some(limit) = limit {
+                    self.broker.metrics.limit_hits.count(limit);
+                }
                 self.broker.metrics.disconnects_received.count(reason as u8);
                 self.end_with(reason.code(), "".into(), publish_will, By::Client);
             }
@@ -195,7 +206,7 @@ impl Client {
     }
 
     fn publish(&mut self, publish: &InboundPublish<'_>, now: Instant, deliveries: &mut Deliveries) -> Result<(), Violation> {
-        let Self { broker, connection, hold: Some(hold), .. } = self else { return Ok(()) };
+        let Self { broker, connection, hold: Some(hold), ack_since, .. } = self else { return Ok(()) };
         let handle = &hold.handle;
         let qos = publish.packet.delivery.qos();
         deliveries.batch.publish_received(qos as u8, publish.packet.payload.len());
@@ -220,6 +231,7 @@ impl Client {
             });
         }
         if let Some(token) = publish.ack {
+            ack_since.get_or_insert(now);
             connection.publish_done(token, reason, &Held(Some(handle)));
         }
         Ok(())
@@ -308,6 +320,9 @@ impl Client {
             let is_progress = taken.len() < before;
             if let Some(since) = waiting_since.filter(|_| is_progress) {
                 self.broker.metrics.latency.publish_to_delivery.record(since.elapsed().as_secs_f64());
+            }
+            if is_progress && let Some(since) = self.ack_since.take() {
+                self.broker.metrics.latency.publish_to_ack.record(since.elapsed().as_secs_f64());
             }
             let has_replays = hold.handle.lock(|slot| {
                 let is_current = slot.is_online(hold.epoch);

@@ -32,8 +32,8 @@ pub struct OpenRequest {
     /// In seconds; zero for none.
     pub keep_alive: u16,
     pub will: Option<Will>,
-    /// The user name was proven by a password.
-    pub is_by_password: bool,
+    /// The user name is that of a certificate.
+    pub is_by_certificate: bool,
 }
 
 /// A connection's hold on its session.
@@ -71,7 +71,7 @@ impl Broker {
         let mut orphaned = None;
         let decide = |there: &SessionHandle| {
             there.lock(|slot| {
-                let is_same_user = there.principal.username == request.principal.username;
+                let is_same_user = is_same_user(there, &request);
                 if !is_same_user && slot.online.is_some() {
                     return Existing::Refuse;
                 }
@@ -79,7 +79,10 @@ impl Broker {
                 // One whose time has come is over though its timer has not looked yet.
                 let has_expired = slot.expires_at.is_some_and(|at| at <= now);
                 let ends = slot.is_ended || slot.expiry_interval == 0 || has_expired;
-                if request.clean_start || !is_same_user || ends { Existing::Replace } else { Existing::Resume }
+                // What another listener has granted is not brought along.
+                let has_other_rights = !Arc::ptr_eq(&there.rights, &request.door.rights);
+                let is_new = request.clean_start || !is_same_user || has_other_rights || ends;
+                if is_new { Existing::Replace } else { Existing::Resume }
             })
         };
         let make = || {
@@ -105,6 +108,11 @@ impl Broker {
                 slot.expiry_interval = request.expiry_interval;
                 slot.expires_at = None;
                 slot.limits = request.limits.clone();
+                if !handle.rights.is_unrestricted() {
+                    let unreadable = |queued: &Queued| !handle.may_read(queued.message.topic());
+                    let dropped = slot.session.outbound.inflight.discard(unreadable);
+                    self.metrics.dropped(DropReason::NotAuthorized, dropped as u64);
+                }
                 slot.session.outbound.connect(request.receive_maximum);
                 slot.online = online.take();
             })
@@ -231,6 +239,13 @@ impl Broker {
     }
 }
 
+/// Listeners with different password files have different users, even if one name is in both.
+fn is_same_user(there: &SessionHandle, request: &OpenRequest) -> bool {
+    let (rights, others) = (&there.rights, &request.door.rights);
+    there.principal.username == request.principal.username
+        && (Arc::ptr_eq(rights, others) || rights.authenticator().has_users_of(&others.authenticator()))
+}
+
 fn seconds(count: u32) -> Duration {
     Duration::from_secs(count.into())
 }
@@ -254,7 +269,7 @@ fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dy
         answers: None,
         last_received: now,
         keep_alive: request.keep_alive,
-        is_by_password: request.is_by_password,
+        is_by_certificate: request.is_by_certificate,
     }
 }
 

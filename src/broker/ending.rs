@@ -69,6 +69,9 @@ impl Client {
         if let Some(limit) = violation.limit {
             self.broker.metrics.limit_hits.count(limit);
         }
+        if let Some(kind) = kind_of_violation(violation.reason) {
+            self.broker.metrics.malformed_packets.count(kind);
+        }
         self.log_bad_input(&violation.to_string(), now);
         if self.connection.phase() == Phase::Authenticating {
             let reason = ConnectReason::from_byte(violation.reason as u8).unwrap_or(ConnectReason::ProtocolError);
@@ -174,8 +177,15 @@ impl Client {
                 By::Network => "network",
             };
             tracing::info!(
-                client = &**client, user = hold.handle.principal.username.as_deref(), peer = self.origin.peer(), listener = &*self.origin.door.name,
-                version = self.version.map(tracing::field::display), by, %reason, detail = &*detail, suppressed,
+                client = &**client,
+                user = hold.handle.principal.username.as_deref(),
+                peer = self.origin.peer(),
+                listener = &*self.origin.door.name,
+                version = self.version.map(tracing::field::display),
+                by,
+                reason = format_args!("{} (0x{:02x})", reason.name_in_disconnect(), reason.0),
+                detail = &*detail,
+                suppressed,
                 "disconnected"
             );
         }
@@ -211,6 +221,19 @@ const fn connect_reason(kind: Malformed) -> ConnectReason {
         Malformed::TooLarge => ConnectReason::PacketTooLarge,
         Malformed::TopicName | Malformed::TopicFilter => ConnectReason::TopicNameInvalid,
         Malformed::UserProperties | Malformed::Filters => ConnectReason::QuotaExceeded,
+    }
+}
+
+/// Packets that can be read and break the protocol; others only go over what was agreed.
+const fn kind_of_violation(reason: DisconnectReason) -> Option<MalformedKind> {
+    match reason {
+        DisconnectReason::MalformedPacket => Some(MalformedKind::Packet),
+        DisconnectReason::ProtocolError => Some(MalformedKind::Protocol),
+        DisconnectReason::TopicAliasInvalid => Some(MalformedKind::TopicAlias),
+        DisconnectReason::TopicNameInvalid => Some(MalformedKind::TopicName),
+        DisconnectReason::TopicFilterInvalid => Some(MalformedKind::TopicFilter),
+        DisconnectReason::PacketTooLarge => Some(MalformedKind::TooLarge),
+        _ => None,
     }
 }
 

@@ -68,8 +68,8 @@ pub struct Online {
     pub last_received: Instant,
     /// In seconds; zero for none.
     pub keep_alive: u16,
-    /// It came in by a password, which is to go on being one.
-    pub is_by_password: bool,
+    /// It came in by a certificate, and not by what is in the password file or not.
+    pub is_by_certificate: bool,
 }
 
 impl Online {

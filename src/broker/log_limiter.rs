@@ -29,6 +29,15 @@ pub struct LogLimiter {
 /// How many lines of the kind were held back before this one; a field that is left out when there were none.
 pub type Suppressed = Option<u64>;
 
+/// As much of a client's text as a log line takes.
+const EXCERPT_MAX: usize = 256;
+
+/// The beginning of a client's text, for a log line: topics may have 64 KiB.
+pub fn excerpt(text: &str) -> &str {
+    let end = (0..=EXCERPT_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
+}
+
 struct Bucket {
     tokens: u32,
     /// When `tokens` was last counted up.
@@ -114,5 +123,14 @@ mod tests {
         let now = Instant::now() + REFILL;
         assert_eq!(logs.allow("tls", now), Some(None));
         assert_eq!(logs.allow("tls", now - REFILL), Some(None));
+    }
+
+    #[test]
+    fn an_excerpt_ends_between_characters() {
+        assert_eq!(excerpt("a/b"), "a/b");
+        assert_eq!(excerpt(""), "");
+        let long = format!("a{}", "é".repeat(1000));
+        assert_eq!(excerpt(&long).len(), EXCERPT_MAX - 1);
+        assert!(long.starts_with(excerpt(&long)));
     }
 }

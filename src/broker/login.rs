@@ -117,7 +117,7 @@ impl Login {
             topic_alias_maximum: self.topic_alias_maximum,
             keep_alive: self.keep_alive,
             will: self.will.take(),
-            is_by_password: self.certificate_identity.is_none(),
+            is_by_certificate: self.certificate_identity.is_some(),
         }
     }
 
@@ -206,13 +206,15 @@ impl PasswordChecks {
     ) -> Option<oneshot::Receiver<(Box<Login>, Verdict)>> {
         let admitted = self.admitted.clone().try_acquire_owned().ok()?;
         let running = self.running.clone();
-        let (sender, receiver) = oneshot::channel();
+        let (mut sender, receiver) = oneshot::channel();
         tokio::spawn(async move {
-            let Ok(permit) = running.acquire_owned().await else { return };
-            // Whoever has hung up meanwhile costs nothing more.
-            if sender.is_closed() {
-                return;
-            }
+            // Whoever has hung up meanwhile costs nothing more, and gives its place back.
+            let permit = tokio::select! {
+                biased;
+                () = sender.closed() => return,
+                permit = running.acquire_owned() => permit,
+            };
+            let Ok(permit) = permit else { return };
             tokio::task::spawn_blocking(move || {
                 let verdict = authenticator.authenticate(&login.credentials());
                 let _ = sender.send((login, verdict));

@@ -9,12 +9,14 @@ use tokio::sync::oneshot;
 use super::client::Client;
 use super::ending::By;
 use super::events::{Event, EventKind};
-use super::log_limiter::Rate;
+use super::log_limiter::{Rate, excerpt};
 use super::login::{Login, Refusal, refusal};
 use crate::auth::scram::{self, ScramExchange};
 use crate::auth::{Principal, Verdict};
 use crate::metrics::{Authentication, Denied};
-use crate::packet::{Auth, AuthReason, ConnAck, ConnAckProperties, Connect, ConnectReason, DisconnectReason, TopicFilter};
+use crate::packet::{
+    Auth, AuthReason, ConnAck, ConnAckProperties, Connect, ConnectReason, DisconnectReason, Packet, TopicFilter,
+};
 use crate::session::{Agreement, Violation};
 
 /// How far a connection has come in saying who it is.
@@ -142,8 +144,15 @@ impl Client {
         Ok(())
     }
 
-    fn decide_login(&mut self, login: Login, verdict: Verdict, now: Instant) {
+    fn decide_login(&mut self, login: Login, mut verdict: Verdict, now: Instant) {
         let metrics = &self.broker.metrics;
+        if let Verdict::Granted { username: Some(user) } = &verdict
+            && login.certificate_identity.is_none()
+            && !self.origin.door.rights.authenticator().has_user(user)
+        {
+            // The user was removed while the password was being checked.
+            verdict = Verdict::Refused(ConnectReason::BadUserNameOrPassword);
+        }
         match verdict {
             Verdict::Granted { username } => {
                 let kind = if username.is_some() { Authentication::Success } else { Authentication::Anonymous };
@@ -176,7 +185,9 @@ impl Client {
         let principal = Principal { client_id: client_id.clone(), username: username.map(Into::into) };
         let rights = &self.origin.door.rights;
         if let Some(will) = login.will().filter(|will| !rights.may_publish(&principal, will.topic())) {
-            tracing::info!(client = &*client_id, topic = will.topic().as_str(), "will refused");
+            if let Some(suppressed) = self.broker.log_limiter.allow("will refused", now) {
+                tracing::info!(client = &*client_id, topic = excerpt(will.topic().as_str()), suppressed, "will refused");
+            }
             self.broker.metrics.authorization_denied.count(Denied::Will);
             let refusal = refusal(ConnectReason::NotAuthorized, "the will's topic may not be published to");
             return self.refuse_login(Some(&client_id), refusal, now);
@@ -191,6 +202,16 @@ impl Client {
             .is_ok_and(|filter| !client_id.contains(['+', '#']) && rights.may_subscribe(&principal, &filter));
         let limits = self.connection.limits().clone();
         let request = login.request(principal, &self.origin, limits.clone());
+        let properties = ConnAckProperties {
+            authentication_method: login.method.as_deref(),
+            authentication_data: auth_data,
+            ..login.connack(&limits, may_respond.then_some(&*response_information))
+        };
+        let connack = ConnAck { session_present: false, reason: ConnectReason::Success, properties };
+        if !self.connection.may_send(&Packet::ConnAck(connack)) {
+            let refusal = refusal(ConnectReason::PacketTooLarge, "CONNACK is over the client's maximum packet size");
+            return self.refuse_login(Some(&client_id), refusal, now);
+        }
         let hold = match self.broker.open_session(request, self.waker.clone(), self.direct.take(), now) {
             Ok(hold) => hold,
             Err(reason) => {
@@ -198,19 +219,13 @@ impl Client {
                 return self.refuse_login(Some(&client_id), refusal, now);
             }
         };
-        let properties = ConnAckProperties {
-            authentication_method: login.method.as_deref(),
-            authentication_data: auth_data,
-            ..login.connack(&limits, may_respond.then_some(&*response_information))
-        };
         let agreement = Agreement {
             session_expiry_interval: login.expiry_interval,
             maximum_packet_size: login.maximum_packet_size,
             problem_information: login.problem_information,
             authentication_method: login.method.clone(),
         };
-        let connack = ConnAck { session_present: hold.session_present, reason: ConnectReason::Success, properties };
-        self.connection.accept(agreement, &connack);
+        self.connection.accept(agreement, &ConnAck { session_present: hold.session_present, ..connack });
         self.broker.metrics.connacks_sent.count(0);
         self.broker.metrics.sessions.online.increment();
         self.open.connected(login.version as u8);

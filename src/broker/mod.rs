@@ -106,7 +106,7 @@ impl Broker {
     /// Brings the gauges of what is kept up to date: called before they are read.
     pub fn measure(&self) {
         let (subscriptions, shared) = self.router.counts();
-        self.metrics.subscriptions.set((subscriptions + shared) as u64);
+        self.metrics.subscriptions.set(subscriptions as u64);
         self.metrics.shared_subscriptions.set(shared as u64);
         let (messages, bytes) = self.retained.counts();
         self.metrics.retained_messages.set(messages as u64);

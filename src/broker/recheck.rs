@@ -6,16 +6,17 @@ use crate::metrics::{Batch, DropReason};
 use crate::packet::{DisconnectReason, TopicFilter};
 
 impl Broker {
-    /// Rights were read anew: what was granted before and is not any more goes. Users that are gone are disconnected, subscriptions
-    /// that nothing readable can match end, queued messages that may not be read are dropped, and retained messages whose publisher
-    /// may not publish them any more are forgotten.
+    /// Rights were read anew: what was granted before and is not any more goes. Users that are gone are disconnected, anonymous
+    /// clients too where they are not let in any more; subscriptions that nothing readable can match end, queued messages that may
+    /// not be read are dropped, and retained messages whose publisher may not publish them any more are forgotten. Messages that
+    /// were sent and not acknowledged are looked at when the client comes back: until then it may acknowledge them.
     pub fn recheck_rights(&self) {
         let sessions = self.registry.all();
         for handle in &sessions {
-            if handle.rights.is_unrestricted() && handle.principal.username.is_none() {
-                continue;
+            self.recheck_login(handle);
+            if !handle.rights.is_unrestricted() {
+                self.recheck_session(handle);
             }
-            self.recheck_session(handle);
         }
         let forgotten = self
             .retained
@@ -23,15 +24,23 @@ impl Broker {
         tracing::info!(sessions = sessions.len(), retained_forgotten = forgotten, "rights checked again");
     }
 
-    fn recheck_session(&self, handle: &Arc<SessionHandle>) {
+    fn recheck_login(&self, handle: &SessionHandle) {
         let authenticator = handle.rights.authenticator();
-        if handle.principal.username.as_deref().is_some_and(|user| !authenticator.has_user(user)) {
-            handle.lock(|slot| {
-                if let Some(online) = slot.online.as_mut().filter(|online| online.is_by_password) {
-                    online.close(DisconnectReason::NotAuthorized);
-                }
-            });
+        let is_welcome = match handle.principal.username.as_deref() {
+            Some(user) => authenticator.has_user(user),
+            None => authenticator.lets_anonymous_in(),
+        };
+        if is_welcome {
+            return;
         }
+        handle.lock(|slot| {
+            if let Some(online) = slot.online.as_mut().filter(|online| !online.is_by_certificate) {
+                online.close(DisconnectReason::NotAuthorized);
+            }
+        });
+    }
+
+    fn recheck_session(&self, handle: &Arc<SessionHandle>) {
         let filters: Vec<TopicFilter> = handle.lock(|slot| slot.session.subscriptions.keys().cloned().collect());
         for filter in filters {
             let shared = filter.shared().and_then(Result::ok);

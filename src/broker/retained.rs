@@ -35,6 +35,13 @@ struct Entry {
     publisher: Option<(Principal, Arc<Rights>)>,
 }
 
+impl Entry {
+    /// Whether it was published under this session's client identifier.
+    fn is_of(&self, handle: &SessionHandle) -> bool {
+        self.publisher.as_ref().is_some_and(|(publisher, _)| publisher.client_id == handle.principal.client_id)
+    }
+}
+
 /// Retained messages are handed out this many at a time.
 const REPLAY_STEP: usize = 64;
 /// Topics that are looked at in one step, whether they match or not.
@@ -175,7 +182,7 @@ impl Broker {
             if !room.take(entry.message.len()) {
                 return ControlFlow::Break(());
             }
-            found.push(entry.message.clone());
+            found.push((entry.message.clone(), entry.is_of(handle)));
             ControlFlow::Continue(())
         });
         let mut expired = Vec::new();
@@ -185,10 +192,13 @@ impl Broker {
                 slot.session.replays.remove(position);
                 return;
             };
-            for message in &found {
+            for (message, is_own) in &found {
                 if message.is_expired(now) {
                     expired.push(message.clone());
                     continue;
+                }
+                if subscription.options.no_local && *is_own {
+                    continue; // [MQTT-3.8.3-3]
                 }
                 if !handle.rights.is_unrestricted() && !handle.may_read(message.topic()) {
                     continue;

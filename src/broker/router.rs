@@ -59,7 +59,7 @@ impl Router {
         self.index.read().shared_group(filter)
     }
 
-    /// Ordinary and shared subscriptions.
+    /// Subscriptions, and how many of them are shared.
     pub fn counts(&self) -> (usize, usize) {
         let index = self.index.read();
         (index.len(), index.shared_len())

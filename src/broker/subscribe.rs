@@ -3,6 +3,7 @@ use std::time::Instant;
 
 use super::Broker;
 use super::handle::{Receiver, SessionHandle};
+use super::log_limiter::excerpt;
 use crate::metrics::{Denied, Limit};
 use crate::packet::{
     RetainHandling, Subscribe, SubscribeReason, SubscriptionOptions, TopicFilter, Unsubscribe, UnsubscribeReason,
@@ -23,7 +24,7 @@ impl Broker {
             self.subscribe_one(handle, filter, *options, subscribe.subscription_identifier, limits).unwrap_or_else(|reason| {
                 if let Some(suppressed) = self.log_limiter.allow("subscription refused", now) {
                     let client = &**handle.client_id();
-                    tracing::info!(client, filter = filter.as_str(), %reason, suppressed, "subscription refused");
+                    tracing::info!(client, filter = excerpt(filter.as_str()), %reason, suppressed, "subscription refused");
                 }
                 reason
             })

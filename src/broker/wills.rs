@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use super::Broker;
 use super::handle::SessionHandle;
+use super::log_limiter::excerpt;
 use super::publish::Publisher;
 use crate::metrics::Denied;
 use crate::packet::{self, Message, MessageView, TopicName};
@@ -39,7 +40,10 @@ impl Broker {
     pub(super) fn publish_will(&self, owner: &SessionHandle, will: &Will, now: Instant) {
         if !owner.rights.may_publish(&owner.principal, will.topic()) {
             self.metrics.authorization_denied.count(Denied::Will);
-            tracing::info!(client = &**owner.client_id(), topic = will.topic().as_str(), "will not published: not authorized");
+            if let Some(suppressed) = self.log_limiter.allow("will not published", now) {
+                let (client, topic) = (&**owner.client_id(), excerpt(will.topic().as_str()));
+                tracing::info!(client, topic, suppressed, "will not published: not authorized");
+            }
             return;
         }
         let mut message = will.message.clone();

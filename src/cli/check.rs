@@ -4,10 +4,16 @@ use std::process::ExitCode;
 
 use super::run::RunArgs;
 use super::{complain, exit, say};
+use crate::server;
 
 pub(super) fn check(args: &RunArgs) -> ExitCode {
     match args.source().load() {
         Ok(config) => {
+            let errors = server::file_errors(&config);
+            if !errors.is_empty() {
+                complain(errors.join("\n"));
+                return ExitCode::from(exit::CONFIG);
+            }
             for warning in config.warnings() {
                 complain(format_args!("warning: {warning}"));
             }

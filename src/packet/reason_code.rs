@@ -61,6 +61,14 @@ impl ReasonCode {
             _ => "unknown",
         }
     }
+
+    /// The same for a code that came in a DISCONNECT, where 0x00 is called otherwise (table 3-10).
+    pub const fn name_in_disconnect(self) -> &'static str {
+        match self.0 {
+            0x00 => "normal disconnection",
+            _ => self.name(),
+        }
+    }
 }
 
 impl fmt::Display for ReasonCode {

@@ -90,7 +90,9 @@ pub async fn run_presence(broker: Arc<Broker>, config: SysConfig, mut events: mp
                 (client.keep_alive, client.clean_start, client.session_expiry) = (keep_alive, clean_start, expiry_interval);
                 presence::connected(&config.node, &client)
             }
-            EventKind::Disconnected { reason } => presence::disconnected(&config.node, &client, reason.name(), now),
+            EventKind::Disconnected { reason } => {
+                presence::disconnected(&config.node, &client, reason.name_in_disconnect(), now)
+            }
         };
         publish(&broker, &topic, &payload, false, Instant::now());
     }

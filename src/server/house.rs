@@ -1,18 +1,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::StartError;
 use super::background;
 use super::data_dir::DataDir;
-use super::rights::RightsLoader;
+use super::rights::{RightsLoader, RightsSource};
 use crate::admin::{self, AdminState, Condition, Exporter, Readiness};
 use crate::auth::certificate;
-use crate::broker::{Admission, Broker, BrokerSettings, Client, Door, LogLimiter, Origin, Rights};
+use crate::broker::{Admission, Broker, BrokerSettings, Client, Door, LogLimiter, Origin};
 use crate::cli::exit;
 use crate::config::{Config, ConfigSource};
 use crate::metrics::{Limit, Metrics};
@@ -32,8 +34,18 @@ pub struct House {
     pub gate: Arc<ConnectionGate>,
     pub doors: HashMap<String, OpenDoor>,
     serving: Arc<Condition>,
+    admin: Option<Admin>,
     _data_dir: DataDir,
 }
+
+/// The admin port, which outlives the listeners: while clients are sent away it tells that no more may come.
+struct Admin {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// Time for answers of the admin port that are under way at the end.
+const ADMIN_STOP_TIME: Duration = Duration::from_millis(500);
 
 /// A listener that is running.
 pub struct OpenDoor {
@@ -69,19 +81,19 @@ impl House {
             let door = doors[&listener.context().name].door.clone();
             tokio::spawn(listener.run(reception.for_door(door), stopping.clone()));
         }
-        if let Some(listener) = admin {
+        let admin = admin.map(|listener| {
             let state = AdminState { metrics, exporter, readiness };
-            let mut stopping = stopping.clone();
+            let (stop, mut stopping) = watch::channel(false);
             let shutdown = async move { drop(stopping.wait_for(|stop| *stop).await) };
-            tokio::spawn(admin::serve(listener, state, shutdown));
-        }
+            Admin { stop, task: tokio::spawn(admin::serve(listener, state, shutdown)) }
+        });
         tokio::spawn(background::run_timers(broker.clone()));
         let contexts = doors.values().map(|door| (door.context.clone(), door.door.metrics.clone())).collect();
         tokio::spawn(background::run_gauges(broker.clone(), contexts));
         tokio::spawn(background::run_sys_topics(broker.clone(), config.sys.clone()));
         tokio::spawn(background::run_presence(broker.clone(), config.sys.clone(), told));
         tokio::spawn(background::run_watchdog());
-        Ok(Self { config, source, broker, gate, doors, serving, _data_dir: data_dir })
+        Ok(Self { config, source, broker, gate, doors, serving, admin, _data_dir: data_dir })
     }
 
     pub fn ready(&self) {
@@ -90,6 +102,14 @@ impl House {
 
     pub fn not_ready(&self) {
         self.serving.set(false);
+    }
+
+    /// The last thing that closes.
+    pub async fn close_admin(&mut self) {
+        if let Some(Admin { stop, task }) = self.admin.take() {
+            let _ = stop.send(true); // no receiver, no task
+            let _ = timeout(ADMIN_STOP_TIME, task).await; // the rest is cut
+        }
     }
 }
 
@@ -166,16 +186,15 @@ fn open_doors(config: &Config, metrics: &Metrics) -> Result<Doors, StartError> {
         let listener = Listener::bind(listener_config)
             .map_err(|error| StartError { code: bind_code(&error), cause: error.to_string() })?;
         let context = listener.context().clone();
-        let (authenticator, authorizer) = loader
-            .load(config, listener_config, context.is_loopback)
-            .map_err(|cause| StartError { code: exit::CONFIG, cause })?;
+        let source = RightsSource::of(config, listener_config, context.is_loopback);
+        let rights = loader.share(source).map_err(|cause| StartError { code: exit::CONFIG, cause })?;
         let versions = [ProtocolVersion::V31, ProtocolVersion::V311, ProtocolVersion::V5];
         let door = Arc::new(Door {
             name: context.name.as_str().into(),
             versions: versions.into_iter().filter(|version| context.versions.contains(*version)).collect(),
             mount_point: (!context.mount_point.is_empty()).then(|| context.mount_point.as_str().into()),
             limits: ArcSwap::from_pointee(listener_limits(&config.limits, listener_config)),
-            rights: Arc::new(Rights::new(authenticator, authorizer)),
+            rights,
             metrics: metrics.listener(&context.name),
         });
         let address = listener.local_addr().map_or_else(|| listener_config.url.clone(), |address| address.to_string());

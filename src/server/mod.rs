@@ -1,6 +1,7 @@
 //! The running broker: builds the rooms, opens the doors, closes them in order.
 
 mod background;
+mod check;
 mod data_dir;
 mod house;
 mod reload;
@@ -19,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use crate::cli::exit;
 use crate::config::{Config, ConfigSource};
 use crate::packet::DisconnectReason;
+pub use check::file_errors;
 use house::House;
 
 /// Serves until SIGTERM or SIGINT; SIGHUP makes it read its config from `source` again.
@@ -71,6 +73,7 @@ async fn serve(config: Config, source: ConfigSource) -> ExitCode {
     house.not_ready();
     let _ = stop.send(true);
     close(&house).await;
+    house.close_admin().await;
     tracing::info!("stopped");
     ExitCode::from(exit::OK)
 }

@@ -1,7 +1,9 @@
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::house::{House, gate_limits, listener_limits};
-use super::rights::RightsLoader;
+use super::house::{House, OpenDoor, gate_limits, listener_limits};
+use super::rights::{RightsLoader, RightsSource};
+use crate::broker::Rights;
 use crate::cli::logging;
 use crate::config::Config;
 use crate::transport::ListenerConfig;
@@ -33,19 +35,42 @@ impl House {
     }
 
     fn reload_doors(&self, config: &Config) {
-        let mut loader = RightsLoader::default();
+        self.reload_rights(config);
         for listener in &config.listeners {
             let Some(open) = self.doors.get(&listener.name) else { continue };
             open.door.limits.store(listener_limits(&config.limits, listener).into());
-            match loader.load(config, listener, open.context.is_loopback) {
-                Ok((authenticator, authorizer)) => open.door.rights.replace(authenticator, authorizer),
-                Err(cause) => tracing::error!(listener = listener.name, cause, "users and rights stay as they were"),
-            }
             if let (Some(slot), Some(tls)) = (&open.tls, &listener.tls) {
                 match slot.reload(tls) {
                     Ok(()) => tracing::info!(listener = listener.name, "certificates read again"),
                     Err(error) => tracing::error!(listener = listener.name, %error, "certificates stay as they were"),
                 }
+            }
+        }
+    }
+
+    /// Listeners that had the same files at the start share their rights, and go on doing so.
+    fn reload_rights(&self, config: &Config) {
+        let mut loader = RightsLoader::default();
+        let mut groups: Vec<(&Arc<Rights>, &str, RightsSource)> = Vec::new();
+        let mut torn: Vec<&Arc<Rights>> = Vec::new();
+        for listener in &config.listeners {
+            let Some(OpenDoor { door, context, .. }) = self.doors.get(&listener.name) else { continue };
+            let source = RightsSource::of(config, listener, context.is_loopback);
+            match groups.iter().find(|(rights, ..)| Arc::ptr_eq(rights, &door.rights)) {
+                Some((.., first)) if *first != source => torn.push(&door.rights),
+                Some(_) => {}
+                None => groups.push((&door.rights, &listener.name, source)),
+            }
+        }
+        for (rights, listener, source) in groups {
+            let loaded = if torn.iter().any(|torn| Arc::ptr_eq(torn, rights)) {
+                Err("listeners that began with the same users and rights get different ones at the next start".into())
+            } else {
+                loader.load(&source)
+            };
+            match loaded {
+                Ok((authenticator, authorizer)) => rights.replace(authenticator, authorizer),
+                Err(cause) => tracing::error!(listener, cause, "users and rights stay as they were"),
             }
         }
     }

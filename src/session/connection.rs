@@ -68,8 +68,9 @@ pub enum Action<'a> {
     Unsubscribe(Unsubscribe<'a>),
     /// The client has acknowledged one of our messages with this code.
     Settled(Queued, PublishReason),
-    /// The client says goodbye. The will goes with it unless `publish_will` `[MQTT-3.14.4-3]`.
-    Disconnect { reason: DisconnectReason, publish_will: bool },
+    /// The client says goodbye. The will goes with it unless `publish_will` `[MQTT-3.14.4-3]`; `limit` is one that what it asked
+    /// for was cut to.
+    Disconnect { reason: DisconnectReason, publish_will: bool, limit: Option<Limit> },
 }
 
 /// A PUBLISH that has passed the rules of the protocol.
@@ -205,6 +206,8 @@ impl Connection {
                     self.phase = Phase::Authenticating;
                     self.version = connect.version;
                     self.problem_information = connect.properties.request_problem_information;
+                    // A DISCONNECT before CONNACK is measured against it too (3.14.2.2.2).
+                    self.session_expiry_interval = connect.properties.session_expiry_interval;
                     self.maximum_packet_size = connect.properties.maximum_packet_size;
                     Ok(Action::Connect(connect))
                 }
@@ -340,6 +343,7 @@ impl Connection {
     }
 
     fn handle_disconnect(&mut self, disconnect: &Disconnect<'_>) -> Result<Action<'static>, Violation> {
+        let mut limit = None;
         if let Some(interval) = disconnect.session_expiry_interval {
             // 3.14.2.2.2: not from zero to anything else.
             if self.session_expiry_interval == 0 && interval != 0 {
@@ -349,11 +353,12 @@ impl Connection {
                 ));
             }
             self.session_expiry_interval = self.limits.bound_session_expiry(interval);
+            limit = (self.session_expiry_interval != interval).then_some(Limit::MaxSessionExpiry);
         }
         self.phase = Phase::Closed;
         // Any code but 0x00 leaves the will in place [MQTT-3.1.2-10].
         let publish_will = disconnect.reason != DisconnectReason::NormalDisconnection;
-        Ok(Action::Disconnect { reason: disconnect.reason, publish_will })
+        Ok(Action::Disconnect { reason: disconnect.reason, publish_will, limit })
     }
 
     fn handle_auth<'a>(&mut self, auth: Auth<'a>) -> Result<Action<'a>, Violation> {
@@ -362,6 +367,11 @@ impl Connection {
             return Err(violation(DisconnectReason::ProtocolError, "AUTH with another method than CONNECT"));
         }
         Ok(Action::Authenticate(auth))
+    }
+
+    /// Whether the client takes a packet of this size, at most without Reason String and User Properties `[MQTT-3.1.2-24]`.
+    pub fn may_send(&self, packet: &Packet<'_>) -> bool {
+        encode_within(packet, self.version, self.maximum_packet_size, &mut Vec::new()).is_ok()
     }
 
     /// The client is let in: from here on all its packets count.

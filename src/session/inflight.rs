@@ -147,6 +147,18 @@ impl Inflight {
         exchanges.by_id.values().filter(released).count() as u16 // there are no more identifiers
     }
 
+    /// Forgets the unacknowledged messages that `unwanted` picks. What the client has taken over by PUBREC goes on.
+    pub fn discard(&mut self, mut unwanted: impl FnMut(&Queued) -> bool) -> usize {
+        let before = self.len();
+        if let Some(exchanges) = &mut self.open {
+            exchanges.by_id.retain(|_, exchange| match &exchange.state {
+                ExchangeState::Published(queued) => !unwanted(queued),
+                ExchangeState::Released => true,
+            });
+        }
+        before - self.len()
+    }
+
     pub fn len(&self) -> usize {
         self.open.as_ref().map_or(0, |exchanges| exchanges.by_id.len())
     }

@@ -69,7 +69,7 @@ impl Outbound {
         batch: &mut Batch,
     ) {
         match (grant.qos, link) {
-            (QoS::AtMostOnce, Some((writer, out))) if self.queue.is_empty() => {
+            (QoS::AtMostOnce, Some((writer, out))) if !self.queue.has_at_most_once() => {
                 if out.len() as u64 >= limits.max_write_buffer.0 {
                     batch.dropped(DropReason::WriteBufferFull, 1);
                     return;

@@ -25,6 +25,8 @@ pub struct Queued {
 pub struct OutboundQueue {
     messages: VecDeque<Queued>,
     bytes: usize,
+    /// How many of them have QoS 0.
+    at_most_once: usize,
 }
 
 /// The bounds of one queue.
@@ -71,6 +73,7 @@ impl OutboundQueue {
             pushed.dropped += 1;
         }
         self.bytes += size;
+        self.at_most_once += usize::from(queued.qos == QoS::AtMostOnce);
         self.messages.push_back(queued);
         pushed.is_queued = true;
         pushed
@@ -82,7 +85,7 @@ impl OutboundQueue {
 
     pub fn pop(&mut self) -> Option<Queued> {
         let queued = self.messages.pop_front()?;
-        self.bytes -= queued.message.len();
+        self.forget(&queued);
         if self.messages.is_empty() {
             self.messages = VecDeque::new();
         }
@@ -96,7 +99,7 @@ impl OutboundQueue {
             if keep(&queued) {
                 self.messages.push_back(queued);
             } else {
-                self.bytes -= queued.message.len();
+                self.forget(&queued);
                 taken.push(queued);
             }
         }
@@ -109,6 +112,11 @@ impl OutboundQueue {
 
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
+    }
+
+    /// Whether a QoS 0 message waits, which no later one may pass `[MQTT-4.6.0-6]`.
+    pub const fn has_at_most_once(&self) -> bool {
+        self.at_most_once > 0
     }
 
     pub const fn bytes(&self) -> usize {
@@ -124,16 +132,12 @@ impl OutboundQueue {
         if !self.messages.front().is_some_and(|first| first.message.is_expired(now)) {
             return 0;
         }
-        let before = self.messages.len();
-        let bytes = &mut self.bytes;
-        self.messages.retain(|queued| {
-            let is_expired = queued.message.is_expired(now);
-            if is_expired {
-                *bytes -= queued.message.len();
-            }
-            !is_expired
-        });
-        before - self.messages.len()
+        self.extract(|queued| !queued.message.is_expired(now)).len()
+    }
+
+    fn forget(&mut self, gone: &Queued) {
+        self.bytes -= gone.message.len();
+        self.at_most_once -= usize::from(gone.qos == QoS::AtMostOnce);
     }
 }
 

@@ -178,6 +178,9 @@ impl Writer {
     /// given out, it counts as known.
     fn alias(&mut self, view: &MessageView<'_>, outgoing: &OutgoingPublish<'_>) -> Option<(u16, AliasUse)> {
         self.aliases.as_ref()?;
+        if outgoing.delivery.qos() == QoS::ExactlyOnce {
+            return None; // MQTT.js 5 gives the application an empty topic for an aliased QoS 2 message.
+        }
         let longest = OutgoingPublish { topic_alias: Some((u16::MAX, AliasUse::Define)), ..*outgoing };
         self.check_size(encoded_publish_length(view, &longest, self.version)).ok()?;
         self.aliases.as_mut()?.alias_for(view.topic)

@@ -78,10 +78,16 @@ impl Driver {
             Read::Drained(has_received) => (has_received, is_decided),
             Read::Yield => (true, true),
             Read::Ended(result) => {
+                let is_broken = result.is_err();
                 let why = result.map_or_else(|error| error.to_string().into(), |()| "closed by the client".into());
                 self.client.lost(why, now, deliveries);
                 deliveries.flush(&self.broker, now);
-                return Poll::Ready(());
+                if !is_broken {
+                    return Poll::Ready(());
+                }
+                // What broke may be the layer below MQTT, which tells the peer why: WebSocket in its close frame, TLS in an alert.
+                self.end();
+                return self.poll_flush(cx, deliveries);
             }
         };
         if let State::Opening(deadline) = &mut self.state {
@@ -108,13 +114,17 @@ impl Driver {
             Ok(Written::All | Written::Blocked) => {}
         }
         if closed == Closed::Yes {
-            self.partial = Vec::new();
-            self.state = State::Flushing(Box::pin(sleep(FLUSH_TIME)));
+            self.end();
             cx.waker().wake_by_ref();
         } else if must_yield {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    fn end(&mut self) {
+        self.partial = Vec::new();
+        self.state = State::Flushing(Box::pin(sleep(FLUSH_TIME)));
     }
 
     /// Reads and takes what there is.
@@ -127,7 +137,7 @@ impl Driver {
         for _ in 0..READS_MAX {
             // Others are woken when that changes: the login is decided, an acknowledgement has become possible.
             if !self.client.takes_bytes() {
-                return Read::Drained(has_received);
+                return if self.client.is_logging_in() { self.read_ahead(cx) } else { Read::Drained(has_received) };
             }
             match BUFFER.with_borrow_mut(|buffer| self.read_once(cx, buffer, now, deliveries)) {
                 Poll::Pending => return Read::Drained(has_received),
@@ -140,6 +150,27 @@ impl Driver {
             }
         }
         Read::Yield
+    }
+
+    /// While a login is looked at: finds out whether the peer goes away. What it sends meanwhile waits, up to a bound.
+    fn read_ahead(&mut self, cx: &mut Context<'_>) -> Read {
+        while self.partial.len() < PARTIAL_MOVED_MAX {
+            let room = PARTIAL_MOVED_MAX - self.partial.len();
+            let read = BUFFER.with_borrow_mut(|buffer| {
+                let Poll::Ready(count) = self.wire.poll_read(cx, &mut buffer[..room])? else { return Poll::Pending };
+                self.partial.extend_from_slice(&buffer[..count]);
+                Poll::Ready(Ok(count))
+            });
+            match read {
+                Poll::Pending => break,
+                // What came before the end still counts.
+                Poll::Ready(Ok(0)) if !self.partial.is_empty() => break,
+                Poll::Ready(Ok(0)) => return Read::Ended(Ok(())),
+                Poll::Ready(Ok(_)) => self.is_held_back = true,
+                Poll::Ready(Err(error)) => return Read::Ended(Err(error)),
+            }
+        }
+        Read::Drained(false)
     }
 
     /// One read, and all the packets in it.

@@ -7,6 +7,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod browser;
+mod identity;
 mod mosquitto;
 mod mosquitto_v5;
 mod program;

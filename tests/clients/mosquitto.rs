@@ -91,11 +91,14 @@ fn the_will_of_a_killed_client_is_published_and_that_of_a_parting_one_is_not() {
         let watcher = subscribe(broker.address(), &arguments);
         let will = |topic| {
             let payload = ["-V", version, "-t", "x", "--will-payload", "gone", "--will-qos", "2", "--will-topic", topic];
-            subscribe(broker.address(), &payload)
+            mosquitto("mosquitto_sub", broker.address(), &payload)
         };
-        will("will/polite").terminate();
+        // Not by a signal: there mosquitto_sub asks for its will in version 5, by DISCONNECT 0x04.
+        Program::start(will("will/polite").arg("-E")).succeed();
         let signal = subscribe(broker.address(), &["-t", "will/killed", "-C", "1"]);
-        will("will/killed").kill();
+        let mut killed = Program::start(will("will/killed").arg("-d"));
+        killed.expect_line("Subscribed ");
+        killed.kill();
         signal.succeed();
         publish(broker.address(), &["-t", "will/end", "-m", "x"]);
         assert_eq!(messages(watcher.succeed()), ["will/killed 2 0 gone", "will/end 0 0 x"], "{version}");
@@ -113,23 +116,24 @@ fn a_persistent_session_keeps_what_comes_while_its_client_is_away() {
         }
         let arguments = [&keeper[..], &FORMAT, &["-C", "3"]].concat();
         let lines = Program::start(&mut mosquitto("mosquitto_sub", broker.address(), &arguments)).succeed();
-        assert_eq!(lines, ["post/box 1 0 first", "post/box 2 0 second", "post/box 1 0 third"], "{version}");
+        // mosquitto_sub shows a QoS 2 message when its exchange is done: the order can be seen within a QoS.
+        let (twice, once): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.contains(" 2 0 "));
+        assert_eq!(once, ["post/box 1 0 first", "post/box 1 0 third"], "{version}");
+        assert_eq!(twice, ["post/box 2 0 second"], "{version}");
     }
 }
 
 #[test]
 fn the_newcomer_takes_over_the_client_identifier() {
-    let broker = Broker::start();
+    let mut broker = Broker::start();
     for version in ["mqttv311", "mqttv5"] {
-        let arguments = ["-V", version, "-i", "same", "-t", "a"];
-        // mosquitto_sub would come back and take over in turn, so it is ended at the first word of it.
-        let mut first = subscribe(broker.address(), &arguments);
-        let mut second = subscribe(broker.address(), &arguments);
-        first.expect_line("sending CONNECT");
+        let first = subscribe(broker.address(), &["-V", version, "-i", "same", "-t", "old"]);
+        let second = subscribe(broker.address(), &["-V", version, "-i", "same", "-t", "new", "-C", "1", "-F", "%p"]);
+        broker.wait_for_log("taken over");
+        // mosquitto_sub would be back after a second, and take over in turn.
         first.kill();
-        publish(broker.address(), &["-t", "a", "-m", "for you", "-q", "1"]);
-        second.expect_line("for you");
-        second.terminate();
+        publish(broker.address(), &["-t", "new", "-m", "for you", "-q", "1"]);
+        assert_eq!(messages(second.succeed()), ["for you"], "{version}");
     }
 }
 

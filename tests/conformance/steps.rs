@@ -63,8 +63,9 @@ pub fn leave_with(mut client: Client, disconnect: Disconnect<'_>) {
 
 /// The network goes away; the broker has noticed when this returns.
 pub fn lose(broker: &mut Broker, client: Client, client_id: &str) {
+    let address = client.address();
     client.cut();
-    broker.wait_for_log(&format!(r#""disconnected","client":"{client_id}""#));
+    broker.wait_for_log(&format!(r#""disconnected","client":"{client_id}","peer":"{address}""#));
 }
 
 /// A will with QoS 1 that is sent at once.
@@ -138,4 +139,15 @@ pub fn refuse_puback(client: &mut Client, id: PacketId) {
 /// PUBREC that refuses the message.
 pub fn refuse_pubrec(client: &mut Client, id: PacketId) {
     client.send(&Packet::PubRec(PublishAck::new(id, PublishReason::ImplementationSpecificError)));
+}
+
+/// Acknowledges a message as its QoS asks.
+pub fn acknowledge(client: &mut Client, delivery: Delivery) {
+    let Some(id) = delivery.packet_id() else { return };
+    if delivery.qos() == QoS::AtLeastOnce {
+        return client.puback(id);
+    }
+    client.pubrec(id);
+    expect_pubrel(client, id);
+    client.pubcomp(id);
 }

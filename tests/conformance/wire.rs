@@ -1,6 +1,6 @@
 //! Packets written byte by byte, and what a broker answers to them.
 
-use dunlin::packet::{Decoder, Packet, Peer, ProtocolVersion, QoS};
+use dunlin::packet::{Decoder, Packet, ProtocolVersion, QoS};
 
 use crate::support::client::{V5, V31, V311, connect};
 use crate::support::{Broker, Client};
@@ -164,7 +164,7 @@ impl Bystanders {
             match answer {
                 Answer::Nothing => assert!(answered.is_empty(), "{what}: {answered:02x?}"),
                 Answer::ReturnCode(code) => assert_eq!(answered, [0x20, 2, 0, *code], "{what}"),
-                Answer::Reason(reason) => assert_eq!(refusal(what, &answered), (false, *reason), "{what}"),
+                Answer::Reason(reason) => assert_eq!(refusal(what, client.decoder(), &answered), (false, *reason), "{what}"),
             }
             self.notice_nothing();
         }
@@ -177,7 +177,7 @@ impl Bystanders {
             client.send_bytes(bytes);
             let answered = client.rest();
             let told = if version == V5 { Some(*reason) } else { None };
-            assert_eq!(parting(what, &answered), told, "{what}");
+            assert_eq!(parting(what, client.decoder(), &answered), told, "{what}");
             self.notice_nothing();
         }
     }
@@ -197,34 +197,27 @@ pub enum Answer {
     Reason(u8),
 }
 
-/// The one packet that `bytes` are, from a server to a client of 5.0.
-pub fn look_at<R>(what: &str, bytes: &[u8], look: impl FnOnce(&Packet<'_>) -> R) -> R {
-    let decoder = Decoder {
-        version: Some(V5),
-        maximum_packet_size: u32::MAX,
-        user_properties_max: 10_000,
-        filters_max: 0,
-        peer: Peer::Server,
-    };
+/// The one packet that `bytes` are.
+fn look_at<R>(what: &str, decoder: Decoder, bytes: &[u8], look: impl FnOnce(&Packet<'_>) -> R) -> R {
     let (packet, length) = decoder.decode(bytes).expect("a valid packet").unwrap_or_else(|| panic!("{what}: no packet"));
     assert_eq!(length, bytes.len(), "{what}: one packet, not {bytes:02x?}");
     look(&packet)
 }
 
 /// Session Present and reason of a CONNACK.
-fn refusal(what: &str, bytes: &[u8]) -> (bool, u8) {
-    look_at(what, bytes, |packet| match packet {
+fn refusal(what: &str, decoder: Decoder, bytes: &[u8]) -> (bool, u8) {
+    look_at(what, decoder, bytes, |packet| match packet {
         Packet::ConnAck(ack) => (ack.session_present, ack.reason as u8),
         other => panic!("{what}: {other:?}"),
     })
 }
 
 /// The reason of a DISCONNECT that is all that was said.
-fn parting(what: &str, bytes: &[u8]) -> Option<u8> {
+fn parting(what: &str, decoder: Decoder, bytes: &[u8]) -> Option<u8> {
     if bytes.is_empty() {
         return None;
     }
-    Some(look_at(what, bytes, |packet| match packet {
+    Some(look_at(what, decoder, bytes, |packet| match packet {
         Packet::Disconnect(disconnect) => disconnect.reason as u8,
         other => panic!("{what}: {other:?}"),
     }))

@@ -142,3 +142,25 @@ fn the_broker_stops_while_passwords_are_checked() {
     broker.signal("-TERM");
     assert_eq!(broker.wait().code(), Some(0));
 }
+
+/// The check takes a second or more, time enough to read the files anew.
+#[test]
+fn a_user_that_is_removed_while_its_password_is_checked_is_not_let_in() {
+    let slow = "slow:$7$1500000$DuWeybMpKrc8VEhK$A4iqd76mDXVmPLTrfTMJAoVEC4UDjzpwHkO8vlL7D1Y/n15aTBjJvsd+8d7Sc4MgQGfc1sQkBna1IEkP5HhJhQ==\n";
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("users"), slow).unwrap();
+    let config = "[limits]\nconnect_timeout = \"1h\"\n[auth]\npassword_file = \"@DIR@/users\"\n[[listeners]]\nname = \"tcp\"\n\
+                  url = \"tcp://127.0.0.1:0\"\n";
+    let mut broker = Broker::with_config_in(folder, config);
+    let mut removed = slow_login(&broker, "a");
+    let packets = "dunlin_packets_received_total{type=\"connect\"}";
+    eventually("the login has arrived", || broker.metric(packets) == 1.0);
+    std::fs::write(broker.folder.path().join("users"), crate::house::USERS).unwrap();
+    broker.signal("-HUP");
+    broker.wait_for_log("config reloaded");
+    let told = removed.expect("CONNACK", |packet| match packet {
+        dunlin::packet::Packet::ConnAck(ack) => Some(ack.reason as u8),
+        _ => None,
+    });
+    assert_eq!(told, 0x86);
+}

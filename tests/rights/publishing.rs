@@ -1,8 +1,8 @@
-use dunlin::packet::QoS;
+use dunlin::packet::{Delivery, Packet, PacketId, QoS};
 
 use crate::house::{EVERYTHING, House};
 use crate::support::Broker;
-use crate::support::client::{Client, V5, V311, connect};
+use crate::support::client::{Client, V5, V311, connect, publish};
 
 const ACL: &str = "user alice\ntopic write mine/#\ntopic read shown/#\nuser bob\ntopic #\n";
 
@@ -59,14 +59,16 @@ fn the_identifier_of_a_denied_qos_2_publish_is_free_again() {
     let mut bob = house.enter("bob", "b");
     bob.subscribe("mine/x", QoS::AtLeastOnce);
     let mut alice = house.enter("alice", "a");
-    let id = dunlin::packet::PacketId::new(9).unwrap();
-    let exchange = dunlin::packet::Delivery::ExactlyOnce(id);
-    assert_eq!(alice.publish_with("other", "x", QoS::ExactlyOnce, |packet| packet.delivery = exchange), 0x87);
-    // The helper takes its identifiers in order; this one is given by hand.
-    alice.send(&dunlin::packet::Packet::Publish(crate::support::client::publish("mine/x", "new", exchange)));
-    alice.expect("PUBREC", |packet| {
-        matches!(packet, dunlin::packet::Packet::PubRec(ack) if ack.packet_id == id && ack.reason as u8 == 0).then_some(())
-    });
+    let id = PacketId::new(9).unwrap();
+    let exchange = Delivery::ExactlyOnce(id);
+    for (topic, reason) in [("other", 0x87), ("mine/x", 0)] {
+        alice.send(&Packet::Publish(publish(topic, "new", exchange)));
+        let told = alice.expect("PUBREC", |packet| match packet {
+            Packet::PubRec(ack) if ack.packet_id == id => Some(ack.reason as u8),
+            _ => None,
+        });
+        assert_eq!(told, reason);
+    }
     bob.expect_message("mine/x", "new");
 }
 

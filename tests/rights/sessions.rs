@@ -1,7 +1,7 @@
 use dunlin::packet::{Connect, QoS};
 
 use crate::house::{EVERYTHING, House, lasting, login, will};
-use crate::support::client::Client;
+use crate::support::client::{Client, V5};
 
 #[test]
 fn another_user_cannot_take_over_a_client_identifier_that_is_online() {
@@ -82,7 +82,7 @@ password_file = "@DIR@/acl"
     other.expect_nothing();
 }
 
-/// One user may come in by any listener that knows it by the same files, and finds its session there, with what that listener grants.
+/// A session belongs to the rights that it was made with: a listener with others begins a new one.
 #[test]
 fn the_rights_of_the_listener_that_a_client_came_in_by_hold() {
     let config = r#"
@@ -101,9 +101,54 @@ acl_file = "@DIR@/acl"
     alice.subscribe("#", QoS::AtLeastOnce);
     alice.cut();
     house.broker_sees_offline();
-    let (mut alice, _) = Client::connect_with(house.broker.listener("strict"), lasting("alice", "same"));
+    let (mut alice, present) = Client::connect_with(house.broker.listener("strict"), lasting("alice", "same"));
+    assert!(!present);
     assert_eq!(alice.publish("private", "x", QoS::AtLeastOnce), 0x87);
     let mut carol = house.enter("carol", "c");
     carol.publish("private", "x", QoS::AtLeastOnce);
     alice.expect_nothing();
+}
+
+#[test]
+fn a_session_is_found_at_every_listener_with_the_same_users_and_rights() {
+    let config = r#"
+[auth]
+password_file = "@DIR@/users"
+acl_file = "@DIR@/acl"
+[[listeners]]
+name = "tcp"
+url = "tcp://127.0.0.1:0"
+[[listeners]]
+name = "second"
+url = "tcp://127.0.0.1:0"
+max_packet_size = "1KiB"
+"#;
+    let mut house = House::furnished(config, EVERYTHING);
+    Client::connect_with(house.broker.address(), lasting("alice", "same")).0.subscribe("a", QoS::AtLeastOnce);
+    house.change("acl", EVERYTHING);
+    let (mut alice, present) = Client::connect_with(house.broker.listener("second"), lasting("alice", "same"));
+    assert!(present);
+    house.enter("bob", "b").publish("a", "x", QoS::AtLeastOnce);
+    alice.expect_message("a", "x");
+}
+
+/// Rights are shared from the start; a reload that would part them changes nothing for either.
+#[test]
+fn listeners_with_common_rights_cannot_be_parted_by_a_reload() {
+    let listener = |name: &str, acl: &str| {
+        format!("[[listeners]]\nname = \"{name}\"\nurl = \"tcp://127.0.0.1:0\"\nacl_file = \"@DIR@/{acl}\"\n")
+    };
+    let mut house = House::furnished(&format!("{}{}", listener("tcp", "acl"), listener("second", "acl")), "topic open/#\n");
+    std::fs::write(house.file("loose"), "topic #\n").unwrap();
+    let changed = format!("{}{}", listener("tcp", "loose"), listener("second", "acl"));
+    let folder = house.broker.folder.path().display().to_string();
+    std::fs::write(house.file("dunlin.toml"), changed.replace("@DIR@", &folder)).unwrap();
+    house.broker.signal("-HUP");
+    house.broker.wait_for_log("users and rights stay as they were");
+    house.broker.wait_for_log("config reloaded");
+    for name in ["tcp", "second"] {
+        let mut client = Client::connect(house.broker.listener(name), V5, "a");
+        assert_eq!(client.publish("secret", "", QoS::AtLeastOnce), 0x87, "{name}");
+        assert_eq!(client.publish("open/x", "", QoS::AtLeastOnce), 0x10, "{name}");
+    }
 }

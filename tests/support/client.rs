@@ -21,6 +21,11 @@ pub const V5: ProtocolVersion = ProtocolVersion::V5;
 pub trait Stream: Read + Write + Send {
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
     fn shutdown(&self, how: Shutdown) -> io::Result<()>;
+
+    /// Where the broker sees it come from, for streams that can tell.
+    fn address(&self) -> Option<SocketAddr> {
+        None
+    }
 }
 
 impl Stream for TcpStream {
@@ -30,6 +35,10 @@ impl Stream for TcpStream {
 
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         Self::shutdown(self, how)
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        self.local_addr().ok()
     }
 }
 
@@ -319,6 +328,11 @@ impl Client {
         self.send(&Packet::PubComp(Release::new(id, ReleaseReason::Success)));
     }
 
+    /// Where the broker sees this client come from.
+    pub fn address(&self) -> SocketAddr {
+        self.stream.address().expect("a TCP stream")
+    }
+
     /// The network goes away without a word.
     pub fn cut(self) {
         let _ = self.stream.shutdown(Shutdown::Both);
@@ -377,7 +391,8 @@ impl Client {
         }
     }
 
-    fn decoder(&self) -> Decoder {
+    /// Reads what the broker sends to this client.
+    pub fn decoder(&self) -> Decoder {
         let version = Some(self.version);
         Decoder { version, maximum_packet_size: u32::MAX, user_properties_max: 10_000, filters_max: 0, peer: Peer::Server }
     }

@@ -54,15 +54,25 @@ impl Broker {
     }
 
     fn spawn(folder: TempDir, args: &[&str]) -> Self {
+        Self::spawn_changed(folder, args, |_| ())
+    }
+
+    /// A broker with these arguments and a change to its command, as to its environment.
+    pub fn with_command(args: &[&str], change: impl FnOnce(&mut Command)) -> Self {
+        Self::spawn_changed(tempfile::tempdir().expect("a temporary folder"), args, change)
+    }
+
+    fn spawn_changed(folder: TempDir, args: &[&str], change: impl FnOnce(&mut Command)) -> Self {
         let data = folder.path().join("data").display().to_string();
         let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
-        command.args(args).args(["--data-dir", &data, "--log-format", "json"]);
+        command.args(args).args(["--data-dir", &data]);
+        if !args.contains(&"--log-format") {
+            command.args(["--log-format", "json"]);
+        }
         if !args.contains(&"--admin") {
             command.args(["--admin", "127.0.0.1:0"]);
         }
-        if !args.contains(&"--log-level") {
-            command.args(["--log-level", "info"]);
-        }
+        change(&mut command);
         let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().expect("the broker starts");
         let stderr = child.stderr.take().expect("stderr is piped");
         let (sender, log) = channel();
@@ -82,16 +92,17 @@ impl Broker {
         loop {
             let line = self.wait_for_log("");
             let field = |name: &str| {
-                let (_, rest) = line.split_once(&format!("\"{name}\":\""))?;
+                let json = || line.split_once(&format!("\"{name}\":\""));
+                let (_, rest) = json().or_else(|| line.split_once(&format!(" {name}=\"")))?;
                 Some(rest.split_once('"')?.0.to_owned())
             };
-            let message = field("message").unwrap_or_default();
-            if message == "listening" {
+            let is = |message: &str| field("message").as_deref() == Some(message) || line.contains(&format!(": {message} "));
+            if is("listening") {
                 let address = field("address").and_then(|address| address.parse().ok());
                 self.listeners.extend(address.map(|address| (field("listener").unwrap_or_default(), address)));
-            } else if message == "admin listening" {
+            } else if is("admin listening") {
                 self.admin = field("address").and_then(|address| address.parse().ok());
-            } else if message == "ready" {
+            } else if is("ready") {
                 return;
             }
         }

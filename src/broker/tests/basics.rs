@@ -172,3 +172,20 @@ fn clients_cannot_write_to_sys_topics() {
     peer.publish(&house, "$SYS/broker/uptime", "x", q1(1));
     assert_eq!(peer.receive(&house), [Seen::Ack("puback", 1, 0x87)]);
 }
+
+#[test]
+fn qos_0_does_not_wait_behind_a_full_window() {
+    let house = House::new();
+    let mut from = house.client(V5, "from");
+    let mut request = Connect { client_id: "to", ..connect(V5) };
+    request.properties.receive_maximum = 1;
+    let (mut to, _) = house.connect(request);
+    to.subscribe(&house, "t", QoS::AtLeastOnce);
+    to.receive(&house);
+    for id in 1..=3 {
+        from.publish(&house, "t", "one", q1(id));
+    }
+    from.publish(&house, "t", "zero", Delivery::AtMostOnce);
+    let seen = to.receive(&house);
+    assert_eq!(seen, [got("t", "one", QoS::AtLeastOnce, Some(1)), got("t", "zero", QoS::AtMostOnce, None)]);
+}

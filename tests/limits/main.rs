@@ -1,0 +1,134 @@
+//! Every bound of `[limits]`: reached exactly, all is fine; one over, what the config documents happens and is counted, and a client
+//! beside it notices nothing.
+
+#![allow(clippy::unwrap_used)] // a test may fail anywhere
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod connections;
+mod packets;
+mod queues;
+mod store;
+mod told;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use dunlin::packet::{Connect, ConnectProperties, PacketId, QoS};
+
+use support::client::{V5, connect};
+use support::{Broker, Client, eventually};
+
+/// A broker with these keys of `[limits]`, and someone on it who must not notice anything.
+struct Bounded {
+    broker: Broker,
+    bystander: Client,
+}
+
+impl Bounded {
+    fn new(limits: &str) -> Self {
+        Self::with_config(&format!(
+            r#"
+            [[listeners]]
+            name = "tcp"
+            url = "tcp://127.0.0.1:0"
+            [limits]
+            {limits}
+            "#
+        ))
+    }
+
+    fn with_config(config: &str) -> Self {
+        let broker = Broker::with_config(config);
+        let mut bystander = Client::connect(broker.address(), V5, "by");
+        bystander.subscribe("by", QoS::ExactlyOnce);
+        Self { broker, bystander }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.broker.address()
+    }
+
+    fn client(&self, client_id: &str) -> Client {
+        Client::connect(self.address(), V5, client_id)
+    }
+
+    /// How often the limit was counted.
+    fn hits(&self, limit: &str) -> f64 {
+        self.broker.metric(&format!(r#"dunlin_limit_hits_total{{limit="{limit}"}}"#))
+    }
+
+    fn assert_hits(&self, limit: &str, expected: u32) {
+        eventually(&format!("{limit} is counted"), || self.hits(limit) >= f64::from(expected));
+        assert_eq!(self.hits(limit), f64::from(expected), "{limit}");
+    }
+
+    /// Messages that were dropped for this reason.
+    fn dropped(&self, reason: &str) -> f64 {
+        self.broker.metric(&format!(r#"dunlin_messages_dropped_total{{reason="{reason}"}}"#))
+    }
+
+    /// The bystander is served as ever.
+    fn assert_bystander_unharmed(&mut self) {
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+            self.bystander.publish("by", "fine", qos);
+            if let Some(id) = self.bystander.expect_message("by", "fine").packet_id() {
+                self.bystander.puback(id);
+            }
+        }
+        self.bystander.expect_nothing();
+    }
+}
+
+fn id(value: u16) -> PacketId {
+    PacketId::new(value).unwrap()
+}
+
+/// A 5.0 CONNECT that goes on with its session and keeps it for an hour.
+fn keeping(client_id: &str) -> Connect<'_> {
+    let properties = ConnectProperties { session_expiry_interval: 3600, ..Default::default() };
+    Connect { client_id, clean_start: false, properties, ..connect(V5) }
+}
+
+/// The client goes without its will; the broker has settled its session.
+fn leave(mut client: Client) {
+    client.send_bytes(&[0xE0, 0]);
+    client.expect_close();
+}
+
+/// A limit that is not in this list has no test yet.
+#[test]
+fn every_limit_is_tested() {
+    let tested = [
+        "connect_timeout",
+        "listener_max_connections",
+        "max_client_id_length",
+        "max_connect_size",
+        "max_connections",
+        "max_connections_per_address",
+        "max_inflight",
+        "max_keep_alive",
+        "max_packet_size",
+        "max_pending_connections",
+        "max_queued_bytes",
+        "max_queued_messages",
+        "max_retained_bytes",
+        "max_retained_messages",
+        "max_session_expiry",
+        "max_sessions",
+        "max_subscriptions",
+        "max_topic_aliases_out",
+        "max_topic_length",
+        "max_topic_levels",
+        "max_user_properties",
+        "max_write_buffer",
+        "receive_maximum",
+        "slow_consumer_timeout",
+        "topic_alias_maximum",
+    ];
+    let (_, body) = Broker::start().get("/metrics");
+    let label = |line: &str| Some(line.strip_prefix(r#"dunlin_limit_hits_total{limit=""#)?.split_once('"')?.0.to_owned());
+    let counted: BTreeSet<String> = body.lines().filter_map(label).collect();
+    assert_eq!(counted, tested.map(String::from).into());
+}

@@ -1,0 +1,91 @@
+use std::fs;
+
+use dunlin::packet::QoS;
+
+use crate::support::client::{Client, V5, connect};
+use crate::support::{Broker, eventually};
+
+const LISTENER: &str = "[[listeners]]\nname = \"tcp\"\nurl = \"tcp://127.0.0.1:0\"\n";
+
+fn change(broker: &mut Broker, config: &str) {
+    fs::write(broker.folder.path().join("dunlin.toml"), config).unwrap();
+    broker.signal("-HUP");
+}
+
+#[test]
+fn what_cannot_be_changed_while_running_is_logged_by_its_key() {
+    let mut broker = Broker::with_config(LISTENER);
+    let config = "[server]\nworker_threads = 3\n[log]\nformat = \"json\"\n[sys]\nnode = \"other\"\n[limits]\nconnect_timeout = \"3s\"\n\
+                  [auth]\nmax_password_checks = 7\n[shared_subscriptions]\nstrategy = \"random\"\n[[listeners]]\nname = \"tcp\"\n\
+                  url = \"tcp://127.0.0.1:1\"\nmount_point = \"x/\"\n";
+    change(&mut broker, config);
+    broker.wait_for_log("config reloaded");
+    let lines = broker.log_lines();
+    for key in ["server", "listeners", "auth.max_password_checks", "limits.connect_timeout", "shared_subscriptions", "sys"] {
+        let told = lines.iter().any(|line| line.contains("next start") && line.contains(&format!("\"key\":\"{key}\"")));
+        assert!(told, "{key}");
+    }
+    for key in ["data_dir", "admin", "log.format"] {
+        assert!(!lines.iter().any(|line| line.contains(&format!("\"key\":\"{key}\""))), "{key} has not changed");
+    }
+    Client::connect(broker.address(), V5, "a").ping();
+}
+
+/// Every line of a listener's table is either taken over or told.
+#[test]
+fn changes_of_a_listener_that_are_not_taken_over_are_all_told() {
+    for change_of in ["versions = [\"5.0\"]", "mount_point = \"m/\"", "proxy_protocol = true", "max_connections = 3"] {
+        let mut broker = Broker::with_config(LISTENER);
+        change(&mut broker, &format!("{LISTENER}{change_of}\n"));
+        broker.wait_for_log("config reloaded");
+        assert!(broker.log_lines().iter().any(|line| line.contains("\"key\":\"listeners\"")), "{change_of}");
+    }
+}
+
+#[test]
+fn the_log_level_and_limits_hold_from_the_reload_on() {
+    let mut broker = Broker::with_config(LISTENER);
+    Client::connect(broker.address(), V5, "before").ping();
+    broker.wait_for_log("\"client\":\"before\"");
+    change(&mut broker, &format!("[log]\nlevel = \"error\"\n[limits]\nmax_packet_size = \"77B\"\n{LISTENER}"));
+    let size = |broker: &Broker| Client::connack(broker.address(), connect(V5), |told| told.maximum_packet_size).1;
+    eventually("the new limit is told", || size(&broker) == Some(77));
+    Client::connect(broker.address(), V5, "quiet").ping();
+    change(&mut broker, &format!("[log]\nlevel = \"info\"\n[limits]\nmax_packet_size = \"88B\"\n{LISTENER}"));
+    eventually("the next limit is told", || size(&broker) == Some(88));
+    Client::connect(broker.address(), V5, "loud").ping();
+    broker.wait_for_log("\"client\":\"loud\"");
+    assert!(!broker.log_lines().iter().any(|line| line.contains("\"client\":\"quiet\"")));
+}
+
+#[test]
+fn fewer_connections_may_be_allowed_while_running() {
+    let mut broker = Broker::with_config(LISTENER);
+    let mut first = Client::connect(broker.address(), V5, "first");
+    change(&mut broker, &format!("[limits]\nmax_connections = 1\n{LISTENER}"));
+    broker.wait_for_log("config reloaded");
+    assert_eq!(Client::refused(broker.address(), connect(V5)), 0x89);
+    first.ping();
+}
+
+#[test]
+fn a_config_with_an_error_changes_nothing_and_is_told_whole() {
+    let mut broker = Broker::with_config(LISTENER);
+    let mut client = Client::connect(broker.address(), V5, "a");
+    change(&mut broker, &format!("[limits]\nmax_packet_size = \"77B\"\nmax_inflght = 1\nmax_subscriptions = 0\n{LISTENER}"));
+    let line = broker.wait_for_log("all stays as it was");
+    assert!(line.contains("max_inflght") && line.contains("max_subscriptions"), "{line}");
+    client.subscribe("a", QoS::AtMostOnce);
+    let size = Client::connack(broker.address(), connect(V5), |told| told.maximum_packet_size).1;
+    assert_eq!(size, Some(1 << 20));
+}
+
+#[test]
+fn a_broker_without_a_config_file_survives_sighup() {
+    let mut broker = Broker::start();
+    let mut client = Client::connect(broker.address(), V5, "a");
+    broker.signal("-HUP");
+    broker.wait_for_log("config reloaded");
+    client.ping();
+    assert!(!broker.log_lines().iter().any(|line| line.contains("next start")));
+}
