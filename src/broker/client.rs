@@ -115,6 +115,9 @@ impl Client {
 
     /// Takes as many whole packets as `bytes` holds; returns how many bytes they were.
     pub fn receive(&mut self, bytes: &[u8], now: Instant, deliveries: &mut Deliveries) -> usize {
+        if self.is_taken_over() {
+            return bytes.len();
+        }
         let mut consumed = 0;
         while consumed < bytes.len() && self.takes_bytes() {
             let rest = &bytes[consumed..];
@@ -159,6 +162,11 @@ impl Client {
         if !bytes.is_empty() {
             self.local.get_or_insert_default().append(bytes);
         }
+    }
+
+    /// What an old connection still has to say is not heard: the new one has been told anew what the acknowledgements are for.
+    fn is_taken_over(&self) -> bool {
+        self.hold.as_ref().is_some_and(|hold| !hold.handle.lock(|slot| slot.is_online(hold.epoch)))
     }
 
     fn act(&mut self, action: Action<'_>, now: Instant, deliveries: &mut Deliveries) -> Result<(), Violation> {

@@ -3,6 +3,8 @@
 //!
 //! `DUNLIN_SIMULATION_SEEDS=1000..50000` runs other seeds than the few of every test run.
 
+mod act;
+mod check;
 mod device;
 mod network;
 mod truth;
@@ -17,14 +19,16 @@ use super::*;
 use crate::broker::handle::{Receiver, SessionHandle};
 use crate::broker::publish::forget_matches;
 use crate::metrics::DropReason;
-use crate::routing::Subscriber;
 use crate::units::Span;
 
 const DEVICES: usize = 5;
+const MAX_INFLIGHT: u16 = 20;
 const STEPS: usize = 150;
 const TOPICS: [&str; 7] = ["n/a", "n/b", "n/a/b", "n/c", "s0/a", "s0/b", "s1/a"];
 const FILTERS: [&str; 8] = ["n/a", "n/+", "n/#", "n/a/b", "n/+/b", "$share/g/s0/+", "$share/h/s1/#", "r/+"];
-const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_secs(1);
+/// A keep alive of 10 seconds is kept with room to spare.
+const PING_SECONDS: u64 = 5;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Numbers from a seed (SplitMix64).
@@ -91,7 +95,7 @@ fn many_devices_do_as_they_like_and_the_broker_keeps_its_promises() {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let limits = Limits { max_session_expiry: Span::seconds(0), max_inflight: 20, ..Limits::default() };
+        let limits = Limits { max_session_expiry: Span::seconds(0), max_inflight: MAX_INFLIGHT, ..Limits::default() };
         let house = House::with_limits(limits);
         let mut watcher = house.client(ProtocolVersion::V5, "watcher");
         watcher.subscribe(&house, "w", QoS::ExactlyOnce);
@@ -121,199 +125,28 @@ impl World {
         self.settle();
     }
 
-    /// A device, or the time, does something.
-    fn act(&mut self) {
-        let device = self.random.below(DEVICES);
-        let (is_connected, is_welcome) = (self.devices[device].task.is_some(), self.devices[device].is_welcome);
-        match self.random.below(40) {
-            0..=4 if !is_connected => self.connect(device),
-            5 => self.connect(device),
-            6 => self.cut(device),
-            7..=9 => self.pass(),
-            10 if is_connected => self.stall(device),
-            11 if is_connected => self.unstall(device),
-            12 if is_welcome => self.goodbye(device),
-            13 if is_welcome => {
-                self.devices[device].silent_since.get_or_insert(self.house.now);
-            }
-            14..=17 if is_welcome => self.subscribe(device),
-            18 if is_welcome => self.unsubscribe(device),
-            19..=29 if is_welcome => self.publish(device),
-            30..=38 if is_welcome => self.answer(device),
-            39 if is_welcome => self.retain(device),
-            _ => {}
-        }
-    }
-
-    fn connect(&mut self, device: usize) {
-        let random = &mut self.random;
-        let version = random.pick(&[ProtocolVersion::V31, ProtocolVersion::V311, ProtocolVersion::V5, ProtocolVersion::V5]);
-        let mut properties = ConnectProperties::default();
-        if version == ProtocolVersion::V5 {
-            properties.receive_maximum = random.pick(&[1, 2, 3, 65_535]);
-            properties.session_expiry_interval = random.pick(&[0, 1, 5, 20, 400, u32::MAX]);
-        }
-        let will_payload = format!("{}", self.tasks.len());
-        let will = random.one_in(2).then(|| Will {
-            topic: TopicName::new("w").unwrap(),
-            payload: will_payload.as_bytes(),
-            qos: random.pick(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]),
-            retain: false,
-            delay_interval: if version == ProtocolVersion::V5 { random.pick(&[0, 1, 7, 350]) } else { 0 },
-            message_expiry_interval: None,
-            properties: ForwardedProperties::default(),
-        });
-        let keep_alive = random.pick(&[0, 10]);
-        let task = self.tasks.len();
-        let id = self.devices[device].id.clone();
-        let receive_maximum = usize::from(properties.receive_maximum.min(20));
-        let (clean_start, is_direct) = (random.one_in(3), random.one_in(2));
-        let request = Connect { version, clean_start, keep_alive, client_id: &id, will, properties, ..connect(version) };
-        let device_of = &mut self.devices[device];
-        device_of.connects(task, self.house.now);
-        device_of.version = version;
-        device_of.keep_alive = keep_alive;
-        device_of.receive_maximum = receive_maximum;
-        let bytes = device_of.encode(&Packet::Connect(request));
-        self.tasks.push(Task::new(&self.house, device, version, is_direct));
-        self.sessions.push(None);
-        self.goodbyes.push(None);
-        self.tasks[task].socket.set_room(usize::MAX);
-        self.send(device, bytes);
-    }
-
-    fn cut(&mut self, device: usize) {
-        let Some(task) = self.devices[device].task else { return };
-        self.devices[device].disconnected();
-        self.lose(task);
-    }
-
-    fn lose(&mut self, task: usize) {
-        if self.tasks[task].state == TaskState::Open {
-            self.tasks[task].lose(&self.house);
-            self.closed(task);
-        }
-    }
-
-    /// The broker has settled the end of a connection.
-    fn closed(&mut self, task: usize) {
-        if let Some(session) = self.sessions[task] {
-            self.truth.close(session, task, self.goodbyes[task], self.house.now);
-        }
-    }
-
-    /// The device takes no more, or only so much.
-    fn stall(&mut self, device: usize) {
-        let room = self.random.pick(&[0, 0, 1, 10, 100]);
-        let Device { task: Some(task), stuck_since, .. } = &mut self.devices[device] else { return };
-        if room > 0 {
-            *stuck_since = Some(self.house.now);
-        }
-        stuck_since.get_or_insert(self.house.now);
-        if self.tasks[*task].socket.set_room(room) {
-            self.tasks[*task].wake();
-        }
-    }
-
-    fn unstall(&mut self, device: usize) {
-        let Device { task: Some(task), stuck_since, .. } = &mut self.devices[device] else { return };
-        if self.tasks[*task].socket.set_room(usize::MAX) {
-            self.tasks[*task].wake();
-        }
-        *stuck_since = None;
-    }
-
-    fn goodbye(&mut self, device: usize) {
-        let (reason, has_will) = self
-            .random
-            .pick(&[(DisconnectReason::NormalDisconnection, false), (DisconnectReason::DisconnectWithWillMessage, true)]);
-        let is_v5 = self.devices[device].version == ProtocolVersion::V5;
-        let has_will = has_will && is_v5;
-        let task = self.devices[device].task.unwrap();
-        let had_expiry = self.sessions[task].is_some_and(|session| self.truth.sessions[session].has_expiry());
-        let expiry = (is_v5 && had_expiry && self.random.one_in(3)).then(|| self.random.pick(&[0, 3, 30]));
-        let bytes = self.devices[device]
-            .encode(&Packet::Disconnect(Disconnect { session_expiry_interval: expiry, ..Disconnect::new(reason) }));
-        self.send(device, bytes);
-        self.goodbyes[task] = Some((has_will, expiry));
-        self.devices[device].disconnected();
-    }
-
-    fn subscribe(&mut self, device: usize) {
-        let filter = self.random.pick(&FILTERS);
-        // All members of a group ask for the same, so that it does not matter who gets a message.
-        let qos = match filter {
-            "$share/g/s0/+" => QoS::AtLeastOnce,
-            "$share/h/s1/#" => QoS::ExactlyOnce,
-            _ => self.random.pick(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]),
-        };
-        let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
-        let bytes = self.devices[device].encode(&Packet::Subscribe(subscription(filter, options, None)));
-        self.send(device, bytes);
-    }
-
-    fn unsubscribe(&mut self, device: usize) {
-        let filter = TopicFilter::new(self.random.pick(&FILTERS)).unwrap();
-        let packet = Unsubscribe { packet_id: packet_id(9), user_properties: UserProperties::default(), filters: vec![filter] };
-        let bytes = self.devices[device].encode(&Packet::Unsubscribe(packet));
-        self.send(device, bytes);
-    }
-
-    fn publish(&mut self, device: usize) {
-        let topic = self.random.pick(&TOPICS).to_owned();
-        let qos = self.random.pick(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce, QoS::ExactlyOnce]);
-        self.truth.messages.push(Told { topic, qos });
-        let number = self.truth.messages.len() - 1;
-        let bytes = self.devices[device].publish(number, &self.truth, false);
-        self.send(device, bytes);
-    }
-
-    fn retain(&mut self, device: usize) {
-        let topic = self.random.pick(&["r/a", "r/b", "r/c"]).to_owned();
-        self.truth.messages.push(Told { topic, qos: QoS::AtMostOnce });
-        let number = self.truth.messages.len() - 1;
-        let bytes = self.devices[device].publish(number, &self.truth, true);
-        self.send(device, bytes);
-    }
-
-    /// The device sends one of the acknowledgements that it owes.
-    fn answer(&mut self, device: usize) {
-        let owed = self.devices[device].owed.len();
-        if owed > 0 {
-            let index = self.random.below(owed);
-            let bytes = self.devices[device].answer(index);
-            self.send(device, bytes);
-        }
-    }
-
-    fn send(&mut self, device: usize, bytes: Vec<u8>) {
-        let now = self.house.now;
-        let device = &mut self.devices[device];
-        device.silent_since = device.silent_since.map(|_| now);
-        let task = &mut self.tasks[device.task.expect("it is connected")];
-        if task.state == TaskState::Open {
-            task.inbox.push(bytes);
-            task.wake();
-        }
-    }
-
     /// Time passes; devices that are not silent send PINGREQ often enough.
     fn pass(&mut self) {
-        let time = Duration::from_secs(self.random.pick(&[1, 1, 2, 6, 16, 40, 200]));
-        let end = self.house.now + time;
-        while self.house.now < end {
-            self.work();
-            for device in 0..DEVICES {
-                let Device { task, is_welcome, silent_since, .. } = &self.devices[device];
-                if task.is_some() && *is_welcome && silent_since.is_none() {
-                    let bytes = self.devices[device].encode(&Packet::PingReq);
-                    self.send(device, bytes);
-                }
+        let seconds = self.random.pick(&[1, 1, 2, 6, 16, 40, 200]);
+        self.work();
+        for second in 0..seconds {
+            if second % PING_SECONDS == 0 {
+                self.ping();
             }
-            self.work();
             self.house.now += TICK;
             self.house.broker.handle_timeout(self.house.now);
             self.truth.handle_timeout(self.house.now);
+            self.work();
+        }
+    }
+
+    fn ping(&mut self) {
+        for device in 0..DEVICES {
+            let Device { task, is_welcome, silent_since, .. } = &self.devices[device];
+            if task.is_some() && *is_welcome && silent_since.is_none() {
+                let bytes = self.devices[device].encode(&Packet::PingReq);
+                self.send(device, bytes);
+            }
         }
         self.work();
     }
@@ -352,13 +185,11 @@ impl World {
     fn judge_end(&self, task: usize) {
         let device = &self.devices[self.tasks[task].device];
         let is_taken_over = self.sessions[task].is_some_and(|session| self.truth.sessions[session].online != Some(task));
-        // A connection that overtook a later one of its device is left alone.
-        let is_orphan = device.task != Some(task);
-        if is_orphan || is_taken_over || self.goodbyes[task].is_some() {
+        if is_taken_over || self.goodbyes[task].is_some() {
             return;
         }
         let since = |instant: Option<Instant>| instant.map_or(Duration::ZERO, |at| self.house.now - at);
-        let is_silent = device.keep_alive > 0 && since(device.silent_since) >= Duration::from_secs(15) - TICK;
+        let is_silent = device.keep_alive > 0 && since(device.silent_since) >= Duration::from_secs(15 - PING_SECONDS);
         let is_stuck = since(device.stuck_since) >= PATIENCE;
         let end = &self.tasks[task].client.end;
         assert!(is_silent || is_stuck, "task {task} was ended for nothing: {end:?}");
@@ -395,116 +226,6 @@ impl World {
             }
         }
         has_read
-    }
-
-    /// What holds whenever nothing moves.
-    fn check(&mut self) {
-        self.wills.sort_unstable();
-        self.truth.wills.sort_unstable();
-        assert_eq!(self.wills, self.truth.wills, "wills");
-        self.check_sessions();
-        self.check_index();
-        self.check_gauges();
-        self.check_ends();
-    }
-
-    fn check_sessions(&mut self) {
-        let sessions = self.house.broker.registry.all();
-        assert_eq!(sessions.len(), self.truth.live().count() + 1, "sessions");
-        for handle in sessions {
-            if !self.handles.iter().any(|known| std::ptr::eq(known.as_ptr(), &*handle)) {
-                self.handles.push(Arc::downgrade(&handle));
-            }
-            let Some(device) = self.devices.iter().position(|device| device.id == **handle.client_id()) else { continue };
-            let name = self.truth.of_device(device).expect("a session that must be");
-            let truth = &self.truth.sessions[name];
-            handle.lock(|slot| {
-                assert!(!slot.is_ended && slot.evicted.is_empty());
-                assert_eq!(slot.online.is_some(), truth.online.is_some(), "whether {} is online", self.devices[device].id);
-                let mut filters: Vec<_> = slot.session.subscriptions.keys().map(TopicFilter::as_str).collect();
-                filters.sort_unstable();
-                assert!(filters.iter().eq(truth.subscriptions.keys()), "subscriptions: {filters:?}");
-                assert_eq!(slot.session.received_len(), truth.received.len());
-                let Some(online) = &slot.online else { return };
-                let is_blocked = self.tasks[truth.online.unwrap()].socket.is_awaited();
-                assert_eq!(online.outbox.blocked_since.is_some(), is_blocked, "whether it is blocked");
-                let blocked_for = online.outbox.blocked_since.map_or(Duration::ZERO, |since| self.house.now - since);
-                assert!(blocked_for <= 2 * PATIENCE + TICK, "stuck for too long");
-                assert!(online.outbox.is_empty() || is_blocked, "something is unwritten and nobody was woken");
-                let device = &self.devices[device];
-                let waits_for_device = is_blocked || device.task != truth.online || !device.owed.is_empty();
-                let outbound = &slot.session.outbound;
-                assert!(outbound.queue.is_empty() || waits_for_device, "nobody was woken: {outbound:?} {online:?}");
-            });
-        }
-    }
-
-    fn check_index(&self) {
-        let (mut ordinary, mut shared) = (1, 0); // the watcher's own
-        for (_, session) in self.truth.live() {
-            let count = session.subscriptions.keys().filter(|filter| filter.starts_with("$share/")).count();
-            shared += count;
-            ordinary += session.subscriptions.len() - count;
-        }
-        let index = self.house.broker.router.change();
-        assert_eq!((index.index.len(), index.index.shared_len()), (ordinary + shared, shared), "subscriptions in the index");
-        for topic in TOPICS {
-            let matches = index.index.matches(TopicName::new(topic).unwrap());
-            let mut found: Vec<_> = matches
-                .recipients
-                .iter()
-                .map(|recipient| {
-                    let Receiver::Session(handle) = &recipient.subscriber;
-                    assert_eq!(handle.key, recipient.subscriber.key());
-                    handle.client_id().to_string()
-                })
-                .collect();
-            found.sort_unstable();
-            let mut expected: Vec<_> = self
-                .truth
-                .live()
-                .filter(|(_, session)| session.subscriptions.keys().any(|filter| truth::is_match(filter, topic)))
-                .map(|(_, session)| self.devices[session.device].id.clone())
-                .collect();
-            expected.sort_unstable();
-            assert_eq!(found, expected, "recipients of {topic}");
-        }
-    }
-
-    fn check_gauges(&self) {
-        let broker = &self.house.broker;
-        broker.measure();
-        let (mut queued, mut bytes, mut inflight) = (0, 0, 0);
-        for handle in broker.registry.all() {
-            handle.lock(|slot| {
-                queued += slot.session.outbound.queue.len() as u64;
-                bytes += slot.session.outbound.queue.bytes() as u64;
-                inflight += slot.session.outbound.inflight.len() as u64;
-            });
-        }
-        let traffic = broker.metrics.traffic();
-        assert_eq!((traffic.queued_messages(), traffic.queued_bytes(), traffic.inflight_messages()), (queued, bytes, inflight));
-        let online = self.truth.live().filter(|(_, session)| session.online.is_some()).count() as u64 + 1;
-        let all = self.truth.live().count() as u64 + 1;
-        let metrics = &broker.metrics;
-        assert_eq!((metrics.sessions.online.get(), metrics.sessions.offline.get()), (online, all - online), "sessions");
-        assert_eq!(metrics.retained_messages.get(), self.truth.retained.len() as u64);
-        let lost: Vec<_> =
-            DropReason::ALL.iter().filter(|reason| reason.is_loss() && **reason != DropReason::SessionGone).collect();
-        let lost = lost.into_iter().filter(|reason| **reason != DropReason::SlowConsumer);
-        assert_eq!(lost.map(|reason| traffic.messages_dropped(*reason)).sum::<u64>(), 0, "lost in spite of all the room");
-    }
-
-    /// Those who say nothing are ended in time.
-    fn check_ends(&self) {
-        for device in self.devices.iter().filter(|device| device.is_welcome) {
-            let task = &self.tasks[device.task.unwrap()];
-            if task.state != TaskState::Open {
-                continue;
-            }
-            let since = |instant: Option<Instant>| instant.map_or(Duration::ZERO, |at| self.house.now - at);
-            assert!(device.keep_alive == 0 || since(device.silent_since) <= Duration::from_secs(16), "silent for too long");
-        }
     }
 
     /// Everyone takes and answers everything: first those who are there, on wakes alone, then those who come back.
@@ -549,25 +270,6 @@ impl World {
         }
     }
 
-    fn come_back(&mut self, device: usize) {
-        let task = self.tasks.len();
-        let id = self.devices[device].id.clone();
-        let properties = ConnectProperties { session_expiry_interval: u32::MAX, ..ConnectProperties::default() };
-        let version = ProtocolVersion::V5;
-        let request = Connect { client_id: &id, clean_start: false, properties, ..connect(version) };
-        let device_of = &mut self.devices[device];
-        device_of.connects(task, self.house.now);
-        device_of.version = version;
-        device_of.keep_alive = 0;
-        device_of.receive_maximum = 20;
-        let bytes = device_of.encode(&Packet::Connect(request));
-        self.tasks.push(Task::new(&self.house, device, version, true));
-        self.sessions.push(None);
-        self.goodbyes.push(None);
-        self.tasks[task].socket.set_room(usize::MAX);
-        self.send(device, bytes);
-    }
-
     /// Nothing holds a session that is over.
     fn let_go(&mut self) {
         forget_matches();
@@ -610,6 +312,9 @@ fn processed(
         return;
     }
     let name = session.expect("only CONNECT comes before");
+    if truth.sessions[name].online != Some(task) {
+        return; // Taken over.
+    }
     match packet {
         Packet::Publish(publish) => {
             let is_new = match publish.delivery {
