@@ -1,6 +1,7 @@
 //! Many clients, one thread, a clock that is told what time it is: the broker without a socket.
 
 mod basics;
+mod hand_over;
 mod lifecycle;
 mod simulation;
 

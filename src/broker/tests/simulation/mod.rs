@@ -6,7 +6,7 @@
 mod act;
 mod check;
 mod device;
-mod network;
+pub(super) mod network;
 mod truth;
 
 use std::sync::Weak;
@@ -32,7 +32,7 @@ const PING_SECONDS: u64 = 5;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Numbers from a seed (SplitMix64).
-struct Random(u64);
+pub(super) struct Random(pub u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -43,7 +43,7 @@ impl Random {
         value ^ (value >> 31)
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    pub(in super::super) fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
 
@@ -185,7 +185,9 @@ impl World {
     fn judge_end(&self, task: usize) {
         let device = &self.devices[self.tasks[task].device];
         let is_taken_over = self.sessions[task].is_some_and(|session| self.truth.sessions[session].online != Some(task));
-        if is_taken_over || self.goodbyes[task].is_some() {
+        // Left for an attempt that came to nothing.
+        let is_orphan = device.task != Some(task);
+        if is_orphan || is_taken_over || self.goodbyes[task].is_some() {
             return;
         }
         let since = |instant: Option<Instant>| instant.map_or(Duration::ZERO, |at| self.house.now - at);

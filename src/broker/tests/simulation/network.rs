@@ -25,24 +25,13 @@ struct SocketState {
 }
 
 impl Socket {
-    /// `None`: it blocks.
-    fn write(&self, slices: &[IoSlice<'_>]) -> Option<usize> {
-        let mut state = self.0.lock();
-        let before = state.received.len();
-        for slice in slices {
-            let taken = slice.len().min(state.room);
-            state.received.extend_from_slice(&slice[..taken]);
-            state.room -= taken;
-        }
-        Some(state.received.len() - before).filter(|written| *written > 0)
-    }
-
     /// What the connection's own task does.
-    fn poll_write(&self, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match self.write(slices) {
+    pub fn poll_write(&self, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let mut state = self.0.lock();
+        match state.write(slices) {
             Some(written) => Poll::Ready(Ok(written)),
             None => {
-                self.0.lock().is_awaited = true;
+                state.is_awaited = true;
                 Poll::Pending
             }
         }
@@ -66,7 +55,20 @@ impl Socket {
 
 impl DirectWrite for Socket {
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.write(slices).ok_or_else(|| io::ErrorKind::WouldBlock.into())
+        self.0.lock().write(slices).ok_or_else(|| io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl SocketState {
+    /// `None`: it blocks.
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Option<usize> {
+        let before = self.received.len();
+        for slice in slices {
+            let taken = slice.len().min(self.room);
+            self.received.extend_from_slice(&slice[..taken]);
+            self.room -= taken;
+        }
+        Some(self.received.len() - before).filter(|written| *written > 0)
     }
 }
 
