@@ -68,7 +68,7 @@ impl World {
         of.version = request.version;
         of.keep_alive = request.keep_alive;
         of.receive_maximum = usize::from(request.properties.receive_maximum.min(MAX_INFLIGHT));
-        let bytes = of.encode(&Packet::Connect(Connect { client_id: &of.id, ..request.clone() }));
+        let bytes = of.encode(&Packet::Connect(Connect { client_id: &of.id, ..request }));
         self.tasks.push(Task::new(&self.house, device, request.version, is_direct));
         self.sessions.push(None);
         self.goodbyes.push(None);
