@@ -36,6 +36,8 @@ pub struct Origin {
     pub address: Option<SocketAddr>,
     /// The user name that the client's certificate stands for, verified.
     pub certificate_identity: Option<String>,
+    /// The listener takes user names from certificates, and the client's has none that is fit for one.
+    pub has_nameless_certificate: bool,
 }
 
 impl Origin {

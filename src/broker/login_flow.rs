@@ -48,6 +48,12 @@ impl Client {
             Ok(login) => login,
             Err(refusal) => return self.refuse_login(Some(connect.client_id), refusal, now),
         };
+        if self.origin.has_nameless_certificate {
+            // Whoever it is, it is not the nobody that would be let in without a certificate.
+            self.broker.metrics.authentications.count(Authentication::BadCertificate);
+            let refusal = refusal(ConnectReason::NotAuthorized, "the certificate has no name that can be a user's");
+            return self.refuse_login(Some(connect.client_id), refusal, now);
+        }
         let authenticator = self.origin.door.rights.authenticator();
         if login.method.is_some() {
             return self.challenge_login(login, connect.properties.authentication_data.unwrap_or_default(), now);

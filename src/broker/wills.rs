@@ -36,6 +36,18 @@ impl Will {
 }
 
 impl Broker {
+    /// The broker stops: the wills of all who are connected are published while there is someone to hear them. Those with a delay
+    /// are not waited for.
+    pub fn publish_all_wills(&self, now: Instant) {
+        for handle in self.registry.all() {
+            let will =
+                handle.lock(|slot| slot.online.as_ref().and_then(|_| slot.will.take_if(|will| will.delay_interval == 0)));
+            if let Some(will) = will {
+                self.publish_will(&handle, &will, now);
+            }
+        }
+    }
+
     /// Publishes a will: its lifetime counts from now (3.1.3.2.4). The rights of its owner are asked again.
     pub(super) fn publish_will(&self, owner: &SessionHandle, will: &Will, now: Instant) {
         if !owner.rights.may_publish(&owner.principal, will.topic()) {

@@ -13,7 +13,7 @@ use super::background;
 use super::data_dir::DataDir;
 use super::rights::{RightsLoader, RightsSource};
 use crate::admin::{self, AdminState, Condition, Exporter, Readiness};
-use crate::auth::certificate;
+use crate::auth::{CertificateIdentity, certificate};
 use crate::broker::{Admission, Broker, BrokerSettings, Client, Door, LogLimiter, Origin};
 use crate::cli::exit;
 use crate::config::{Config, ConfigSource};
@@ -127,7 +127,13 @@ impl Hall {
         let on_accepted = move |accepted: Accepted| {
             let Accepted { wire, peer, permit, deadline } = accepted;
             let identity = peer.certificate.as_deref().and_then(|der| certificate::identity(der, peer.listener.identity));
-            let origin = Origin { door: door.clone(), address: peer.address, certificate_identity: identity };
+            let takes_names = peer.listener.identity != CertificateIdentity::None;
+            let origin = Origin {
+                door: door.clone(),
+                address: peer.address,
+                has_nameless_certificate: takes_names && peer.certificate.is_some() && identity.is_none(),
+                certificate_identity: identity,
+            };
             let client = Client::new(broker.clone(), origin, wire.direct(), Box::new(Place(permit)));
             tokio::spawn(Driver::new(wire, client, broker.clone(), deadline));
         };

@@ -115,6 +115,7 @@ async fn wait_for_stop(house: &mut House, signals: &mut Signals) {
 async fn close(house: &House) {
     let patience = house.config.server.shutdown_timeout.0;
     let started = Instant::now();
+    house.broker.publish_all_wills(started);
     house.broker.disconnect_all(DisconnectReason::ServerShuttingDown);
     let gate = Arc::clone(&house.gate);
     let gone = async {

@@ -140,10 +140,10 @@ fn pubrel_leaves_in_the_order_of_pubrec() {
         }
         lose(&mut broker, client, "c");
         let mut client = resume(broker.address(), keeping(version, "c"));
-        assert_eq!(next_message(&mut client), ("1".into(), Delivery::ExactlyOnce(ids[1]), true));
         for packet_id in order {
             expect_pubrel(&mut client, packet_id);
         }
+        assert_eq!(next_message(&mut client), ("1".into(), Delivery::ExactlyOnce(ids[1]), true));
         leave(client);
         leave(begin(broker.address(), crate::steps::expiring("c", true, 0)));
     }

@@ -289,9 +289,9 @@ fn a_qos_2_message_stays_with_the_member_that_it_was_sent_to() {
     staying.expect_nothing();
 
     let mut back = resume(broker.address(), keeping(V5, "leaving"));
+    expect_pubrel(&mut back, after);
     let (payload, delivery, dup) = next_message(&mut back);
     assert_eq!((payload.as_str(), delivery.packet_id(), dup), ("before pubrec", Some(before), true));
-    expect_pubrel(&mut back, after);
 }
 
 /// `[MQTT-4.8.2-5]`: if its session ends before it comes back, nobody else gets the message.

@@ -1,7 +1,7 @@
 use dunlin::packet::{Connect, QoS};
 
 use crate::authority::{Authority, broker, folder, write};
-use crate::support::client::{Client, V5, connect};
+use crate::support::client::{Client, V5, V311, connect};
 use crate::support::eventually;
 
 const REQUIRED: &str = "client_ca = \"@DIR@/ca.pem\"\nclient_certificates = \"required\"";
@@ -95,6 +95,20 @@ fn a_hostile_common_name_widens_no_pattern() {
         for topic in ["victim/x", "device-7/x", "a/b/x", "x"] {
             assert_eq!(client.publish(topic, "", QoS::AtLeastOnce), 0x87, "{name} to {topic}");
         }
+    }
+}
+
+/// Where certificates name the users, one without a name is not taken for the anonymous client that a loopback listener lets in.
+#[test]
+fn a_certificate_without_a_usable_name_is_not_let_in_as_somebody_else() {
+    let folder = folder();
+    let authority = Authority::with_server(folder.path());
+    let device = authority.issue("bad\nname", &[], 2);
+    let broker = broker(folder, &format!("{REQUIRED}\nidentity = \"common-name\""), "");
+    for version in [V311, V5] {
+        let stream = authority.caller(Some(&device.issued)).dial(broker.address(), "localhost").unwrap();
+        let request = Connect { client_id: "a", username: Some("ada"), ..connect(version) };
+        assert_eq!(Client::over(stream, version).try_log_in(request), 0x87);
     }
 }
 

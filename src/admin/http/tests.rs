@@ -137,21 +137,3 @@ async fn an_idle_connection_is_closed() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(start.elapsed() < HEAD_TIMEOUT * 2, "{:?} of virtual time", start.elapsed());
 }
-
-/// The exporter keeps each sample until it is folded in: thirty million of them would be 240 MB.
-#[cfg(target_os = "linux")]
-#[tokio::test(start_paused = true)]
-async fn memory_is_bounded_where_nobody_scrapes() {
-    const ROUNDS: u32 = 100;
-    const SAMPLES: u32 = 300_000;
-    let server = Server::start().await;
-    let before = crate::admin::Process::read().resident_bytes;
-    for _ in 0..ROUNDS {
-        (0..SAMPLES).for_each(|_| server.state.metrics.latency.publish_to_ack.record(0.1));
-        sleep(UPKEEP_INTERVAL).await;
-    }
-    let grown = crate::admin::Process::read().resident_bytes.saturating_sub(before);
-    assert!(grown < 120 << 20, "{grown} bytes");
-    let text = server.state.exporter.render(&server.state.metrics);
-    assert!(text.contains(&format!("dunlin_publish_to_ack_seconds_count {}\n", ROUNDS * SAMPLES)));
-}

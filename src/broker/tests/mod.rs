@@ -87,7 +87,8 @@ impl House {
 
     /// A connection on which nothing has been said yet.
     pub fn dial(&self, version: ProtocolVersion) -> Peer {
-        let origin = Origin { door: self.door.clone(), address: None, certificate_identity: None };
+        let origin =
+            Origin { door: self.door.clone(), address: None, certificate_identity: None, has_nameless_certificate: false };
         Peer {
             client: Client::new(self.broker.clone(), origin, None, Box::new(Anyone)),
             version,

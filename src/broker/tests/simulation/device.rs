@@ -38,6 +38,7 @@ struct Outgoing {
 
 /// An acknowledgement of a message of the broker.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::enum_variant_names)] // the specification's names
 pub enum Owed {
     Ack(u16),
     Rec(u16),
