@@ -137,9 +137,7 @@ fn run(qos: QoS, count: usize, seed: u64) {
     };
     let house = House::with_limits(limits);
     let line = Line::default();
-    let origin =
-        Origin { door: house.door.clone(), address: None, certificate_identity: None, has_nameless_certificate: false };
-    let client = Client::new(house.broker.clone(), origin, Some(line.socket.clone()), Box::new(Anyone));
+    let client = Client::new(house.broker.clone(), house.origin(), Some(line.socket.clone()), Box::new(Anyone));
     let mut opening = Vec::new();
     encode(&Packet::Connect(Connect { client_id: "to", ..connect(ProtocolVersion::V5) }), ProtocolVersion::V5, &mut opening);
     let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
@@ -201,9 +199,7 @@ fn a_connection_that_ends_while_another_writes_for_it_waits_and_is_woken() {
     let house = House::new();
     let socket = Arc::new(Interrupted { socket: Socket::default(), while_writing: Mutex::default() });
     socket.socket.set_room(usize::MAX);
-    let origin =
-        Origin { door: house.door.clone(), address: None, certificate_identity: None, has_nameless_certificate: false };
-    let client = Client::new(house.broker.clone(), origin, Some(socket.clone()), Box::new(Anyone));
+    let client = Client::new(house.broker.clone(), house.origin(), Some(socket.clone()), Box::new(Anyone));
     let client = Arc::new(Mutex::new(client));
     let alarm = Arc::new(Alarm { is_woken: AtomicBool::new(false), thread: thread::current() });
     let mut deliveries = Deliveries::default();

@@ -85,12 +85,15 @@ impl House {
         Self { broker: Broker::new(settings, now), now, door }
     }
 
+    /// Where all connections come from.
+    pub fn origin(&self) -> Origin {
+        Origin { door: self.door.clone(), address: None, certificate_identity: None, has_nameless_certificate: false }
+    }
+
     /// A connection on which nothing has been said yet.
     pub fn dial(&self, version: ProtocolVersion) -> Peer {
-        let origin =
-            Origin { door: self.door.clone(), address: None, certificate_identity: None, has_nameless_certificate: false };
         Peer {
-            client: Client::new(self.broker.clone(), origin, None, Box::new(Anyone)),
+            client: Client::new(self.broker.clone(), self.origin(), None, Box::new(Anyone)),
             version,
             received: Vec::new(),
             early: Vec::new(),

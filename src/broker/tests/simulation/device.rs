@@ -40,9 +40,9 @@ struct Outgoing {
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::enum_variant_names)] // the specification's names
 pub enum Owed {
-    PubAck(u16),
-    PubRec(u16),
-    PubComp(u16),
+    Ack(u16),
+    Rec(u16),
+    Comp(u16),
 }
 
 impl Device {
@@ -101,12 +101,12 @@ impl Device {
     /// The packets that it sends to acknowledge what it owes first, or the one at `index`.
     pub fn answer(&mut self, index: usize) -> Vec<u8> {
         let packet = match self.owed.remove(index) {
-            Owed::PubAck(id) => {
+            Owed::Ack(id) => {
                 self.under_way.remove(&id);
                 Packet::PubAck(PublishAck::new(packet_id(id), PublishReason::Success))
             }
-            Owed::PubRec(id) => Packet::PubRec(PublishAck::new(packet_id(id), PublishReason::Success)),
-            Owed::PubComp(id) => {
+            Owed::Rec(id) => Packet::PubRec(PublishAck::new(packet_id(id), PublishReason::Success)),
+            Owed::Comp(id) => {
                 self.under_way.remove(&id);
                 Packet::PubComp(Release::new(packet_id(id), ReleaseReason::Success))
             }
@@ -148,7 +148,7 @@ impl Device {
             Packet::PubRel(release) => {
                 let id = release.packet_id.get();
                 self.received.remove(&id);
-                self.owed.push(Owed::PubComp(id));
+                self.owed.push(Owed::Comp(id));
             }
             Packet::PubAck(ack) => drop(self.outgoing.remove(&ack.packet_id.get()).expect("it was published")),
             Packet::PubRec(ack) => {
@@ -197,9 +197,9 @@ impl Device {
             assert!(self.under_way.len() <= self.receive_maximum, "more than Receive Maximum is under way");
             if publish.delivery.qos() == QoS::ExactlyOnce {
                 is_new = self.received.insert(id);
-                self.owed.push(Owed::PubRec(id));
+                self.owed.push(Owed::Rec(id));
             } else {
-                self.owed.push(Owed::PubAck(id));
+                self.owed.push(Owed::Ack(id));
             }
         }
         if topic.starts_with("r/") {

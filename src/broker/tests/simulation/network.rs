@@ -104,10 +104,8 @@ pub enum TaskState {
 impl Task {
     pub fn new(house: &House, device: usize, version: ProtocolVersion, is_direct: bool) -> Self {
         let socket = Arc::new(Socket::default());
-        let origin =
-            Origin { door: house.door.clone(), address: None, certificate_identity: None, has_nameless_certificate: false };
         let direct = is_direct.then(|| socket.clone() as Arc<dyn DirectWrite>);
-        let client = Client::new(house.broker.clone(), origin, direct, Box::new(Anyone));
+        let client = Client::new(house.broker.clone(), house.origin(), direct, Box::new(Anyone));
         let flag = Arc::new(Flag::default());
         Self { device, version, client, socket, flag, inbox: Vec::new(), state: TaskState::Open }
     }
