@@ -85,8 +85,8 @@ fn unacknowledged_messages_are_not_sent_again() {
     house.change("acl", LESS);
     let (mut alice, present) = Client::connect_with(house.broker.address(), lasting("alice", "a"));
     assert!(present);
-    alice.expect_message("open/1", "x");
     alice.expect("PUBREL", |packet| matches!(packet, Packet::PubRel(release) if release.packet_id == id).then_some(()));
+    alice.expect_message("open/1", "x");
     alice.pubcomp(id);
     alice.expect_nothing();
 }
