@@ -4,6 +4,7 @@ mod malformed;
 mod mqttbytes;
 mod publish;
 mod round_trip;
+mod seeds;
 mod too_large;
 mod wire;
 mod wire_cases;
