@@ -36,7 +36,7 @@ use crate::transport::ListenerConfig;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where the journal will lie; nothing is written there yet.
+    /// Where the journal will lie; until then only a lock is kept there, so that no two brokers share it.
     pub data_dir: PathBuf,
     /// The process.
     pub server: Server,
