@@ -21,6 +21,8 @@ use libfuzzer_sys::fuzz_target;
 
 const CONNECTIONS: usize = 4;
 const TOPICS: [&str; 6] = ["a", "a/b", "a/b/c", "$x/a", "topic/long/enough", "b"];
+const CONNACK: u8 = 2;
+const AUTH: u8 = 15;
 const FILTERS: [&str; 9] = ["a", "#", "+/b", "a/#", "$share/g/a/#", "$share/g/+", "topic/+/enough", "$share/g", "a/+/c"];
 
 #[derive(Arbitrary, Debug)]
@@ -103,7 +105,10 @@ impl Admission for Anyone {
 
 struct Peer {
     client: Client,
+    /// What it sends.
     version: ProtocolVersion,
+    /// What it is sent.
+    spoken: ProtocolVersion,
     unread: Vec<u8>,
     received: Vec<u8>,
     room: usize,
@@ -161,6 +166,7 @@ impl House {
         Peer {
             client: Client::new(self.broker.clone(), origin, None, Box::new(Anyone)),
             version: ProtocolVersion::V5,
+            spoken: ProtocolVersion::V5,
             unread: Vec::new(),
             received: Vec::new(),
             room: usize::MAX,
@@ -201,20 +207,29 @@ impl Peer {
         self.check_written();
     }
 
-    /// All that was written is packets that a server may send.
+    /// All that was written is packets that a server may send, in the language of its CONNACK.
     fn check_written(&mut self) {
-        let version = self.client.version().unwrap_or(self.version);
-        loop {
-            let is_connack = self.received.first().is_some_and(|first| first >> 4 == 2);
+        while let Some(first) = self.received.first() {
+            let version = match first >> 4 {
+                CONNACK => None,
+                AUTH => Some(ProtocolVersion::V5),
+                _ => Some(self.spoken),
+            };
             let decoder = Decoder {
-                version: if is_connack { None } else { Some(version) },
+                version,
                 maximum_packet_size: u32::MAX,
                 user_properties_max: 100,
                 filters_max: 100,
                 peer: dunlin::packet::Peer::Server,
             };
             match decoder.decode(&self.received) {
-                Ok(Some((_, length))) => drop(self.received.drain(..length)),
+                Ok(Some((packet, length))) => {
+                    if matches!(packet, Packet::ConnAck(_)) {
+                        // Those of 5.0 have properties.
+                        self.spoken = if length == 4 { ProtocolVersion::V311 } else { ProtocolVersion::V5 };
+                    }
+                    self.received.drain(..length);
+                }
                 Ok(None) => return,
                 Err(error) => panic!("the broker wrote {:?}: {error}", self.received),
             }
