@@ -61,7 +61,7 @@ impl House {
         let admin = bind_admin(&config, &source).await?;
         let exporter = Arc::new(Exporter::new());
         // Without an admin port nobody would ever take the samples.
-        let metrics = Arc::new(if admin.is_some() { Metrics::new(exporter.latency()) } else { Metrics::default() });
+        let metrics = Arc::new(if admin.is_some() { exporter.metrics() } else { Metrics::default() });
         let (events, told) = mpsc::channel(background::EVENTS_MAX);
         let settings = BrokerSettings {
             limits: config.limits.clone(),
