@@ -31,9 +31,21 @@ pub struct Replay {
     pub filter: TopicFilter,
     /// The topic to go on with; `None` to begin.
     pub from: Option<Box<str>>,
+    /// SUBACK is still due, and goes first.
+    pub is_held: bool,
 }
 
 impl Session {
+    /// The retained messages to be sent next.
+    pub fn next_replay(&self) -> Option<&Replay> {
+        self.replays.iter().find(|replay| !replay.is_held)
+    }
+
+    /// SUBACK was written, or will never be.
+    pub fn let_replays_go(&mut self) {
+        self.replays.iter_mut().for_each(|replay| replay.is_held = false);
+    }
+
     /// A QoS 2 PUBLISH came in; `false` if its message is ours already `[MQTT-4.3.3-10]`.
     pub fn receive(&mut self, id: PacketId) -> bool {
         self.received.get_or_insert_default().try_insert(id, false).is_ok()
