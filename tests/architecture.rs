@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 5  server  config  cli     reads the config, builds the house, opens the doors
-//! 4  transport  admin        bytes and sockets; HTTP and $SYS
+//! 4  transport  admin  loadtest    bytes and sockets; HTTP and $SYS; clients that measure
 //! 3  broker                  where the rooms below meet
 //! 1  session  routing  auth  rules without sockets and without a clock
 //! 0  packet  metrics  units
@@ -14,12 +14,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FLOORS: [(&str, u8); 12] = [
+const FLOORS: [(&str, u8); 13] = [
     ("server", 5),
     ("config", 5),
     ("cli", 5),
     ("transport", 4),
     ("admin", 4),
+    ("loadtest", 4),
     ("broker", 3),
     ("session", 1),
     ("routing", 1),

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod bench;
 mod certs;
 mod check;
 mod config;
@@ -46,6 +47,7 @@ enum Command {
     Passwd(passwd::PasswdArgs),
     /// Make a certificate authority, a server and a client certificate to try TLS with.
     Certs(certs::CertsArgs),
+    Bench(Box<bench::BenchArgs>),
     /// Print the version.
     Version,
 }
@@ -60,6 +62,7 @@ pub fn main() -> ExitCode {
         Some(Command::Config(command)) => config::config(&command),
         Some(Command::Passwd(args)) => result(passwd::passwd(&args)),
         Some(Command::Certs(args)) => result(certs::certs(&args)),
+        Some(Command::Bench(args)) => bench::bench(*args),
         Some(Command::Version) => {
             say(concat!("dunlin ", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS
