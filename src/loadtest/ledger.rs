@@ -79,11 +79,9 @@ impl Ledger {
     /// What is wrong if so many messages were sent on this stream.
     pub(super) fn faults(&self, sent: u64) -> Faults {
         let not_reached = sent.saturating_sub(self.next);
-        self.trouble.as_ref().map_or(Faults { lost: not_reached, ..Faults::default() }, |trouble| Faults {
-            lost: not_reached + trouble.given_up + trouble.gaps.iter().map(|(start, end)| end - start).sum::<u64>(),
-            doubled: trouble.doubled,
-            reordered: trouble.late,
-        })
+        let Some(trouble) = &self.trouble else { return Faults { lost: not_reached, ..Faults::default() } };
+        let in_gaps: u64 = trouble.gaps.iter().map(|(start, end)| end - start).sum();
+        Faults { lost: not_reached + trouble.given_up + in_gaps, doubled: trouble.doubled, reordered: trouble.late }
     }
 
     /// What is wrong up to the last message that came, where nobody knows how many were sent.

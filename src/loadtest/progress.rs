@@ -92,10 +92,12 @@ fn bar(done: f64) -> String {
     format!("[{:<20}]", "#".repeat(filled))
 }
 
-/// Three digits or so: `12`, `1,234`, `56.7 k`, `1.23 M`.
+/// Three digits or so: `0.123`, `12`, `1,234`, `56.7 k`, `1.23 M`.
 pub(super) fn short(value: f64) -> String {
     match value {
-        0.0..10.0 if value.fract() > 0.0 => format!("{value:.2}"),
+        0.0..1.0 if value.fract() > 0.0 => format!("{value:.3}"),
+        1.0..10.0 if value.fract() > 0.0 => format!("{value:.2}"),
+        10.0..100.0 if value.fract() > 0.0 => format!("{value:.1}"),
         ..10_000.0 => grouped(value.round() as u64),
         ..100_000.0 => format!("{:.1} k", value / 1e3),
         ..1_000_000.0 => format!("{:.0} k", value / 1e3),
@@ -124,8 +126,8 @@ mod tests {
 
     #[test]
     fn numbers_are_short_enough_to_read() {
-        let shorts = [0.0, 0.25, 7.0, 1234.4, 56_789.0, 567_890.0, 1_234_567.0, 45_678_901.0, 2e9].map(short);
-        assert_eq!(shorts, ["0", "0.25", "7", "1,234", "56.8 k", "568 k", "1.23 M", "45.7 M", "2.00 G"]);
+        let shorts = [0.0, 0.25, 7.0, 11.23, 1234.4, 56_789.0, 567_890.0, 1_234_567.0, 45_678_901.0, 2e9].map(short);
+        assert_eq!(shorts, ["0", "0.250", "7", "11.2", "1,234", "56.8 k", "568 k", "1.23 M", "45.7 M", "2.00 G"]);
         assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 

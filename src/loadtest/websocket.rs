@@ -184,7 +184,11 @@ mod tests {
 
     fn sent(websocket: &mut WebSocket) -> Vec<u8> {
         let mut all = Vec::new();
-        websocket.send(|bytes| Ok(all.extend_from_slice(bytes)).map(|()| bytes.len())).unwrap();
+        let write = |bytes: &[u8]| {
+            all.extend_from_slice(bytes);
+            Ok(bytes.len())
+        };
+        websocket.send(write).unwrap();
         all
     }
 
@@ -193,7 +197,7 @@ mod tests {
         let mut websocket = WebSocket::new("h", "/mqtt");
         assert_eq!(websocket.wrap(b"abc"), 3);
         assert!(sent(&mut websocket).starts_with(b"GET /mqtt HTTP/1.1\r\n"));
-        assert_eq!(websocket.unwrap(&mut *b"HTTP/1.1 101 S".to_vec()).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert_eq!(websocket.unwrap(&mut b"HTTP/1.1 101 S".to_vec()).unwrap_err().kind(), ErrorKind::WouldBlock);
         assert!(sent(&mut websocket).is_empty());
         let mut rest = b"witching\r\n\r\n\x82\x02hi".to_vec();
         assert_eq!(websocket.unwrap(&mut rest).unwrap(), 2);
@@ -222,8 +226,8 @@ mod tests {
 
     #[test]
     fn close_is_the_end_and_a_refusal_says_why() {
-        assert_eq!(open().unwrap(&mut *b"\x88\x00".to_vec()).unwrap(), 0);
-        let error = WebSocket::new("h", "/").unwrap(&mut *b"HTTP/1.1 404 Not Found\r\n\r\n".to_vec()).unwrap_err();
+        assert_eq!(open().unwrap(&mut b"\x88\x00".to_vec()).unwrap(), 0);
+        let error = WebSocket::new("h", "/").unwrap(&mut b"HTTP/1.1 404 Not Found\r\n\r\n".to_vec()).unwrap_err();
         assert_eq!(error.to_string(), "the broker refused WebSocket: HTTP/1.1 404 Not Found");
     }
 }

@@ -15,7 +15,7 @@ use crate::loadtest::compare::{self, Contest, Contestant, Figure, Outcome, Proce
 
 /// Run a list of scenarios on several brokers in turn (A B A B …) and print a table with ratios.
 ///
-/// The file says which brokers and which scenarios; config/bench.toml is one, and explains all keys. A broker is one that runs
+/// The file says which brokers and which scenarios; benches/compare.toml is one, and explains all keys. A broker is one that runs
 /// (host, port, pid), or a command that is started anew for each run and ended after it.
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {

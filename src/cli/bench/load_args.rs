@@ -71,11 +71,11 @@ pub(super) struct LoadArgs {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum QosArg {
     #[value(name = "0")]
-    AtMostOnce,
+    Zero,
     #[value(name = "1")]
-    AtLeastOnce,
+    One,
     #[value(name = "2")]
-    ExactlyOnce,
+    Two,
 }
 
 /// What a scenario does if nothing is said.
@@ -92,9 +92,9 @@ pub(super) struct Defaults {
 impl QosArg {
     const fn qos(self) -> QoS {
         match self {
-            Self::AtMostOnce => QoS::AtMostOnce,
-            Self::AtLeastOnce => QoS::AtLeastOnce,
-            Self::ExactlyOnce => QoS::ExactlyOnce,
+            Self::Zero => QoS::AtMostOnce,
+            Self::One => QoS::AtLeastOnce,
+            Self::Two => QoS::ExactlyOnce,
         }
     }
 }

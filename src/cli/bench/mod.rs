@@ -38,7 +38,7 @@ const AFTER_HELP: &str = "Exit codes: 0 all went well; 1 the broker could not be
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
     #[command(flatten)]
-    Scenario(ScenarioCommand),
+    Scenario(Box<ScenarioCommand>),
     Compare(compare::CompareArgs),
     Plot(compare::PlotArgs),
     Relay(relay::RelayArgs),

@@ -114,6 +114,6 @@ impl TargetArgs {
 fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {
     let addresses = (host, port).to_socket_addrs().map_err(|error| format!("cannot find {host}: {error}"))?;
     let addresses: Vec<_> = addresses.collect();
-    let first = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
+    let first = addresses.iter().find(|address| address.is_ipv4()).or_else(|| addresses.first());
     first.copied().ok_or_else(|| format!("{host} has no address"))
 }

@@ -61,9 +61,9 @@ mod tests {
         let text = markdown(&outcome());
         let wanted = "\
             | CPU of the broker, µs each | ours | theirs |\n|---|---:|---:|\n\
-            | pairs | 0.40 | 11.2 (× 28) |\n| fan-out | 2 | – |\n\n\
+            | pairs | 0.400 | 11.2 (× 28.0) |\n| fan-out | 2 | – |\n\n\
             | A second | ours | theirs |\n|---|---:|---:|\n\
-            | pairs | 1.50 M | 30.0 k (× 0.02) |\n\n\
+            | pairs | 1.50 M | 30.0 k (× 0.020) |\n\n\
             | by size: CPU of the broker, µs each | ours | theirs |\n|---|---:|---:|\n\
             | 10 | 1 | 4 (× 4) |\n| 1,000 | 1 | 8 (× 8) |\n\n\
             - pairs, theirs: 3 lost\n";

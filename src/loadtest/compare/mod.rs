@@ -8,7 +8,7 @@ mod table;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::report::Report;
-use super::run;
+use super::run::run;
 use super::settings::{Scenario, Settings};
 
 pub use contestant::{Contestant, Process};
@@ -86,5 +86,5 @@ fn one(
 ) -> Result<Result<Report, String>, String> {
     let running = contestant.start(settings.target.address)?;
     let settings = Settings { pid: running.pid(), ..settings.clone() };
-    Ok(run::run(trial.name, &trial.scenario, &settings, true, interrupted))
+    Ok(run(trial.name, &trial.scenario, &settings, true, interrupted))
 }
