@@ -4,8 +4,8 @@
 //! that one sends from then on. Of all other packets it looks at the first byte and the length only. QoS 0 only: it acknowledges
 //! nothing.
 
+mod audience;
 mod peer;
-mod topics;
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -17,6 +17,7 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use super::descriptors;
+use audience::Audience;
 use peer::{Next, Peer};
 
 const LISTENER: Token = Token(usize::MAX);
@@ -44,8 +45,7 @@ struct Relay {
     again: Vec<usize>,
     /// Publishers whose subscribers have too much waiting.
     paused: Vec<usize>,
-    /// Changes whenever a subscriber comes or goes.
-    generation: u64,
+    audience: Audience,
 }
 
 /// Listens and relays until `interrupted`. `ready` is told the address.
@@ -73,7 +73,7 @@ impl Relay {
             dirty: Vec::new(),
             again: Vec::new(),
             paused: Vec::new(),
-            generation: 0,
+            audience: Audience::default(),
         })
     }
 
@@ -148,7 +148,12 @@ impl Relay {
     fn handle(&mut self, index: usize, bytes: &[u8]) {
         let mut at = 0;
         while let Some(peer) = self.peers.get_mut(index) {
-            match peer.handle(&bytes[at..], &mut self.generation) {
+            match peer.handle(&bytes[at..]) {
+                Next::Subscribed(length, filters) => {
+                    filters.into_iter().for_each(|filter| self.audience.add(index, filter));
+                    at += length;
+                    self.dirty.push(index);
+                }
                 Next::Answered(length) => {
                     at += length;
                     self.dirty.push(index);
@@ -178,10 +183,9 @@ impl Relay {
 
     /// Anew only if subscribers have come or gone since the last time.
     fn find_receivers(&mut self, index: usize) {
-        let generation = self.generation;
+        let generation = self.audience.generation();
         let Some(topic) = self.peers[index].outdated_topic(generation) else { return };
-        let wants = self.peers.iter().filter(|(_, peer)| peer.wants(&topic)).map(|(receiver, _)| receiver).collect();
-        self.peers[index].set_receivers(wants, generation);
+        self.peers[index].set_receivers(self.audience.of(&topic), generation);
     }
 
     fn is_held_up(&self, index: usize) -> bool {
@@ -206,7 +210,7 @@ impl Relay {
 
     fn remove(&mut self, index: usize) {
         if self.peers.remove(index).is_subscriber() {
-            self.generation += 1;
+            self.audience.remove(index);
         }
         // Nobody waits for one who is gone.
         self.again.append(&mut self.paused);

@@ -43,7 +43,7 @@ pub(super) struct PlotArgs {
     /// What {size} stands for, one after the other.
     #[arg(long, value_delimiter = ',', required = true)]
     sizes: Vec<u64>,
-    /// What is drawn: cpu, cpu-percent, rate, p50, p99 or memory.
+    /// What is drawn: cpu, cpu-percent, rate, p50, p99, ack-p50, ack-p99 or memory.
     #[arg(long, default_value = "cpu", value_parser = figure)]
     figure: Figure,
     /// Only this phase of the scenario: publish, enqueue, drain, store, replay, subscribe, connect, idle.

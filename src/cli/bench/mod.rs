@@ -58,7 +58,13 @@ pub(super) fn bench(args: BenchArgs) -> ExitCode {
 }
 
 fn run(command: &ScenarioCommand) -> Result<ExitCode, String> {
-    let plan = command.plan()?;
+    let plan = match command.plan() {
+        Ok(plan) => plan,
+        Err(error) => {
+            complain(format_args!("error: {error}"));
+            return Ok(ExitCode::from(exit::USAGE));
+        }
+    };
     let report = loadtest::run(plan.name, &plan.scenario, &plan.settings, plan.is_quiet, &interrupted())?;
     say(loadtest::summary(&report));
     if let Some(path) = &plan.json {
@@ -104,3 +110,6 @@ fn interrupted() -> Arc<AtomicBool> {
     let _ = thread::Builder::new().name("bench-signal".into()).spawn(wait);
     flag
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// How long a broker may take to listen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -33,9 +35,9 @@ pub enum Process {
     },
 }
 
-/// Ended when dropped, if it was started.
+/// Ended when dropped, if it was started, and its folder with it.
 pub(super) enum Running {
-    Own(Child),
+    Own { child: Child, folder: PathBuf },
     Foreign(Option<u32>),
 }
 
@@ -58,7 +60,8 @@ impl Contestant {
         }
         let log = folder.join("log");
         let output = File::create(&log).map_err(wrong)?;
-        let mut running = Running::Own(spawn(command, output).map_err(|error| format!("{}: {error}", self.name))?);
+        let child = spawn(command, output).map_err(|error| format!("{}: {error}", self.name))?;
+        let mut running = Running::Own { child, folder: folder.clone() };
         running.wait_for(address).map_err(|error| format!("{}: {error}; {}", self.name, last_line(&log)))?;
         Ok(running)
     }
@@ -67,13 +70,13 @@ impl Contestant {
 impl Running {
     pub(super) fn pid(&self) -> Option<u32> {
         match self {
-            Self::Own(child) => Some(child.id()),
+            Self::Own { child, .. } => Some(child.id()),
             Self::Foreign(pid) => *pid,
         }
     }
 
     fn wait_for(&mut self, address: SocketAddr) -> Result<(), String> {
-        let Self::Own(child) = self else { return Ok(()) };
+        let Self::Own { child, .. } = self else { return Ok(()) };
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(address).is_err() {
             if let Ok(Some(status)) = child.try_wait() {
@@ -90,15 +93,15 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let Self::Own(child) = self else { return };
-        let terminate = rustix::process::Pid::from_child(child);
-        let _ = rustix::process::kill_process(terminate, rustix::process::Signal::TERM);
+        let Self::Own { child, folder } = self else { return };
+        let _ = kill_process(Pid::from_child(child), Signal::TERM);
         let deadline = Instant::now() + ENDING;
         while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(20));
         }
         let _ = child.kill();
         let _ = child.wait();
+        let _ = fs::remove_dir_all(folder);
     }
 }
 

@@ -15,15 +15,19 @@ pub enum Figure {
     CpuPercent,
     /// A second.
     Rate,
-    /// Median latency: of deliveries, or else of acknowledgements, or else of connecting.
+    /// Median latency of deliveries, or else of connecting.
     P50,
     P99,
+    /// Median latency of acknowledgements.
+    AckP50,
+    AckP99,
     /// Bytes of resident memory for each.
     Memory,
 }
 
 impl Figure {
-    pub const ALL: [Self; 6] = [Self::Cpu, Self::CpuPercent, Self::Rate, Self::P50, Self::P99, Self::Memory];
+    pub const ALL: [Self; 8] =
+        [Self::Cpu, Self::CpuPercent, Self::Rate, Self::P50, Self::P99, Self::AckP50, Self::AckP99, Self::Memory];
 
     pub const fn key(self) -> &'static str {
         match self {
@@ -32,6 +36,8 @@ impl Figure {
             Self::Rate => "rate",
             Self::P50 => "p50",
             Self::P99 => "p99",
+            Self::AckP50 => "ack-p50",
+            Self::AckP99 => "ack-p99",
             Self::Memory => "memory",
         }
     }
@@ -43,18 +49,22 @@ impl Figure {
             Self::Rate => "A second",
             Self::P50 => "Median latency, µs",
             Self::P99 => "99th percentile of latency, µs",
+            Self::AckP50 => "Median time to the acknowledgement, µs",
+            Self::AckP99 => "99th percentile of the time to the acknowledgement, µs",
             Self::Memory => "Memory of the broker, bytes each",
         }
     }
 
     fn of(self, report: &Report, phase: &Phase) -> Option<f64> {
-        let latency = report.latency_us.or(report.ack_latency_us).or(report.connect_latency_us);
+        let latency = report.latency_us.or(report.connect_latency_us);
         match self {
             Self::Cpu => phase.broker?.cpu_seconds_per_million,
             Self::CpuPercent => Some(phase.broker?.cpu_percent),
             Self::Rate => Some(phase.per_second),
             Self::P50 => Some(latency?.p50),
             Self::P99 => Some(latency?.p99),
+            Self::AckP50 => Some(report.ack_latency_us?.p50),
+            Self::AckP99 => Some(report.ack_latency_us?.p99),
             Self::Memory => phase.broker?.resident_bytes_each,
         }
     }

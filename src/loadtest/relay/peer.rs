@@ -7,7 +7,6 @@ use mio::net::TcpStream;
 use mqttbytes::{QoS, v4, v5};
 
 use super::super::frame::{Frame, kind};
-use super::topics;
 
 /// Larger SUBSCRIBEs are nonsense.
 const SUBSCRIBE_MAX: usize = 1 << 20;
@@ -22,7 +21,7 @@ pub(super) struct Peer {
     is_blocked: bool,
     is_v5: bool,
     is_connected: bool,
-    filters: Vec<String>,
+    is_subscriber: bool,
     sends: Option<Sends>,
 }
 
@@ -40,6 +39,8 @@ struct Sends {
 pub(super) enum Next {
     /// So many have been answered.
     Answered(usize),
+    /// So many were a SUBSCRIBE for these filters, which has been answered.
+    Subscribed(usize, Vec<String>),
     /// So many are for others.
     Relay(usize),
     /// They are the beginning of a packet.
@@ -58,7 +59,7 @@ impl Peer {
             is_blocked: false,
             is_v5: false,
             is_connected: false,
-            filters: Vec::new(),
+            is_subscriber: false,
             sends: None,
         }
     }
@@ -68,11 +69,7 @@ impl Peer {
     }
 
     pub(super) const fn is_subscriber(&self) -> bool {
-        !self.filters.is_empty()
-    }
-
-    pub(super) fn wants(&self, topic: &str) -> bool {
-        self.filters.iter().any(|filter| topics::matches(filter, topic))
+        self.is_subscriber
     }
 
     /// Reads behind what was kept; how many bytes there are then, 0 at the end.
@@ -94,7 +91,7 @@ impl Peer {
     }
 
     /// Messages at the beginning are passed over as long as they are of a kind; one other packet is answered.
-    pub(super) fn handle(&mut self, bytes: &[u8], generation: &mut u64) -> Next {
+    pub(super) fn handle(&mut self, bytes: &[u8]) -> Next {
         let mut end = 0;
         while self.is_publisher()
             && let Ok(Some(frame)) = Frame::next(&bytes[end..])
@@ -106,13 +103,13 @@ impl Peer {
             return Next::Relay(end);
         }
         match Frame::next(bytes) {
-            Ok(Some(frame)) => self.answer(&frame, generation).unwrap_or(Next::Gone),
+            Ok(Some(frame)) => self.answer(&frame).unwrap_or(Next::Gone),
             Ok(None) => Next::Rest,
             Err(_) => Next::Gone,
         }
     }
 
-    fn answer(&mut self, frame: &Frame<'_>, generation: &mut u64) -> Option<Next> {
+    fn answer(&mut self, frame: &Frame<'_>) -> Option<Next> {
         match frame.kind() {
             kind::CONNECT => {
                 self.is_connected = true;
@@ -121,8 +118,7 @@ impl Peer {
                 self.out.extend_from_slice(if self.is_v5 { &[0x20, 3, 0, 0, 0] } else { &[0x20, 2, 0, 0] });
             }
             kind::SUBSCRIBE if self.is_connected => {
-                self.subscribe(frame)?;
-                *generation += 1;
+                return Some(Next::Subscribed(frame.whole.len(), self.subscribe(frame)?));
             }
             kind::PUBLISH if self.is_connected && is_qos_0(frame) => {
                 let topic = frame.publish(self.is_v5).ok()?.topic;
@@ -135,21 +131,22 @@ impl Peer {
         Some(Next::Answered(frame.whole.len()))
     }
 
-    fn subscribe(&mut self, frame: &Frame<'_>) -> Option<()> {
+    fn subscribe(&mut self, frame: &Frame<'_>) -> Option<Vec<String>> {
+        self.is_subscriber = true;
         let (mut bytes, mut answer) = (BytesMut::from(frame.whole), BytesMut::new());
-        if self.is_v5 {
+        let filters = if self.is_v5 {
             let v5::Packet::Subscribe(packet) = v5::read(&mut bytes, SUBSCRIBE_MAX).ok()? else { return None };
             let granted = vec![v5::SubscribeReasonCode::QoS0; packet.filters.len()];
             v5::SubAck::new(packet.pkid, granted).write(&mut answer).ok()?;
-            self.filters.extend(packet.filters.into_iter().map(|filter| filter.path));
+            packet.filters.into_iter().map(|filter| filter.path).collect()
         } else {
             let v4::Packet::Subscribe(packet) = v4::read(&mut bytes, SUBSCRIBE_MAX).ok()? else { return None };
             let granted = vec![v4::SubscribeReasonCode::Success(QoS::AtMostOnce); packet.filters.len()];
             v4::SubAck::new(packet.pkid, granted).write(&mut answer).ok()?;
-            self.filters.extend(packet.filters.into_iter().map(|filter| filter.path));
-        }
+            packet.filters.into_iter().map(|filter| filter.path).collect()
+        };
         self.out.extend_from_slice(&answer);
-        Some(())
+        Some(filters)
     }
 
     /// The topic, if receivers have changed since it was looked for them.
