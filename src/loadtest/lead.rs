@@ -48,6 +48,13 @@ pub(super) struct Snapshot {
     usage: Option<Usage>,
 }
 
+/// How long to wait for what does not come: as the settings say, and not after Ctrl-C, or even then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    UntilInterrupted,
+    Lasting,
+}
+
 /// What a run came to besides its phases.
 pub(super) struct Findings {
     pub(super) times: AllTimes,
@@ -91,7 +98,12 @@ impl<'a> Lead<'a> {
             let change = tally.since(&before);
             change[Figure::Connected] + change[Figure::Refused]
         };
-        let is_done = self.wait("connect", |tally| settled(tally) >= wanted, |tally| settled(tally) as f64 / wanted as f64);
+        let is_done = self.wait(
+            "connect",
+            Patience::UntilInterrupted,
+            |tally| settled(tally) >= wanted,
+            |tally| settled(tally) as f64 / wanted as f64,
+        );
         let connected = self.crew.tally().since(&before)[Figure::Connected];
         *self.online(group) = connected;
         if connected == 0 && wanted > 0 && !self.is_interrupted() {
@@ -115,7 +127,12 @@ impl<'a> Lead<'a> {
             let change = tally.since(&before);
             change[Figure::Granted] + change[Figure::Denied] + change[Figure::Broken]
         };
-        let is_done = self.wait("subscribe", |tally| answered(tally) >= wanted, |tally| answered(tally) as f64 / wanted as f64);
+        let is_done = self.wait(
+            "subscribe",
+            Patience::UntilInterrupted,
+            |tally| answered(tally) >= wanted,
+            |tally| answered(tally) as f64 / wanted as f64,
+        );
         let granted = self.crew.tally().since(&before)[Figure::Granted];
         if !is_done || granted < wanted {
             self.note_problem(format!("{} of {wanted} subscriptions were not granted", wanted - granted));
@@ -131,20 +148,19 @@ impl<'a> Lead<'a> {
         let mut before = self.snapshot()?;
         self.crew.tell(&Command::Publish(self.campaign()));
         if !load.warmup.is_zero() {
-            self.pause(name, load.warmup);
+            self.pause("warm-up", load.warmup);
             self.crew.measure_from(clock::now());
             before = self.snapshot()?;
         }
         match load.duration {
             Some(duration) => self.pause_unless_done(name, duration),
-            None => self.wait_until_done(name),
+            None => self.wait_until_done(name, load.limit.unwrap_or(0), Patience::UntilInterrupted),
         }
         let after = self.snapshot()?;
         self.crew.tell(&Command::Stop);
         self.note_phase(name, unit, &before, &after);
-        if load.duration.is_some() {
-            self.wait_until_done("finish");
-        }
+        // What is under way arrives, or is lost, also of a run that ends early.
+        self.wait_until_done("finish", 0, Patience::Lasting);
         Ok(())
     }
 
@@ -155,7 +171,12 @@ impl<'a> Lead<'a> {
         self.crew.tell(&Command::Publish(campaign));
         let wanted = self.settings.load.limit.unwrap_or(0);
         let acknowledged = |tally: &Tally| tally.since(&before.tally)[Figure::Acknowledged];
-        self.wait("clear", |tally| acknowledged(tally) >= wanted, |tally| acknowledged(tally) as f64 / wanted as f64);
+        self.wait(
+            "clear",
+            Patience::UntilInterrupted,
+            |tally| acknowledged(tally) >= wanted,
+            |tally| acknowledged(tally) as f64 / wanted as f64,
+        );
         let after = self.snapshot()?;
         self.note_phase("clear", Unit::Messages, &before, &after);
         Ok(())
@@ -169,7 +190,7 @@ impl<'a> Lead<'a> {
     pub(super) fn await_deliveries(&mut self, name: &'static str, wanted: u64) -> bool {
         let before = self.crew.tally()[Figure::Fresh];
         let share = move |tally: &Tally| (tally[Figure::Fresh] - before) as f64 / (wanted - before.min(wanted)).max(1) as f64;
-        self.wait(name, |tally| tally[Figure::Fresh] >= wanted, share)
+        self.wait(name, Patience::UntilInterrupted, |tally| tally[Figure::Fresh] >= wanted, share)
     }
 
     pub(super) fn note_phase(&mut self, name: &'static str, unit: Unit, before: &Snapshot, after: &Snapshot) {
@@ -265,13 +286,12 @@ impl<'a> Lead<'a> {
         thread::sleep(LOOK.min(left));
     }
 
-    /// Waits until all that was sent has been acknowledged and delivered.
-    fn wait_until_done(&mut self, name: &'static str) {
-        let limit = self.settings.load.limit.filter(|_| self.settings.load.duration.is_none()).unwrap_or(0);
-        let (is_acked, also) = (self.settings.load.qos as u8 > 0, self.delivers_now());
-        let is_done = move |tally: &Tally| tally[Figure::Sent] >= limit && is_done(tally, is_acked, also);
+    /// Waits until so many have been sent, and all that was sent has been acknowledged and delivered.
+    fn wait_until_done(&mut self, name: &'static str, limit: u64, patience: Patience) {
+        let (is_acked, is_delivered) = (self.settings.load.qos as u8 > 0, self.delivers_now());
+        let is_done = move |tally: &Tally| tally[Figure::Sent] >= limit && is_done(tally, is_acked, is_delivered);
         let share = move |tally: &Tally| tally[Figure::Sent] as f64 / limit.max(1) as f64;
-        self.wait(name, is_done, share);
+        self.wait(name, patience, is_done, share);
     }
 
     fn is_done(&self, tally: &Tally) -> bool {
@@ -291,7 +311,13 @@ impl<'a> Lead<'a> {
     }
 
     /// False if nothing has changed for as long as patience lasts.
-    fn wait(&mut self, name: &str, is_done: impl Fn(&Tally) -> bool, share: impl Fn(&Tally) -> f64) -> bool {
+    fn wait(
+        &mut self,
+        name: &str,
+        patience: Patience,
+        is_done: impl Fn(&Tally) -> bool,
+        share: impl Fn(&Tally) -> f64,
+    ) -> bool {
         let mut last = (self.crew.tally(), Instant::now());
         loop {
             let tally = self.crew.tally();
@@ -301,7 +327,8 @@ impl<'a> Lead<'a> {
             if tally != last.0 {
                 last = (tally, Instant::now());
             }
-            if last.1.elapsed() > self.settings.patience || self.is_interrupted() || !self.crew.is_alive() {
+            let is_stopped = patience == Patience::UntilInterrupted && self.is_interrupted();
+            if last.1.elapsed() > self.settings.patience || is_stopped || !self.crew.is_alive() {
                 return false;
             }
             self.progress.show(name, &tally, Some(Share { done: share(&tally) }));

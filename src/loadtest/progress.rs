@@ -69,11 +69,18 @@ impl Progress {
             (Figure::Acknowledged, "acknowledged"),
             (Figure::Delivered, "delivered"),
         ];
-        for (figure, name) in figures.into_iter().filter(|(figure, _)| tally[*figure] > 0) {
-            line += &format!("  {} {name}", short(tally[figure] as f64));
-            if change[figure] > 0 {
-                line += &format!(" ({}/s)", short(change[figure] as f64 / seconds));
+        let is_flowing = tally[Figure::Sent] + tally[Figure::Delivered] > 0;
+        for (index, (figure, name)) in figures.into_iter().enumerate() {
+            let rate = change[figure] as f64 / seconds;
+            // On a terminal all must fit into a line, and what was before messages began is known.
+            if tally[figure] == 0 || self.is_terminal && is_flowing && (index < 2 || rate == 0.0) {
+                continue;
             }
+            line += &match (is_flowing && self.is_terminal, rate > 0.0) {
+                (true, _) => format!("  {}/s {name}", short(rate)),
+                (false, true) => format!("  {} {name} ({}/s)", short(tally[figure] as f64), short(rate)),
+                (false, false) => format!("  {} {name}", short(tally[figure] as f64)),
+            };
         }
         if let (Some(before), Some(now)) = (self.cpu_before, cpu(self.pid)) {
             line += &format!("  broker {:.0} %", (now - before) / seconds * 100.0);
@@ -140,6 +147,9 @@ mod tests {
         progress.before = tally;
         tally[Figure::Sent] = 3000;
         let line = progress.line("publish", &tally, Some(Share { done: 0.5 }), 2.0);
-        assert!(line.ends_with("publish  [##########          ]  10 connected  3,000 sent (1,500/s)"), "{line}");
+        assert!(line.ends_with("publish  [##########          ]  1,500/s sent"), "{line}");
+        progress.is_terminal = false;
+        let line = progress.line("publish", &tally, Some(Share { done: 0.5 }), 2.0);
+        assert!(line.ends_with("publish    10 connected  3,000 sent (1,500/s)"), "{line}");
     }
 }

@@ -27,16 +27,16 @@ fn heading(report: &Report) -> String {
     let setup = &report.setup;
     let layers = [(setup.tls, " over TLS"), (setup.websocket, " over WebSocket")];
     let layers: String = layers.into_iter().filter(|(is_there, _)| *is_there).map(|(_, name)| name).collect();
+    let broker = if setup.pid.is_some() { "broker" } else { "broker (no --pid: its CPU and memory are not known)" };
+    let sends = report.messages.sent > 0;
+    let load = if sends { format!(", {} B, {}", setup.payload_bytes, setup.pace) } else { String::new() };
     format!(
-        "{}: {} at {}, MQTT {}{layers}, {} clients, QoS {}, {} B, {}\n",
+        "{}: {broker} at {}, MQTT {}{layers}, {} clients, QoS {}{load}\n",
         report.scenario,
-        if setup.pid.is_some() { "broker" } else { "broker (no --pid: its CPU and memory are not known)" },
         setup.broker,
         setup.version,
         grouped(setup.clients as u64),
         setup.qos,
-        setup.payload_bytes,
-        setup.pace,
     )
 }
 
