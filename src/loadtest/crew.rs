@@ -1,5 +1,6 @@
 //! The workers of a run, and their leader's side of them.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +19,7 @@ use super::publisher::{Publisher, Stream};
 use super::settings::{Settings, Version};
 use super::shared::{Flight, Mailbox, Shared};
 use super::subscriber::Subscriber;
-use super::tally::{SharedTally, Tally};
+use super::tally::{Figure, SharedTally, Tally};
 use super::tls;
 use super::worker::{Command, MAIL, Outcome, Worker};
 
@@ -29,6 +30,8 @@ pub(super) struct Crew {
     /// Subscribers, and clients that do nothing.
     pub(super) others: usize,
     pub(super) filters: u64,
+    /// Commands that all of them together have been told.
+    told: Cell<u64>,
 }
 
 struct Member {
@@ -81,10 +84,11 @@ impl Crew {
         let members = polls.into_iter().zip(layout.seats).enumerate();
         let members = members.map(|(index, (poll, seat))| Member::start(&shared, index, poll, seat));
         let members = members.collect::<Result<_, _>>().map_err(wrong)?;
-        Ok(Self { shared, members, publishers, others, filters })
+        Ok(Self { shared, members, publishers, others, filters, told: Cell::new(0) })
     }
 
     pub(super) fn tell(&self, command: &Command) {
+        self.told.set(self.told.get() + self.members.len() as u64);
         for (member, mailbox) in self.members.iter().zip(&self.shared.mailboxes) {
             // A worker that is gone is noticed at the end, when its error is told.
             let _ = member.commands.send(command.clone());
@@ -96,6 +100,11 @@ impl Crew {
         let mut sum = Tally::default();
         self.shared.tallies.iter().for_each(|tally| sum.add(&tally.load()));
         sum
+    }
+
+    /// Whether all that was told has been begun, as of this tally.
+    pub(super) fn has_obeyed(&self, tally: &Tally) -> bool {
+        tally[Figure::Obeyed] >= self.told.get()
     }
 
     pub(super) fn is_alive(&self) -> bool {

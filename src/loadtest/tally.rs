@@ -37,9 +37,11 @@ pub(super) enum Figure {
     BytesSent,
     /// Payload bytes that came.
     BytesDelivered,
+    /// Commands that a worker has carried out.
+    Obeyed,
 }
 
-const FIGURES: usize = Figure::BytesDelivered as usize + 1;
+const FIGURES: usize = Figure::Obeyed as usize + 1;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally([u64; FIGURES]);
@@ -75,12 +77,16 @@ impl IndexMut<Figure> for Tally {
 pub(super) struct SharedTally([AtomicU64; FIGURES]);
 
 impl SharedTally {
+    /// What a command led to is to be seen by whoever sees that it was carried out: `Obeyed` is written last and read first.
     pub(super) fn store(&self, tally: &Tally) {
-        self.0.iter().zip(tally.0).for_each(|(shared, value)| shared.store(value, Ordering::Relaxed));
+        self.0.iter().zip(tally.0).for_each(|(shared, value)| shared.store(value, Ordering::Release));
     }
 
     pub(super) fn load(&self) -> Tally {
-        Tally(std::array::from_fn(|index| self.0[index].load(Ordering::Relaxed)))
+        let obeyed = self.0[Figure::Obeyed as usize].load(Ordering::Acquire);
+        let mut tally = Tally(std::array::from_fn(|index| self.0[index].load(Ordering::Relaxed)));
+        tally[Figure::Obeyed] = obeyed;
+        tally
     }
 }
 

@@ -15,6 +15,7 @@ use super::client::{Client, Role, State};
 use super::clock;
 use super::codec::SessionWish;
 use super::desk::{AllTimes, Desk};
+use super::tally::Figure;
 use super::timer::Timer;
 
 /// Tokens below are indices of clients.
@@ -228,6 +229,7 @@ impl Worker {
     }
 
     fn obey(&mut self, command: Command) {
+        self.desk.count(Figure::Obeyed);
         match command {
             Command::Connect { group, wish, interval } => {
                 let queue = self.members(group);
