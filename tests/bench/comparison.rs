@@ -106,12 +106,6 @@ fn a_mistake_in_the_file_is_told_before_anything_runs() {
 }
 
 #[test]
-fn the_shipped_comparison_can_be_read() {
-    let told = run(command("compare benches/compare.toml --only nothing-has-this-name").output().expect("it runs"));
-    assert!(told.errors.contains("nothing to compare"), "{}", told.errors);
-}
-
-#[test]
 fn a_plot_has_a_point_for_each_size() {
     let broker = Broker::start();
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -318,3 +318,40 @@ const fn one() -> usize {
 fn localhost() -> String {
     "127.0.0.1".into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loadtest::{Pace, Version};
+
+    #[test]
+    fn the_shipped_comparison_is_right_in_all_its_scenarios() {
+        let file: File = toml::from_str(include_str!("../../../benches/compare.toml")).unwrap();
+        let contest = file.contest().unwrap();
+        assert_eq!(contest.contestants.len(), 4);
+        let points: usize = file.plots.iter().map(|plot| plot.sizes.len()).sum();
+        assert_eq!(contest.trials.len(), file.scenarios.len() + points);
+        for contestant in &contest.contestants {
+            let Process::Started { command, files, .. } = &contestant.process else { panic!("{contestant:?}") };
+            let texts = command.iter().chain(files.iter().map(|(_, text)| text));
+            assert!(texts.clone().all(|text| !text.contains("{port}") && !text.contains("{dir}")), "{contestant:?}");
+        }
+    }
+
+    #[test]
+    fn flags_of_a_scenario_win_over_those_of_all_and_those_of_a_broker_over_both() {
+        let text = "common = \"-V 4 -F 5 -s 100\"\n[[brokers]]\nname = \"a\"\nport = 7\nflags = \"-s 300\"\n\
+            [[scenarios]]\nname = \"x\"\nrun = \"p2p -V 5 -s 200\"\n";
+        let file: File = toml::from_str(text).unwrap();
+        let contest = file.contest().unwrap();
+        let settings = contest.trials[0].settings[0].as_ref().unwrap();
+        assert_eq!((settings.target.version, settings.target.address.port()), (Version::V5, 7));
+        assert_eq!((settings.load.pace, settings.load.size), (Pace::Window(5), 300));
+    }
+
+    #[test]
+    fn further_charts_are_numbered() {
+        assert_eq!(numbered(Path::new("a/b.svg"), 0), Path::new("a/b.svg"));
+        assert_eq!(numbered(Path::new("a/b.svg"), 2), Path::new("a/b-3.svg"));
+    }
+}

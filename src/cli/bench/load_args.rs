@@ -9,8 +9,10 @@ use super::target_args::TargetArgs;
 use crate::loadtest::{Load, Pace, QoS, STAMP_LENGTH, Settings};
 use crate::units::Span;
 
-/// Of all scenarios.
+/// Of all scenarios. A flag that is given twice counts as it was given last, so that a comparison's scenario can differ from what
+/// is common to all.
 #[derive(Clone, Debug, Args)]
+#[command(args_override_self = true)]
 pub(super) struct CommonArgs {
     #[command(flatten)]
     pub(super) target: TargetArgs,
