@@ -134,6 +134,9 @@ impl<W> Committer<W> {
     }
 
     fn try_commit(&mut self, release: &mut dyn FnMut(Vec<W>)) -> Result<Committed, StorageError> {
+        if let Some(error) = self.journal.broken_down() {
+            return Err(error);
+        }
         self.look_at_space();
         if let Some(waiters) = self.stuck.take() {
             if !self.write(waiters, release)? {

@@ -8,6 +8,7 @@ use parking_lot::{Condvar, Mutex};
 use super::body::Body;
 use super::clock::Clock;
 use super::config::{Durability, Level};
+use super::error::StorageError;
 use super::maintain::Cut;
 use super::record::Record;
 use crate::metrics::Metrics;
@@ -27,6 +28,8 @@ pub struct Journal<W> {
     level: Level,
     session_level: Level,
     topics: Vec<(TopicFilter, Level)>,
+    /// Why what was written could not be read back.
+    breakdown: Mutex<Option<StorageError>>,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
 }
@@ -160,6 +163,7 @@ impl<W> Journal<W> {
             level: config.level,
             session_level: config.highest(),
             topics: topics.collect(),
+            breakdown: Mutex::new(None),
             clock,
             metrics,
         }
@@ -245,7 +249,7 @@ impl<W> Journal<W> {
     pub(super) fn wait(&self) {
         let mut pending = self.pending.lock();
         let mut patience = IDLE;
-        while !pending.is_urgent() {
+        while !pending.is_urgent() && !self.has_failed() {
             if pending.weight > 0 {
                 patience = PATIENCE;
             }
@@ -277,6 +281,17 @@ impl<W> Journal<W> {
     pub(super) fn set_full(&self, is_full: bool) -> bool {
         let (from, to) = if is_full { (RUNNING, FULL) } else { (FULL, RUNNING) };
         self.status.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// What was written cannot be read back: nothing is acknowledged any more, and the committer ends with this error.
+    pub fn break_down(&self, error: StorageError) {
+        self.breakdown.lock().get_or_insert(error);
+        self.set_failed();
+        self.told.notify_one();
+    }
+
+    pub(super) fn broken_down(&self) -> Option<StorageError> {
+        self.breakdown.lock().take()
     }
 
     pub(super) fn set_failed(&self) {

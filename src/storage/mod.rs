@@ -15,8 +15,6 @@ mod config;
 mod error;
 #[cfg(test)]
 pub mod fake;
-#[cfg(test)]
-pub mod fake;
 mod frame;
 mod inspect;
 mod journal;

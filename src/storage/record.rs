@@ -86,6 +86,8 @@ pub struct SessionHeader {
     pub will: Option<StoredWill>,
     /// Messages from here on have not been queued yet.
     pub next_sequence: u64,
+    /// Messages from here on had never been sent when this was written; while online that is not known.
+    pub first_unsent: u64,
 }
 
 /// Whether a connection held the session when this was written.
@@ -345,6 +347,7 @@ pub(super) fn put_session(out: &mut Vec<u8>, session: u64, header: &SessionHeade
         out.put_varint(session);
         out.put_varint(header.expiry_interval.into());
         out.put_varint(header.next_sequence);
+        out.put_varint(header.first_unsent);
         match header.state {
             OnlineState::Online => out.push(0),
             OnlineState::Offline { expires_at: None } => out.push(1),
@@ -488,7 +491,7 @@ fn read_retained(parts: &mut Parts<'_>) -> Option<Told> {
 }
 
 fn read_header(parts: &mut Parts<'_>) -> Option<SessionHeader> {
-    let (expiry_interval, next_sequence) = (parts.number()?, parts.varint()?);
+    let (expiry_interval, next_sequence, first_unsent) = (parts.number()?, parts.varint()?, parts.varint()?);
     let state = match parts.u8()? {
         0 => OnlineState::Online,
         1 => OnlineState::Offline { expires_at: None },
@@ -502,7 +505,7 @@ fn read_header(parts: &mut Parts<'_>) -> Option<SessionHeader> {
         1 => Some(read_will(parts)?),
         _ => return None,
     };
-    Some(SessionHeader { mount_point, client_id, username, listener, expiry_interval, state, will, next_sequence })
+    Some(SessionHeader { mount_point, client_id, username, listener, expiry_interval, state, will, next_sequence, first_unsent })
 }
 
 fn read_will(parts: &mut Parts<'_>) -> Option<StoredWill> {
