@@ -270,6 +270,12 @@ impl<W> Journal<W> {
         taken
     }
 
+    /// Someone stands still until the committer has its turn.
+    #[cfg(test)]
+    pub(super) fn awaits_answer(&self) -> bool {
+        matches!(self.pending.lock().commands.last(), Some(Command::Cut(_) | Command::Consider(_) | Command::Sync(_)))
+    }
+
     pub(super) fn is_drained(&self) -> bool {
         self.pending.lock().is_empty()
     }
