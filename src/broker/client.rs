@@ -461,6 +461,7 @@ fn came_by(
     let (Delivery::ExactlyOnce(id), Some(session)) = (publish.packet.delivery, handle.stored_as) else { return false };
     let Some(body) = publication.body() else { return false };
     body.came_by(session, id).into_iter().for_each(|item| deliveries.batch.journal.push(item));
+    handle.lock(|slot| slot.session.received_in(id, body));
     true
 }
 

@@ -177,6 +177,14 @@ impl Body {
         }
     }
 
+    /// Whether the identifier that it came under has been written, or is just being.
+    pub fn is_receipt_written(&self) -> bool {
+        match &*self.state.lock() {
+            State::Pending(pending) => pending.received.is_none(),
+            State::Stored { .. } => true,
+        }
+    }
+
     /// Whether it is still to be written as a retained message.
     pub(super) fn is_wanted_unwritten(&self) -> bool {
         match &*self.state.lock() {
