@@ -155,8 +155,14 @@ impl Body {
         })
     }
 
-    /// Another one is its topic's retained message, or none: if it is not written yet, it need not be.
-    pub fn unretain(&self) {
+    /// Another one is its topic's retained message, or none: if it is not written before that, it need not be. The journal must be told
+    /// together with what takes its place, and not before: otherwise a crash in between leaves neither.
+    #[must_use]
+    pub fn unretain(self: &Arc<Self>) -> Item {
+        Item::Superseded(self.clone())
+    }
+
+    pub(super) fn forget_retained(&self) {
         if let State::Pending(pending) = &mut *self.state.lock()
             && pending.place.is_none()
         {

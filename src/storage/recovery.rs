@@ -247,7 +247,8 @@ impl Found {
                     batch.push(told);
                     continue;
                 }
-                Ok(None) if batch.is_empty() => return Ok(batch_start),
+                Ok(None) if batch.is_empty() && scan.is_rest_empty() => return Ok(batch_start),
+                Ok(None) if batch.is_empty() => Stop { offset: scan.offset(), what: "nothing where a batch was written" },
                 Ok(None) => Stop { offset: scan.offset(), what: "a batch without its end" },
                 Err(what) => Stop { offset: scan.offset(), what },
             };

@@ -3,6 +3,7 @@
 //! `DUNLIN_STORAGE_SEEDS=1000..50000` runs other seeds than the few of every test run.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -145,6 +146,9 @@ impl Life {
         for _ in 0..random.below(4) {
             self.broker.lock().act();
             self.tend();
+            if self.is_over {
+                return;
+            }
         }
         let copy = self.backend.copy(&held.files);
         open_with(&copy, &config(4096), None).unwrap();
@@ -175,10 +179,13 @@ fn beside<T: Send>(
         while !keeper.is_finished() {
             let is_wanted = walk.wants_commit.load(Ordering::Acquire);
             if is_wanted || journal.awaits_answer() {
+                if !is_wanted {
+                    broker.lock().go_on();
+                }
                 has_failed = has_failed || commit(committer, broker).is_err();
                 walk.wants_commit.store(false, Ordering::Release);
             }
-            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_micros(20));
         }
         let result = keeper.join().unwrap();
         if has_failed { None } else { result.ok() }
@@ -202,7 +209,7 @@ impl Show<'_> {
         };
         self.wants_commit.store(wants_commit, Ordering::Release);
         while self.wants_commit.load(Ordering::Acquire) {
-            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_micros(20));
         }
     }
 }

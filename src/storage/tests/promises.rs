@@ -82,12 +82,6 @@ impl Promises {
         self.written = self.written.max(transaction);
     }
 
-    /// What has this value in memory now.
-    pub(super) fn present(&self) -> BTreeMap<&Key, &String> {
-        let latest = self.histories.iter().filter_map(|(key, history)| Some((key, history.last()?.1.as_ref()?)));
-        latest.collect()
-    }
-
     /// Holds what was found after a crash against the promises; from now on, what was found is what was promised.
     pub(super) fn check(&mut self, found: &HashMap<Key, String>, end: End) {
         let safe = if end == End::PowerCut { self.synced } else { self.written };
@@ -97,7 +91,9 @@ impl Promises {
         for (key, history) in &self.histories {
             let promised = history.iter().rposition(|(change, _)| self.is_given_by(*change, safe)).unwrap_or(0);
             let found = found.get(key);
-            let is_allowed = history[promised..].iter().any(|(_, value)| value.as_ref() == found);
+            // A QoS 2 message that nobody waits for any more may come back as one whose PUBREL is due.
+            let is_harmless = found.is_some_and(|words| words == "released") && history.last().unwrap().1.is_none();
+            let is_allowed = is_harmless || history[promised..].iter().any(|(_, value)| value.as_ref() == found);
             assert!(is_allowed, "{key:?} after a {end:?}: {found:?} is none of {:?}", &history[promised..]);
         }
         self.check_implications(found, safe);

@@ -93,6 +93,11 @@ impl SmallBroker {
             15..19 => self.settle(),
             _ => self.replay(),
         }
+        self.go_on();
+    }
+
+    /// Both threads come to the end of their turns, sooner or later.
+    pub(super) fn go_on(&mut self) {
         for hand in 0..2 {
             if self.random.one_in(2) {
                 self.submit(hand);
@@ -333,7 +338,7 @@ impl SmallBroker {
         }
         self.promises.note(hand, Key::Retained(topic.into()), Some(retained_in_words(&publisher, id)));
         if let Some(old) = self.retained.insert(topic.into(), Retained { publisher, body }) {
-            old.body.unretain();
+            self.hands[hand].push(old.body.unretain());
         }
     }
 
@@ -342,8 +347,8 @@ impl SmallBroker {
         let Some(old) = self.retained.remove(topic) else { return };
         self.promises.note(AT_ONCE, Key::Retained(topic.into()), None);
         self.promises.give(AT_ONCE);
-        self.journal.tell(Item::Record(Record::Unretained { topic: topic.into() }));
-        old.body.unretain();
+        let record = Record::Unretained { topic: topic.into() };
+        self.journal.tell_together([Item::Record(record), old.body.unretain()]);
     }
 
     /// A retained message goes to new subscribers.
