@@ -41,14 +41,14 @@ fn run(seed: u64) {
     let mut backend = FakeBackend::new();
     let (mut promises, mut messages) = (Promises::default(), 0);
     for _ in 0..LIVES {
-        let opened = open_at_last(&mut backend, &config, &mut random);
+        let opened = open_after(End::PowerCut, &mut backend, &config, &mut random);
         let mut life = Life::new(backend, opened, random.next(), promises, messages);
         life.live(&mut random);
         let end = random.pick(&[End::Kill, End::PowerCut]);
-        backend = if end == End::Kill { life.backend.kill() } else { life.backend.crash(&mut random) };
+        backend = left(end, &life.backend, &mut random);
         let mut old = life.broker.into_inner();
         messages = old.messages;
-        let opened = open_at_last(&mut backend, &config, &mut random);
+        let opened = open_after(end, &mut backend, &config, &mut random);
         let found = SmallBroker::new(&opened, 0, Promises::default(), messages);
         old.promises.check(&found.in_words(), end);
         promises = old.promises;
@@ -56,13 +56,17 @@ fn run(seed: u64) {
     }
 }
 
-/// Opens it, though the power fails while that is tried.
-fn open_at_last(backend: &mut FakeBackend, config: &Durability, random: &mut Random) -> Opened<u64> {
+fn left(end: End, backend: &FakeBackend, random: &mut Random) -> FakeBackend {
+    if end == End::Kill { backend.kill() } else { backend.crash(random) }
+}
+
+/// Opens it, though the process ends again and again while that is tried.
+fn open_after(end: End, backend: &mut FakeBackend, config: &Durability, random: &mut Random) -> Opened<u64> {
     while random.one_in(3) {
         backend.fail(Call::Change, 1 + random.below(8), Trouble::Broken, true);
         let opened = open_with(backend, config, None);
         assert!(!matches!(opened, Err(StorageError::Damaged(_))), "{opened:?}");
-        *backend = backend.crash(random);
+        *backend = left(end, backend, random);
     }
     open_with(backend, config, None).unwrap()
 }
