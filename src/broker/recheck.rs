@@ -22,7 +22,7 @@ impl Broker {
         }
         let forgotten = self.retained.retain(
             |message, by| by.is_none_or(|by| by.rights.may_publish(&by.principal, message.topic())),
-            |topic| self.tell_unretained(topic),
+            |topic, body| self.tell_unretained(topic, body),
         );
         tracing::info!(sessions = sessions.len(), retained_forgotten = forgotten, "rights checked again");
     }

@@ -116,7 +116,7 @@ impl Retained {
     pub(super) fn retain(
         &self,
         mut keep: impl FnMut(&Message, Option<&RetainedBy>) -> bool,
-        mut forgotten: impl FnMut(TopicName<'_>),
+        mut forgotten: impl FnMut(TopicName<'_>, &Arc<Body>),
     ) -> usize {
         let mut tree = self.tree.write();
         let Tree { messages, bytes, mortal } = &mut *tree;
@@ -127,8 +127,7 @@ impl Retained {
                 *bytes -= entry.message.len();
                 *mortal -= usize::from(entry.message.expires_at.is_some());
                 if let Some(body) = &entry.body {
-                    body.unretain();
-                    forgotten(entry.message.topic());
+                    forgotten(entry.message.topic(), body);
                 }
             }
             is_kept
@@ -138,27 +137,25 @@ impl Retained {
 }
 
 impl Tree {
-    /// Whether there was one that the journal knows.
-    fn remove(&mut self, topic: TopicName<'_>) -> bool {
-        let Some(old) = self.messages.remove(topic) else { return false };
+    /// What the one that was there survives by, if the journal knows it.
+    fn remove(&mut self, topic: TopicName<'_>) -> Option<Arc<Body>> {
+        let old = self.messages.remove(topic)?;
         self.forget(&old);
-        old.body.is_some()
+        old.body
     }
 
-    fn insert(&mut self, topic: TopicName<'_>, entry: Entry) {
+    /// As [`Self::remove`].
+    fn insert(&mut self, topic: TopicName<'_>, entry: Entry) -> Option<Arc<Body>> {
         self.bytes += entry.message.len();
         self.mortal += usize::from(entry.message.expires_at.is_some());
-        if let Some(old) = self.messages.insert(topic, entry) {
-            self.forget(&old);
-        }
+        let old = self.messages.insert(topic, entry)?;
+        self.forget(&old);
+        old.body
     }
 
     fn forget(&mut self, old: &Entry) {
         self.bytes -= old.message.len();
         self.mortal -= usize::from(old.message.expires_at.is_some());
-        if let Some(body) = &old.body {
-            body.unretain();
-        }
     }
 }
 
@@ -175,8 +172,8 @@ impl Broker {
         let topic = publication.topic();
         if publication.view().payload.is_empty() {
             let mut tree = self.retained.tree.write();
-            if tree.remove(topic) {
-                self.tell_unretained(topic);
+            if let Some(body) = tree.remove(topic) {
+                self.tell_unretained(topic, &body);
             }
             // One that found nothing may come behind another whose clearing is not safe yet.
             return Ok(publication.is_lasting());
@@ -209,18 +206,22 @@ impl Broker {
         let body = publication.body().cloned();
         if let Some(body) = &body {
             body.retain(RetainedBy::stored(publisher.as_ref())).into_iter().for_each(|item| effects.journal.push(item));
-        } else if tree.messages.get(topic).is_some_and(|old| old.body.is_some()) {
-            self.tell_unretained(topic);
         }
         let is_stored = body.is_some();
-        tree.insert(topic, Entry { message, publisher, body });
+        match tree.insert(topic, Entry { message, publisher, body }) {
+            // Together with what takes its place: one of them is there after any crash.
+            Some(old) if is_stored => effects.journal.push(old.unretain()),
+            Some(old) => self.tell_unretained(topic, &old),
+            None => {}
+        }
         Ok(is_stored)
     }
 
     /// Under the lock of the tree, so that the order is that of the changes.
-    pub(super) fn tell_unretained(&self, topic: TopicName<'_>) {
+    pub(super) fn tell_unretained(&self, topic: TopicName<'_>, old: &Arc<Body>) {
         if let Some(journal) = &self.journal {
-            journal.tell(Item::Record(Record::Unretained { topic: topic.as_str().into() }));
+            let cleared = Record::Unretained { topic: topic.as_str().into() };
+            journal.tell_together([old.unretain(), Item::Record(cleared)]);
         }
     }
 
@@ -305,8 +306,8 @@ impl Broker {
             let mut tree = self.retained.tree.write();
             for message in expired {
                 let is_same = tree.messages.get(message.topic()).is_some_and(|entry| Arc::ptr_eq(&entry.message, &message));
-                if is_same && tree.remove(message.topic()) {
-                    self.tell_unretained(message.topic());
+                if is_same && let Some(body) = tree.remove(message.topic()) {
+                    self.tell_unretained(message.topic(), &body);
                 }
             }
         }
@@ -317,6 +318,6 @@ impl Broker {
         if self.retained.tree.read().mortal == 0 {
             return 0;
         }
-        self.retained.retain(|message, _| !message.is_expired(now), |topic| self.tell_unretained(topic))
+        self.retained.retain(|message, _| !message.is_expired(now), |topic, body| self.tell_unretained(topic, body))
     }
 }

@@ -194,6 +194,9 @@ impl World {
 
     fn unsubscribe(&mut self, life: &Life, device: usize) {
         let filter = self.random.pick(&FILTERS);
+        // What the broker has not taken by then need not come.
+        let messages = &self.messages;
+        self.expected.retain(|(number, whose)| *whose != device || messages[*number].is_acknowledged);
         let of = &mut self.devices[device];
         let id = of.id();
         of.asked.push((id, filter, None));
