@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use mio::{Interest, Registry, Token};
 
+use super::clock;
 use super::codec::{self, SessionWish};
 use super::desk::Desk;
-use super::frame::{Frame, Malformed, kind};
+use super::frame::{self, Frame, Malformed, kind};
 use super::publisher::{Acked, OUT_MAX, Publisher};
 use super::shared::Shared;
 use super::subscriber::Subscriber;
@@ -185,7 +186,7 @@ impl Client {
             return false;
         }
         self.is_readable = got.more;
-        desk.now = super::clock::now();
+        desk.now = clock::now();
         self.handle_bytes(desk, &buffer[..kept + got.count]);
         got.more
     }
@@ -218,7 +219,7 @@ impl Client {
             }
             (kind::PUBREL, Role::Subscriber(_)) => {
                 let (id, _) = frame.ack().map_err(|malformed| malformed.to_string())?;
-                super::frame::write_ack(&mut self.out, kind::PUBCOMP, id);
+                frame::write_ack(&mut self.out, kind::PUBCOMP, id);
                 Ok(())
             }
             (kind @ (kind::PUBACK | kind::PUBREC | kind::PUBCOMP), Role::Publisher(publisher)) => {
@@ -263,7 +264,7 @@ impl Client {
             return false;
         };
         let flight = &desk.shared.flights[self.flight];
-        let now = super::clock::now();
+        let now = clock::now();
         let filled = publisher.fill(&mut self.out, &desk.filler, now, flight.delivered());
         if publisher.waits_for_deliveries(flight.delivered()) {
             flight.starve();

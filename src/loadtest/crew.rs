@@ -140,32 +140,36 @@ impl Layout {
     fn seat(&mut self, plan: &ClientPlan, settings: &Settings, run: u32) {
         let worker = plan.lane % self.seats.len();
         let target = &settings.target;
-        let is_v5 = target.version == Version::V5;
         let total = self.flights.len() + self.others;
         let source = (!target.sources.is_empty()).then(|| target.sources[total % target.sources.len()]);
         let is_publisher = matches!(plan.role, RolePlan::Publisher(_));
         let (kind, index) = if is_publisher { ('p', self.flights.len()) } else { ('s', self.others) };
         let id = plan::client_id(target, run, kind, index);
-        let role = match &plan.role {
+        let role = self.role(&plan.role, worker, settings, run);
+        self.seats[worker].clients.push(Client::new(id, role, index, source));
+    }
+
+    fn role(&mut self, plan: &RolePlan, worker: usize, settings: &Settings, run: u32) -> Role {
+        let version = settings.target.version;
+        match plan {
             RolePlan::Publisher(streams) => {
+                let index = u32::try_from(self.flights.len()).expect("there are fewer clients than ports");
                 self.flights.push(Flight::new(worker, self.seats[worker].clients.len()));
-                self.publisher_of.extend(streams.iter().map(|stream| (stream.id, index as u32)));
+                self.publisher_of.extend(streams.iter().map(|stream| (stream.id, index)));
                 let streams = streams.iter().map(|stream| Stream::new(stream.id, &stream.topic, stream.receivers));
-                Role::Publisher(Box::new(Publisher::new(streams.collect(), run, is_v5)))
+                Role::Publisher(Box::new(Publisher::new(streams.collect(), run, version == Version::V5)))
             }
             RolePlan::Subscriber { filters, book } => {
                 self.others += 1;
                 self.filters += filters.len() as u64;
                 let (book, member) = self.seats[worker].book(book);
-                let subscriber = Subscriber::new(filters.clone(), settings.subscribe_qos, target.version, book, member);
-                Role::Subscriber(Box::new(subscriber))
+                Role::Subscriber(Box::new(Subscriber::new(filters.clone(), settings.subscribe_qos, version, book, member)))
             }
             RolePlan::Idle => {
                 self.others += 1;
                 Role::Idle
             }
-        };
-        self.seats[worker].clients.push(Client::new(id, role, index, source));
+        }
     }
 }
 

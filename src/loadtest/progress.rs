@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use super::process;
+use super::process::{self, Usage};
 use super::tally::{Figure, Tally};
 
 const ON_TERMINAL: Duration = Duration::from_millis(200);
@@ -16,7 +16,7 @@ pub(super) struct Progress {
     last: Instant,
     before: Tally,
     pid: Option<u32>,
-    cpu_before: Option<f64>,
+    before_usage: Option<Usage>,
 }
 
 /// How far something is, if that is known.
@@ -29,7 +29,7 @@ impl Progress {
     pub(super) fn new(pid: Option<u32>, is_quiet: bool) -> Self {
         let now = Instant::now();
         let is_terminal = io::stderr().is_terminal();
-        Self { is_terminal, is_quiet, start: now, last: now, before: Tally::default(), pid, cpu_before: cpu(pid) }
+        Self { is_terminal, is_quiet, start: now, last: now, before: Tally::default(), pid, before_usage: usage(pid) }
     }
 
     /// Tells how things stand, if it is time to.
@@ -42,7 +42,7 @@ impl Progress {
         let line = self.line(phase, tally, share, passed.as_secs_f64());
         self.last = Instant::now();
         self.before = *tally;
-        self.cpu_before = cpu(self.pid);
+        self.before_usage = usage(self.pid);
         let mut out = io::stderr().lock();
         // Nobody reads it any more: no reason to stop measuring.
         let _ = if self.is_terminal { write!(out, "\r\x1b[2K{line}") } else { writeln!(out, "{line}") };
@@ -82,15 +82,15 @@ impl Progress {
                 (false, false) => format!("  {} {name}", short(tally[figure] as f64)),
             };
         }
-        if let (Some(before), Some(now)) = (self.cpu_before, cpu(self.pid)) {
-            line += &format!("  broker {:.0} %", (now - before) / seconds * 100.0);
+        if let (Some(before), Some(now)) = (&self.before_usage, usage(self.pid)) {
+            line += &format!("  broker {:.0} %", now.cpu_since(before) / seconds * 100.0);
         }
         line
     }
 }
 
-fn cpu(pid: Option<u32>) -> Option<f64> {
-    process::usage(pid?).ok().map(|usage| usage.cpu_seconds)
+fn usage(pid: Option<u32>) -> Option<Usage> {
+    process::usage(pid?).ok()
 }
 
 fn bar(done: f64) -> String {
@@ -102,9 +102,9 @@ fn bar(done: f64) -> String {
 /// Three digits or so: `0.123`, `12`, `1,234`, `56.7 k`, `1.23 M`.
 pub(super) fn short(value: f64) -> String {
     match value {
-        0.0..1.0 if value.fract() > 0.0 => format!("{value:.3}"),
-        1.0..10.0 if value.fract() > 0.0 => format!("{value:.2}"),
-        10.0..100.0 if value.fract() > 0.0 => format!("{value:.1}"),
+        0.0..0.9995 if value.fract() > 0.0 => format!("{value:.3}"),
+        ..9.995 if value.fract() > 0.0 => format!("{value:.2}"),
+        ..99.95 if value.fract() > 0.0 => format!("{value:.1}"),
         ..10_000.0 => grouped(value.round() as u64),
         ..100_000.0 => format!("{:.1} k", value / 1e3),
         ..1_000_000.0 => format!("{:.0} k", value / 1e3),
@@ -133,8 +133,8 @@ mod tests {
 
     #[test]
     fn numbers_are_short_enough_to_read() {
-        let shorts = [0.0, 0.25, 7.0, 11.23, 1234.4, 56_789.0, 567_890.0, 1_234_567.0, 45_678_901.0, 2e9].map(short);
-        assert_eq!(shorts, ["0", "0.250", "7", "11.2", "1,234", "56.8 k", "568 k", "1.23 M", "45.7 M", "2.00 G"]);
+        let shorts = [0.0, 0.25, 7.0, 9.999, 11.23, 1234.4, 56_789.0, 567_890.0, 1_234_567.0, 45_678_901.0, 2e9].map(short);
+        assert_eq!(shorts, ["0", "0.250", "7", "10.0", "11.2", "1,234", "56.8 k", "568 k", "1.23 M", "45.7 M", "2.00 G"]);
         assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
     }
 

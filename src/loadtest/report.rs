@@ -170,7 +170,7 @@ impl Phase {
     }
 
     pub(super) fn with_usage(mut self, before: &Usage, after: &Usage) -> Self {
-        let cpu_seconds = after.cpu_seconds - before.cpu_seconds;
+        let cpu_seconds = after.cpu_since(before);
         let each = |amount: f64| (self.count > 0).then(|| amount / self.count as f64);
         self.broker = Some(Cost {
             cpu_seconds,

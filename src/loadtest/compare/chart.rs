@@ -8,10 +8,10 @@ use super::table::{Figure, Outcome, Sample, Series};
 /// Colours that are told apart by people who do not see all colours, too.
 const COLOURS: [&str; 8] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999"];
 
-const WIDTH: f64 = 900.0;
+const WIDTH: f64 = 980.0;
 const MARGIN: f64 = 20.0;
 /// Where bars begin, and how far the longest one goes.
-const LEFT: f64 = 260.0;
+const LEFT: f64 = 340.0;
 const RIGHT: f64 = WIDTH - 110.0;
 const BAR: f64 = 14.0;
 /// Height of a plot.
