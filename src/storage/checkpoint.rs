@@ -8,6 +8,7 @@ use super::error::StorageError;
 use super::frame;
 use super::record::{Publisher, Record, SessionHeader, kind, put_queued, put_retained, put_session, put_subscribed};
 use super::segment::{HEADER, header};
+use super::state::{EntryState, RetainedState, State};
 use crate::packet::{PacketId, SubscriptionOptions, TopicFilter};
 
 /// Whoever has the state shows it, while it changes: each session under its own lock, all topics one after the other.
@@ -114,6 +115,33 @@ impl<'a> Walker<'a> {
         self.records += 1;
         if self.victims.contains(&place.segment) {
             self.to_move.push(body.clone());
+        }
+    }
+
+    /// What was found in a journal.
+    pub(super) fn state(&mut self, state: &State) {
+        for (number, session) in &state.sessions {
+            self.session(*number, &SessionHeader { next_sequence: session.next_sequence, ..session.header.clone() });
+            for (filter, (options, identifier)) in &session.subscriptions {
+                self.subscription(*number, filter, *options, *identifier);
+            }
+            session.replays.iter().for_each(|(filter, from)| self.replaying(*number, filter, from.as_deref()));
+            session.received.iter().for_each(|id| self.received(*number, *id));
+            for (sequence, entry) in &session.entries {
+                match entry {
+                    EntryState::Waiting(recipient, place) => {
+                        put_queued(&mut self.buffer, recipient, *place);
+                        self.records += 1;
+                    }
+                    EntryState::Released => self.released(*number, *sequence),
+                }
+            }
+            self.pause();
+        }
+        for (topic, RetainedState { place, publisher }) in &state.retained {
+            put_retained(&mut self.buffer, topic, publisher, *place);
+            self.records += 1;
+            self.pause();
         }
     }
 

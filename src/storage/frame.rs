@@ -1,10 +1,13 @@
 //! The envelope of everything that is written: length, checksum, kind, content.
 
 use super::error::Damage;
+use super::record::kind;
 
 /// Bytes before a frame's content: length (4), checksum (4), kind (1).
 pub(super) const FRAME_HEAD: usize = 9;
 /// A body is at most a packet of 256 MiB, and all other records are smaller.
+/// A few texts of 64 KiB, and a list of identifiers.
+const SMALL_MAX: u32 = 1 << 22;
 const FRAME_MAX: usize = (256 << 20) + 1024;
 
 /// A frame that was read: its checksum is right.
@@ -36,6 +39,16 @@ pub(super) fn put(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Vec<u8>))
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
     let checksum = checksum(&out[start..start + 4], &out[start + FRAME_HEAD - 1..]);
     out[start + 4..start + 8].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// Whether a frame may begin here, before its checksum is reckoned: only bodies and wills can be long.
+pub(super) fn may_begin(bytes: &[u8]) -> bool {
+    let Some(head) = bytes.first_chunk::<FRAME_HEAD>() else { return false };
+    let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+    match head[8] {
+        kind::BODY | kind::SESSION => true,
+        other => other <= kind::REMOVED && length < SMALL_MAX,
+    }
 }
 
 /// Reads what stands at the beginning of `bytes`.

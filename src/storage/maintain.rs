@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::backend::Backend;
 use super::body::Body;
-use super::checkpoint::{Walk, Walker, checkpoint_name};
+use super::checkpoint::{UNFINISHED, Walk, Walker, checkpoint_name};
 use super::commit::Committer;
 use super::error::StorageError;
 use super::journal::{Command, Item, Journal};
@@ -103,7 +103,10 @@ impl<W> Keeper<W> {
         let Some(cut) = self.ask(Command::Consider).flatten() else { return Ok(false) };
         match self.checkpoint(&cut, state) {
             Ok(_) => Ok(true),
-            Err(error) if error.is_full() => Ok(false),
+            Err(error) if error.is_full() => {
+                let _ = self.backend.remove(UNFINISHED); // What there is of it may be what the disk is short of.
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::backend::{Backend, StoreFile};
 use super::body::Body;
-use super::checkpoint::{UNFINISHED, checkpoint_name, checkpoint_number};
+use super::checkpoint::{UNFINISHED, Walker, checkpoint_name, checkpoint_number};
 use super::clock::Clock;
 use super::codec::Parts;
 use super::commit::Committer;
@@ -87,7 +87,7 @@ pub fn open<W>(
     let (bodies, messages) = read_bodies(&mut found, recover, &clock)?;
     put_right(&*backend, &found)?;
     let Found { mut state, mut segments, mut checkpoint, mut report, .. } = found;
-    let next = segments.back().map_or(checkpoint.0, |last| last.number + 1).max(1);
+    let next = segments.back().map_or(0, |last| last.number + 1).max(checkpoint.0).max(1);
     segments.push_back(Segment::create(&*backend, next, config.segment_size.0)?);
     if checkpoint.0 == 0 {
         checkpoint.0 = segments[0].number;
@@ -95,6 +95,14 @@ pub fn open<W>(
     (report.sessions, report.waiting, report.retained) = (state.sessions.len(), state.waiting(), state.retained.len());
     report.segments = segments.len();
     state.next_session = state.next_session.max(1);
+    if !report.given_up.is_empty() {
+        // What was passed over once is not read again.
+        let nothing = HashSet::new();
+        let mut walker = Walker::begin(&*backend, next, state.next_session, &nothing)?;
+        walker.state(&state);
+        checkpoint = (next, walker.end()?);
+        walker.publish(&*backend, false)?;
+    }
     let journal = Arc::new(Journal::new(config, state.next_session, clock, metrics));
     let committer = Committer::new(journal, backend, segments, checkpoint, config, now);
     committer.measure();
@@ -119,7 +127,7 @@ pub(super) fn find(backend: &dyn Backend, recover: Option<Recover>, progress: Pr
     }
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
     numbers.sort_unstable();
-    found.check_complete(&numbers)?;
+    found.check_complete(&numbers, recover)?;
     let mut files = Vec::new();
     for number in numbers {
         let name = segment_name(number);
@@ -150,7 +158,7 @@ impl Found {
         let bytes = read_whole(backend, &name)?;
         let damaged = |offset, what| damage(&name, offset, what);
         if check_header(&name, number, &bytes)?.is_none() {
-            return self.allow(recover, damaged(0, "a header that is none"));
+            self.allow(recover, damaged(0, "a header that is none"))?;
         }
         self.checkpoint = (number, bytes.len() as u64);
         let mut scan = Scan::new(&bytes, HEADER);
@@ -172,8 +180,9 @@ impl Found {
                 }
                 Ok(None) => return self.allow(recover, damaged(scan.offset(), "an end that is missing")),
                 Err(what) => {
+                    // More than what cannot be read need not be given up: the journal goes on behind it.
                     self.allow(recover, damaged(scan.offset(), what))?;
-                    if recover == Some(Recover::Truncate) || !scan.skip() {
+                    if !scan.skip() {
                         return Ok(());
                     }
                 }
@@ -182,14 +191,30 @@ impl Found {
     }
 
     /// From the checkpoint on, no segment may be missing.
-    fn check_complete(&self, numbers: &[u64]) -> Result<(), StorageError> {
-        let replayed: Vec<u64> = numbers.iter().copied().filter(|number| *number >= self.checkpoint.0).collect();
-        let first_is_there = self.checkpoint.0 == 0 || replayed.first().is_none_or(|first| *first == self.checkpoint.0);
-        let gap = replayed.windows(2).find(|pair| pair[0] + 1 != pair[1]).map(|pair| pair[0] + 1);
-        match gap.or((!first_is_there).then_some(self.checkpoint.0)) {
-            Some(missing) => Err(StorageError::Damaged(damage(&segment_name(missing), 0, "the file is missing"))),
-            None => Ok(()),
+    fn check_complete(&mut self, numbers: &[u64], recover: Option<Recover>) -> Result<(), StorageError> {
+        let has_checkpoint = self.checkpoint.0 > 0;
+        let first = self.checkpoint.0.max(1);
+        let mut expected = first;
+        for number in numbers.iter().copied().filter(|number| *number >= first) {
+            self.expect(expected, number, recover)?;
+            expected = number + 1;
         }
+        // The segment behind a checkpoint is there before the checkpoint is.
+        if has_checkpoint && expected == first {
+            self.expect(expected, expected + 1, recover)?;
+        }
+        Ok(())
+    }
+
+    fn expect(&mut self, expected: u64, found: u64, recover: Option<Recover>) -> Result<(), StorageError> {
+        if expected == found || self.cut.is_some() {
+            return Ok(());
+        }
+        self.allow(recover, damage(&segment_name(expected), 0, "the file is missing"))?;
+        if recover == Some(Recover::Truncate) {
+            self.cut = Some(Place { segment: expected, offset: HEADER as u32 });
+        }
+        Ok(())
     }
 
     fn read_segment(
@@ -306,14 +331,19 @@ fn read_bodies(found: &mut Found, recover: Option<Recover>, clock: &Clock) -> Re
             match segment.as_ref().ok_or("the file is missing").and_then(|segment| body_at(segment, &bytes, *place, clock)) {
                 Ok(body) => {
                     if retained.contains(place) {
-                        let message = super::reader::message(&bytes[place.offset as usize..], clock);
-                        messages.insert(*place, Arc::new(message.map_err(|what| damaged_body(*place, what))?));
+                        match super::reader::message(&bytes[place.offset as usize..], clock) {
+                            Ok(message) => drop(messages.insert(*place, Arc::new(message))),
+                            Err(what) => {
+                                found.allow(recover, body_damage(*place, what))?;
+                                lost.insert(*place);
+                                continue;
+                            }
+                        }
                     }
                     bodies.insert(*place, body);
                 }
                 Err(what) => {
-                    let StorageError::Damaged(damage) = damaged_body(*place, what) else { continue };
-                    found.allow(recover, damage)?;
+                    found.allow(recover, body_damage(*place, what))?;
                     lost.insert(*place);
                 }
             }
@@ -326,8 +356,8 @@ fn read_bodies(found: &mut Found, recover: Option<Recover>, clock: &Clock) -> Re
     Ok((bodies, messages))
 }
 
-fn damaged_body(place: Place, what: &'static str) -> StorageError {
-    StorageError::Damaged(damage(&segment_name(place.segment), place.offset as usize, what))
+fn body_damage(place: Place, what: &'static str) -> Damage {
+    damage(&segment_name(place.segment), place.offset as usize, what)
 }
 
 fn read_segment_bytes(segment: &Segment) -> Result<Vec<u8>, StorageError> {

@@ -92,6 +92,9 @@ impl<'a> Scan<'a> {
     }
 
     fn is_record_at(&self, offset: usize) -> bool {
+        if !frame::may_begin(&self.bytes[offset..]) {
+            return false;
+        }
         match frame::read(&self.bytes[offset..]) {
             Read::Frame(frame) => Told::read(frame.kind, frame.content).is_some(),
             Read::End | Read::Broken(_) => false,

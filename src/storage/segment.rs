@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -76,8 +77,8 @@ impl Segment {
         let file = backend.create(&name).map_err(StorageError::io("cannot create", &name))?;
         file.reserve(size).map_err(StorageError::io("cannot reserve space for", &name))?;
         file.write_at(&header(number), 0).map_err(StorageError::io("cannot write", &name))?;
-        file.sync().map_err(StorageError::io("cannot sync", &name))?;
-        backend.sync_names().map_err(StorageError::io("cannot sync the folder of", &name))?;
+        file.sync().map_err(|error| StorageError::io("cannot sync", &name)(unsure(error)))?;
+        backend.sync_names().map_err(|error| StorageError::io("cannot sync the folder of", &name)(unsure(error)))?;
         Ok(Arc::new(Self::opened(number, file, HEADER as u64)))
     }
 
@@ -113,6 +114,11 @@ impl Segment {
         let before = self.live.fetch_sub(bytes, Ordering::AcqRel);
         debug_assert!(before >= bytes, "no more dies than has lived");
     }
+}
+
+/// What the disk has after a sync that failed is unknown, be it for want of room: the old segment must not go on beside this one.
+fn unsure(error: io::Error) -> io::Error {
+    io::Error::other(error)
 }
 
 #[cfg(test)]

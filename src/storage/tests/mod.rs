@@ -1,7 +1,9 @@
 //! The journal on a disk that forgets what was not synced.
 
+mod commit;
 mod model;
 mod promises;
+mod recovery;
 mod small_broker;
 
 use std::sync::Arc;

@@ -27,7 +27,7 @@ impl Drop for Seed {
 
 #[test]
 fn what_was_promised_is_there_after_every_crash() {
-    let seeds = std::env::var("DUNLIN_STORAGE_SEEDS").unwrap_or_else(|_| "0..300".into());
+    let seeds = std::env::var("DUNLIN_STORAGE_SEEDS").unwrap_or_else(|_| "0..100".into());
     let (first, last) = seeds.split_once("..").expect("FIRST..LAST");
     for seed in first.parse().unwrap()..last.parse().unwrap() {
         let _seed = Seed(seed);

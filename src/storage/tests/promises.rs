@@ -107,8 +107,11 @@ impl Promises {
 
     fn check_implications(&self, found: &HashMap<Key, String>, safe: u64) {
         for Implication { change, sign: (key, is_there), others } in &self.implications {
-            let is_latest = self.histories[key].last().is_some_and(|(latest, _)| latest == change);
-            if !is_latest || self.is_given_by(*change, safe) || found.contains_key(key) != *is_there {
+            let history = &self.histories[key];
+            let is_latest = history.last().is_some_and(|(latest, _)| latest == change);
+            // What was handed on may not have been promised itself.
+            let was_promised = *is_there || history.iter().rev().nth(1).is_some_and(|(before, _)| self.is_given_by(*before, safe));
+            if !is_latest || !was_promised || self.is_given_by(*change, safe) || found.contains_key(key) != *is_there {
                 continue;
             }
             for other in others {
