@@ -50,18 +50,19 @@ impl House {
     /// One with this config beside a TCP listener.
     pub fn new(config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("dunlin.toml");
+        let place = folder.path().canonicalize().expect("the folder is there");
+        let path = place.join("dunlin.toml");
         let config = if std::env::var("PLAIN").is_ok() { config.split("[limits]").nth(1).map(|c| format!("[limits]{c}")).unwrap_or_default() } else { config.to_owned() };
         let text = format!("{config}\n[[listeners]]\nname = \"tcp\"\nurl = \"tcp://127.0.0.1:0\"\n");
         fs::write(&path, text).expect("the config can be written");
-        let data = folder.path().join("data");
+        let data = place.join("data");
         Self { folder, config: path, data, faults: None }
     }
 
     /// One whose files can be made to fail.
     pub fn with_faults(config: &str) -> Self {
         let mut house = Self::new(config);
-        house.faults = Some(Faults::over(&house.data, &house.folder.path().join("faults")));
+        house.faults = Some(Faults::over(&house.data, &house.folder().join("faults")));
         house
     }
 
@@ -76,7 +77,7 @@ impl House {
     /// The same config over a copy of the data directory.
     pub fn copy(&self) -> Self {
         let mut house = self.moved_to(PathBuf::new());
-        house.data = house.folder.path().join("data");
+        house.data = house.folder().join("data");
         copy_folder(&self.data, &house.data);
         house
     }

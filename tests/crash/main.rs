@@ -7,14 +7,22 @@
 mod support;
 
 mod dice;
+mod backup;
+mod failures;
 mod faults;
+mod files;
+mod full_disk;
 mod house;
 mod kill;
 mod login;
 mod model;
 mod publisher;
 mod retained;
+mod slow_disk;
+#[path = "../conformance/steps.rs"]
+mod steps;
 mod subscriber;
+mod tail;
 mod wills;
 mod wire;
 mod world;

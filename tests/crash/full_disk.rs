@@ -1,0 +1,143 @@
+//! A full disk: what needs it is refused, all else goes on, and when there is space again so does the rest; nothing that was
+//! acknowledged is lost on the way.
+
+use dunlin::packet::{Delivery, QoS};
+
+use crate::failures::{take_all, waited, waiting};
+use crate::faults::{Call, ENOSPC, Fault};
+use crate::house::{Broker, House};
+use crate::steps::{begin, id, keeping, leave, resume, send};
+use crate::support::client::{V5, V311};
+use crate::support::{Client, eventually};
+
+const CONFIG: &str = r#"
+[durability]
+segment_size = "64KiB"
+min_free_space = "64MiB"
+"#;
+
+/// How the disk gets full, and what takes the fault away again.
+fn full(house: &House, faults: &[(Call, Fault)], is_full: bool) {
+    for (call, fault) in faults {
+        if is_full {
+            house.faults().from_now(*call, *fault);
+        } else {
+            house.faults().off(*call);
+        }
+    }
+}
+
+/// Publishes until it is refused; adds what was acknowledged before to `sent`.
+fn fill(publisher: &mut Client, qos: QoS, sent: &mut Vec<String>) {
+    let padding = "x".repeat(10_000);
+    eventually("the broker refuses what needs the disk", || {
+        let payload = format!("{} {padding}", sent.len());
+        let reason = publisher.publish("a/full", &payload, qos);
+        assert!(reason == 0 || reason == 0x97, "{reason:#x}");
+        if reason == 0 {
+            sent.push(payload);
+        }
+        reason == 0x97
+    });
+}
+
+fn who_needs_no_disk_goes_on(broker: &Broker) {
+    let mut online = Client::connect(broker.address(), V5, "online");
+    online.subscribe("t/#", QoS::AtLeastOnce);
+    let mut publisher = Client::connect(broker.address(), V311, "transient");
+    publisher.publish("t/0", "at most once", QoS::AtMostOnce);
+    online.expect_message("t/0", "at most once");
+    publisher.publish("t/1", "at least once", QoS::AtLeastOnce);
+    let id = online.expect_message("t/1", "at least once").packet_id().unwrap();
+    online.puback(id);
+    publisher.publish("nobody", "exactly once", QoS::ExactlyOnce);
+    publisher.publish("a/0", "for one who is away, at most once", QoS::AtMostOnce);
+    publisher.ping();
+}
+
+fn a_full_disk_refuses_and_recovers(faults: &[(Call, Fault)]) {
+    let house = House::with_faults(CONFIG);
+    let broker = house.start();
+    waiting(&broker, "s");
+    waiting(&broker, "drains");
+    let mut publisher = Client::connect(broker.address(), V5, "publisher");
+    let mut sent = Vec::new();
+    for number in 0..10 {
+        sent.push(format!("before {number}"));
+        assert_eq!(publisher.publish("a/full", &sent[number], QoS::AtLeastOnce), 0);
+    }
+    full(&house, faults, true);
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        fill(&mut publisher, qos, &mut sent);
+    }
+    assert_eq!(publisher.publish("a/full", "refused", QoS::AtLeastOnce), 0x97, "and stays so");
+    publisher.publish("a/full", "at most once", QoS::AtMostOnce);
+
+    // 3.1.1 has no code for it.
+    for delivery in [Delivery::AtLeastOnce(id(7)), Delivery::ExactlyOnce(id(7))] {
+        let mut older = Client::connect(broker.address(), V311, "older");
+        send(&mut older, "a/full", "refused", delivery, false);
+        assert_eq!(older.rest(), [0; 0], "no acknowledgement, and closed");
+    }
+    assert!(broker.metric("dunlin_storage_refused_total") >= 4.0);
+    who_needs_no_disk_goes_on(&broker);
+
+    // Those who take what waits for them make room: they are not kept from it.
+    let mut drains = resume(broker.address(), keeping(V5, "drains"));
+    assert_eq!(take_all(&mut drains), sent);
+
+    full(&house, faults, false);
+    eventually("it takes messages again by itself", || {
+        let payload = format!("after {}", sent.len());
+        let is_taken = publisher.publish("a/full", &payload, QoS::AtLeastOnce) == 0;
+        if is_taken {
+            sent.push(payload);
+        }
+        is_taken
+    });
+    let mut older = Client::connect(broker.address(), V311, "older");
+    sent.push("from an older client".into());
+    older.publish("a/full", "from an older client", QoS::ExactlyOnce);
+    leave(drains);
+
+    broker.kill();
+    let broker = house.start();
+    assert_eq!(waited(&broker, "s"), sent, "all that was acknowledged, and nothing that was refused");
+}
+
+/// Below the low-water mark.
+#[test]
+fn little_space_is_left() {
+    a_full_disk_refuses_and_recovers(&[(Call::Space, Fault::Pretend(1 << 20))]);
+}
+
+/// The space that is asked for is not there, whatever was said of it.
+#[test]
+fn no_space_is_left() {
+    a_full_disk_refuses_and_recovers(&[(Call::Allocate, Fault::Fail(ENOSPC)), (Call::Write, Fault::Fail(ENOSPC))]);
+}
+
+/// Only new files find no space, what was set aside can still be written.
+#[test]
+fn no_space_is_left_for_a_new_segment() {
+    a_full_disk_refuses_and_recovers(&[(Call::Allocate, Fault::Fail(ENOSPC)), (Call::Create, Fault::Fail(ENOSPC))]);
+}
+
+/// Sessions that were there are taken up while the disk is full; one that would be new and kept is refused, and not half made.
+#[test]
+fn sessions_while_the_disk_is_full() {
+    let faults = [(Call::Space, Fault::Pretend(1 << 20)), (Call::Allocate, Fault::Fail(ENOSPC)), (Call::Write, Fault::Fail(ENOSPC))];
+    let house = House::with_faults(CONFIG);
+    let broker = house.start();
+    waiting(&broker, "s");
+    full(&house, &faults, true);
+    let mut publisher = Client::connect(broker.address(), V5, "publisher");
+    let mut sent = Vec::new();
+    fill(&mut publisher, QoS::AtLeastOnce, &mut sent);
+    assert_eq!(waited(&broker, "s"), sent);
+    let refused = Client::refused(broker.address(), keeping(V5, "new"));
+    assert!(matches!(refused, 0x97 | 0x88 | 0x89), "{refused:#x}");
+    full(&house, &faults, false);
+    eventually("sessions are made again", || Client::refused(broker.address(), keeping(V5, "later")) == 0);
+    begin(broker.address(), keeping(V5, "new"));
+}
