@@ -1,6 +1,7 @@
 //! A disk that fails: after an error of a write or a sync nothing is acknowledged any more, the process ends with 74, and the next
 //! one has all that was acknowledged before.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use dunlin::packet::{Delivery, Packet, PacketId, QoS};
@@ -31,11 +32,11 @@ pub fn waited(broker: &Broker, name: &str) -> Vec<String> {
 /// All that comes, acknowledged to the end.
 pub fn take_all(subscriber: &mut Client) -> Vec<String> {
     let mut payloads = Vec::new();
-    let mut unreleased = 0;
+    let mut unreleased = HashSet::new();
     let mut is_pinged = false;
     let mut is_quiet = true;
     loop {
-        if unreleased == 0 && !is_pinged {
+        if unreleased.is_empty() && !is_pinged {
             subscriber.send(&Packet::PingReq);
             (is_pinged, is_quiet) = (true, true);
         }
@@ -56,15 +57,15 @@ pub fn take_all(subscriber: &mut Client) -> Vec<String> {
                     Delivery::AtLeastOnce(id) => subscriber.puback(id),
                     Delivery::ExactlyOnce(id) => {
                         subscriber.pubrec(id);
-                        unreleased += 1;
+                        unreleased.insert(id);
                     }
                 }
             }
             Came::PubRel(id) => {
                 subscriber.pubcomp(id);
-                unreleased -= 1;
+                unreleased.remove(&id);
             }
-            Came::Pong if is_quiet && unreleased == 0 => return payloads,
+            Came::Pong if is_quiet && unreleased.is_empty() => return payloads,
             Came::Pong => {
                 is_pinged = false;
                 continue;

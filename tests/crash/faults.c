@@ -8,6 +8,8 @@
  * bytes for each kind of call (faults.rs has the same two lists), of 64-bit numbers in the machine's order.
  */
 #define _GNU_SOURCE
+#include "power.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -29,12 +31,12 @@
 #include <unistd.h>
 
 enum call { WRITE, SYNC, ALLOCATE, TRUNCATE, CREATE, RENAME, REMOVE, SPACE, CALLS };
-enum action { NOTHING, FAIL, SHORTEN, HOLD, DIE, DIE_AFTER, TEAR, PRETEND };
+enum action { NOTHING, FAIL, SHORTEN, HOLD, DIE, DIE_AFTER, TEAR, PRETEND, CUT };
 
 struct rule {
     uint64_t count;    /* calls so far */
     uint64_t action;
-    uint64_t argument; /* errno, or bytes */
+    uint64_t argument; /* errno, bytes or a seed */
     uint64_t first;    /* the action holds for calls from this one */
     uint64_t last;     /* to this one, counted from 1 */
     uint64_t hits;     /* how often it did */
@@ -42,6 +44,8 @@ struct rule {
 };
 
 static struct rule *rules;
+/* Whether what was there before each write is remembered, for a power cut. */
+static int has_power;
 static char folder[4096];
 static size_t folder_length;
 
@@ -84,6 +88,54 @@ static struct rule decide(enum call call) {
 
 static long do_call(const long *a, long number) { return answer(CALL(number, a[0], a[1], a[2], a[3], a[4])); }
 
+static size_t length_of(long number, const long *a) {
+    if (number == SYS_write || number == SYS_pwrite64) return (size_t)a[2];
+    size_t length = 0;
+    for (long i = 0; i < a[2]; i++) length += ((const struct iovec *)a[1])[i].iov_len;
+    return length;
+}
+
+/* Tells the log of the power cut what is about to be done, and does it. */
+static long do_remembered(enum call call, long number, const long *a) {
+    if (!has_power) return do_call(a, number);
+    int fd = (int)a[0];
+    uint64_t begin = 0;
+    switch (call) {
+    case WRITE: {
+        int is_positioned = number == SYS_pwrite64 || number == SYS_pwritev;
+        power_write(fd, is_positioned ? a[3] : lseek(fd, 0, SEEK_CUR), length_of(number, a));
+        break;
+    }
+    case TRUNCATE:
+        power_resize(fd, a[1]);
+        break;
+    case ALLOCATE:
+        power_resize(fd, a[2] + a[3]);
+        break;
+    case CREATE:
+        if (access((const char *)a[1], F_OK) < 0) power_name((const char *)a[1], NULL, NULL);
+        break;
+    case RENAME:
+#ifdef SYS_rename
+        if (number == SYS_rename) power_name((const char *)a[1], (const char *)a[0], NULL);
+        else
+#endif
+        power_name((const char *)a[3], (const char *)a[1], NULL);
+        break;
+    case REMOVE:
+        power_name(NULL, NULL, (const char *)(number == SYS_unlinkat ? a[1] : a[0]));
+        break;
+    case SYNC:
+        begin = power_sync_begins();
+        break;
+    default:
+        break;
+    }
+    long result = do_call(a, number);
+    if (call == SYNC && result == 0) power_synced(fd, begin);
+    return result;
+}
+
 /* Writes the first bytes only. */
 static long write_some(long number, const long *a, size_t some) {
     if (number == SYS_write || number == SYS_pwrite64) {
@@ -110,13 +162,13 @@ static long act(enum call call, long number, const long *a) {
     case FAIL:
         return -(long)now.argument;
     case SHORTEN:
-        return call == WRITE ? write_some(number, a, now.argument) : do_call(a, number);
+        return call == WRITE ? write_some(number, a, now.argument) : do_remembered(call, number, a);
     case HOLD:
         while (__atomic_load_n(&rules[call].action, __ATOMIC_SEQ_CST) == HOLD) {
             struct timespec moment = { 0, 1000000 };
             nanosleep(&moment, NULL);
         }
-        return do_call(a, number);
+        return do_remembered(call, number, a);
     case DIE:
         die();
         return -EIO;
@@ -128,6 +180,10 @@ static long act(enum call call, long number, const long *a) {
         if (call == WRITE) write_some(number, a, now.argument);
         die();
         return -EIO;
+    case CUT:
+        power_cut(now.argument);
+        die();
+        return -EIO;
     case PRETEND:
         result = do_call(a, number);
         if (result == 0) {
@@ -136,7 +192,7 @@ static long act(enum call call, long number, const long *a) {
         }
         return result;
     default:
-        return do_call(a, number);
+        return do_remembered(call, number, a);
     }
 }
 
@@ -245,6 +301,9 @@ __attribute__((constructor)) static void begin(void) {
     rules = mmap(NULL, sizeof(struct rule) * CALLS, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (rules == MAP_FAILED) complain("mmap");
     close(fd);
+    const char *aside = getenv("DUNLIN_FAULTS_ASIDE");
+    has_power = aside != NULL;
+    if (has_power) power_start(aside);
     struct sigaction action = { .sa_sigaction = trapped, .sa_flags = SA_SIGINFO | SA_NODEFER };
     if (sigaction(SIGSYS, &action, NULL) < 0) complain("sigaction");
     trap_calls();

@@ -42,6 +42,8 @@ pub enum Fault {
     Tear(u64),
     /// So many bytes are said to be free.
     Pretend(u64),
+    /// The power is cut before it: what was not synced is lost, in whole or in part, as the seed says. Needs [`Faults::with_power`].
+    Cut(u64),
 }
 
 const CALLS: u64 = 8;
@@ -58,6 +60,8 @@ pub struct Faults {
     folder: PathBuf,
     path: PathBuf,
     control: File,
+    /// Where files are kept whose removal is not synced; none if nobody wants to cut the power.
+    aside: Option<PathBuf>,
 }
 
 impl Faults {
@@ -65,13 +69,24 @@ impl Faults {
     pub fn over(folder: &Path, path: &Path) -> Self {
         let control = File::options().read(true).write(true).create_new(true).open(path).expect("the control file can be made");
         control.set_len(CALLS * RULE).expect("the control file can be sized");
-        Self { folder: folder.to_owned(), path: path.to_owned(), control }
+        Self { folder: folder.to_owned(), path: path.to_owned(), control, aside: None }
+    }
+
+    /// Remembers what is not synced, so that the power can be cut.
+    pub fn with_power(mut self) -> Self {
+        let aside = self.path.with_extension("aside");
+        fs::create_dir(&aside).expect("a folder can be made");
+        self.aside = Some(aside);
+        self
     }
 
     /// Loads the faults into a process that is to be started.
     pub fn apply_to(&self, command: &mut Command) {
         command.env("LD_PRELOAD", library());
         command.env("DUNLIN_FAULTS_FOLDER", &self.folder).env("DUNLIN_FAULTS_CONTROL", &self.path);
+        if let Some(aside) = &self.aside {
+            command.env("DUNLIN_FAULTS_ASIDE", aside);
+        }
     }
 
     /// From now on, until it is off.
@@ -108,6 +123,7 @@ impl Faults {
             Fault::DieAfter => (5, 0),
             Fault::Tear(bytes) => (6, bytes),
             Fault::Pretend(bytes) => (7, bytes),
+            Fault::Cut(seed) => (8, seed),
         };
         self.write(call, ACTION, 0);
         self.write(call, ARGUMENT, argument);
@@ -127,15 +143,15 @@ impl Faults {
     }
 }
 
-/// faults.c, compiled once for each run of the tests.
+/// faults.c and power.c, compiled once for each run of the tests.
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/crash/faults.c");
+        let sources = ["faults.c", "power.c"].map(|name| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/crash").join(name));
         let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults.so");
         let fresh = library.with_extension(format!("{}.so", process::id()));
         let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&fresh).arg(source);
+        compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&fresh).args(sources);
         let output = compiler.output().expect("the tests need a C compiler, cc");
         assert!(output.status.success(), "faults.c: {}", String::from_utf8_lossy(&output.stderr));
         fs::rename(&fresh, &library).expect("the library can be put in its place");

@@ -66,6 +66,13 @@ impl House {
         house
     }
 
+    /// One whose power can be cut.
+    pub fn with_power(config: &str) -> Self {
+        let mut house = Self::with_faults(config);
+        house.faults = house.faults.map(Faults::with_power);
+        house
+    }
+
     /// The same config over another data directory: that of `dunlin restore`, or a copy.
     pub fn moved_to(&self, data: PathBuf) -> Self {
         let mut house = Self::new("");

@@ -36,16 +36,19 @@ struct Plan {
 }
 
 impl Plan {
-    /// `DUNLIN_CRASH_SEED` and `DUNLIN_CRASH_CYCLES`; without them a seed of its own and 20 cycles.
     fn from_environment() -> Self {
-        let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
-        let now = || std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_secs());
         let cycles = number("DUNLIN_CRASH_CYCLES").unwrap_or(20);
-        Self {
-            seed: number("DUNLIN_CRASH_SEED").unwrap_or_else(now),
-            cycles: usize::try_from(cycles).expect("a number of cycles"),
-        }
+        Self { seed: seed(), cycles: usize::try_from(cycles).expect("a number of cycles") }
     }
+}
+
+/// `DUNLIN_CRASH_SEED`, or one that changes every second.
+pub fn seed() -> u64 {
+    number("DUNLIN_CRASH_SEED").unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_secs()))
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
 #[test]

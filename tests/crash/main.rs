@@ -8,6 +8,7 @@ mod support;
 
 mod dice;
 mod backup;
+mod dying;
 mod failures;
 mod faults;
 mod files;
@@ -17,6 +18,7 @@ mod kill;
 mod login;
 mod model;
 mod publisher;
+mod restart;
 mod retained;
 mod slow_disk;
 #[path = "../conformance/steps.rs"]

@@ -44,7 +44,7 @@ fn killed(count: usize) -> (House, Vec<String>) {
 fn end(house: &House) -> (std::path::PathBuf, u64) {
     let written = |path: &Path| fs::read(path).unwrap().iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1);
     let mut newest = segments(house);
-    newest.retain(|path| fs::read(path).unwrap()[16..].iter().any(|byte| *byte != 0) || segments(house).len() == 1);
+    newest.retain(|path| fs::read(path).unwrap()[24..].iter().any(|byte| *byte != 0) || segments(house).len() == 1);
     let path = newest.pop().expect("a segment");
     let end = written(&path);
     (path, end)
