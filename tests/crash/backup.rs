@@ -47,7 +47,8 @@ fn a_backup_has_all_that_was_acknowledged_before_it_began() {
     let done = dunlin(&["restore", &text(&backup), "--data-dir", &text(restored.data())]);
     assert_eq!(done.code, Some(0), "{}", done.told);
     let other = restored.start();
-    let came: Vec<usize> = waited(&other, "s").iter().map(|payload| payload.split_once(' ').unwrap().0.parse().unwrap()).collect();
+    let came: Vec<usize> =
+        waited(&other, "s").iter().map(|payload| payload.split_once(' ').unwrap().0.parse().unwrap()).collect();
     assert_eq!(came, (0..came.len()).collect::<Vec<_>>(), "a beginning of what was published, in order");
     assert!(came.len() >= before && came.len() <= after + 1, "{} of {before} to {after}", came.len());
     let mut reader = Client::connect(other.address(), V5, "reader");

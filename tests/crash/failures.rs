@@ -93,15 +93,8 @@ pub enum Step {
     Retain,
 }
 
-pub const STEPS: [Step; 7] = [
-    Step::PublishOnce,
-    Step::PublishTwice,
-    Step::Release,
-    Step::Subscribe,
-    Step::Unsubscribe,
-    Step::Connect,
-    Step::Retain,
-];
+pub const STEPS: [Step; 7] =
+    [Step::PublishOnce, Step::PublishTwice, Step::Release, Step::Subscribe, Step::Unsubscribe, Step::Connect, Step::Retain];
 
 /// Brings a client to where the step is next; [`Step::take`] takes it.
 pub struct Ready {
@@ -186,7 +179,7 @@ fn nothing_is_acknowledged_after(call: Call) {
             }
             let mut ready = step.prepare(&broker, "c", version);
 
-            house.faults().from_now(call, Fault::Fail(EIO));
+            house.faults().every(call, Fault::Fail(EIO));
             ready.take("c");
             expect_end_without_answer(ready);
             let readiness = broker.get("/readyz").map(|(status, _)| status);
@@ -235,7 +228,7 @@ fn a_sync_that_failed_once_is_not_tried_again() {
 fn writes_that_take_only_a_part_are_gone_on_with() {
     let house = House::with_faults(CONFIG);
     let broker = house.start();
-    house.faults().from_now(Call::Write, Fault::Shorten(7));
+    house.faults().every(Call::Write, Fault::Shorten(7));
     waiting(&broker, "s");
     let mut publisher = Client::connect(broker.address(), V311, "publisher");
     let sent: Vec<String> = (0..20).map(|number| format!("{number} of twenty")).collect();
@@ -253,7 +246,7 @@ fn writes_that_take_only_a_part_are_gone_on_with() {
 fn a_failure_while_it_starts_is_told_and_ends_it_with_74() {
     for call in [Call::Sync, Call::Write, Call::Create] {
         let house = House::with_faults(CONFIG);
-        house.faults().from_now(call, Fault::Fail(EIO));
+        house.faults().every(call, Fault::Fail(EIO));
         let mut broker = house.spawn(&[]);
         // A first start may have nothing to write before its first client.
         let was_hit = || house.faults().hits(call) > 0;

@@ -89,8 +89,8 @@ impl Faults {
         }
     }
 
-    /// From now on, until it is off.
-    pub fn from_now(&self, call: Call, fault: Fault) {
+    /// Every such call from now on, until it is off.
+    pub fn every(&self, call: Call, fault: Fault) {
         self.set(call, fault, 0, u64::MAX);
     }
 

@@ -20,7 +20,7 @@ min_free_space = "64MiB"
 fn full(house: &House, faults: &[(Call, Fault)], is_full: bool) {
     for (call, fault) in faults {
         if is_full {
-            house.faults().from_now(*call, *fault);
+            house.faults().every(*call, *fault);
         } else {
             house.faults().off(*call);
         }
@@ -126,7 +126,8 @@ fn no_space_is_left_for_a_new_segment() {
 /// Sessions that were there are taken up while the disk is full; one that would be new and kept is refused, and not half made.
 #[test]
 fn sessions_while_the_disk_is_full() {
-    let faults = [(Call::Space, Fault::Pretend(1 << 20)), (Call::Allocate, Fault::Fail(ENOSPC)), (Call::Write, Fault::Fail(ENOSPC))];
+    let faults =
+        [(Call::Space, Fault::Pretend(1 << 20)), (Call::Allocate, Fault::Fail(ENOSPC)), (Call::Write, Fault::Fail(ENOSPC))];
     let house = House::with_faults(CONFIG);
     let broker = house.start();
     waiting(&broker, "s");

@@ -52,7 +52,11 @@ impl House {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let place = folder.path().canonicalize().expect("the folder is there");
         let path = place.join("dunlin.toml");
-        let config = if std::env::var("PLAIN").is_ok() { config.split("[limits]").nth(1).map(|c| format!("[limits]{c}")).unwrap_or_default() } else { config.to_owned() };
+        let config = if std::env::var("PLAIN").is_ok() {
+            config.split("[limits]").nth(1).map(|c| format!("[limits]{c}")).unwrap_or_default()
+        } else {
+            config.to_owned()
+        };
         let text = format!("{config}\n[[listeners]]\nname = \"tcp\"\nurl = \"tcp://127.0.0.1:0\"\n");
         fs::write(&path, text).expect("the config can be written");
         let data = place.join("data");
@@ -216,11 +220,6 @@ impl Broker {
 
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("the process can be waited for").is_none()
-    }
-
-    /// The next log line that contains `text`.
-    pub fn wait_for_log(&mut self, text: &str) -> String {
-        self.find_log(text).unwrap_or_else(|| panic!("no log line with {text:?}\n{}", self.told()))
     }
 
     /// The last lines of the log.

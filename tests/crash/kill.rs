@@ -223,7 +223,8 @@ impl Cast {
         self.subscribe("asleep", V311, sleepy, &[("fleet/car0/#", TWO), ("fleet/+/c", ONE), ("fleet/car3/a", TWO)]);
         self.subscribe("asleep 5", V5, sleepy, &[("fleet/car2/#", TWO)]);
         self.subscribe("narrow", V5, restless, &[("fleet/car2/+", TWO), ("fleet/car4/#", TWO)]).login.receive_maximum = 3;
-        let pool = [("fleet/car0/#", ONE), ("fleet/+/a", TWO), ("fleet/car2/b", TWO), ("fleet/car3/#", ONE), ("fleet/+/+", ONE)];
+        let pool =
+            [("fleet/car0/#", ONE), ("fleet/+/a", TWO), ("fleet/car2/b", TWO), ("fleet/car3/#", ONE), ("fleet/+/+", ONE)];
         self.subscribe("changing", V5, Habits { changes: true, ..steady }, &pool);
         self.subscribe("changing 311", V311, Habits { changes: true, ..restless }, &pool);
         self.subscribe("forgetful", V5, Habits { changes: true, forgets: true, ..restless }, &pool);
@@ -253,7 +254,7 @@ impl Cast {
         habits: Habits,
         filters: &[(&'static str, QoS)],
     ) -> &mut Subscriber {
-        self.audiences.push(Audience { is_steady: !habits.changes, ..Audience::new(name) });
+        self.audiences.push(Audience::new(name));
         self.subscribers.push(Subscriber {
             login: Login::new(name, version, true),
             audience: self.audiences.len() - 1,

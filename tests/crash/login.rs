@@ -40,7 +40,13 @@ impl Login {
         self.connect(world, address, true, will)
     }
 
-    fn connect(&mut self, world: &World, address: SocketAddr, clean: bool, will: Option<Will<'_>>) -> Result<(Wire, bool), Gone> {
+    fn connect(
+        &mut self,
+        world: &World,
+        address: SocketAddr,
+        clean: bool,
+        will: Option<Will<'_>>,
+    ) -> Result<(Wire, bool), Gone> {
         let mut properties = ConnectProperties::default();
         if self.version == V5 && self.keeps {
             properties.session_expiry_interval = EXPIRY;

@@ -6,8 +6,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod dice;
 mod backup;
+mod dice;
 mod dying;
 mod failures;
 mod faults;
@@ -21,6 +21,7 @@ mod publisher;
 mod restart;
 mod retained;
 mod slow_disk;
+#[allow(dead_code)] // those of the chapters of the specification, of which some are taken here too
 #[path = "../conformance/steps.rs"]
 mod steps;
 mod subscriber;

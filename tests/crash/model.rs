@@ -70,8 +70,6 @@ pub struct Delivery {
 pub struct Audience {
     pub name: String,
     pub is_group: bool,
-    /// Whether the subscriptions of its one member stay as they are, so that the QoS of each delivery is known.
-    pub is_steady: bool,
     pub subscriptions: Vec<Subscription>,
     pub deliveries: Vec<Delivery>,
     /// When its session was last given up on purpose: what was owed before is not any more.
@@ -113,14 +111,7 @@ impl Subscription {
 
 impl Audience {
     pub fn new(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            is_group: false,
-            is_steady: true,
-            subscriptions: Vec::new(),
-            deliveries: Vec::new(),
-            forgotten: 0,
-        }
+        Self { name: name.to_owned(), is_group: false, subscriptions: Vec::new(), deliveries: Vec::new(), forgotten: 0 }
     }
 
     /// The messages that it must have got in the end.
@@ -181,17 +172,19 @@ impl Audience {
         }
     }
 
-    /// Nothing comes that was not subscribed to, and with no other QoS than was agreed.
+    /// Nothing comes that was not subscribed to, and with the QoS of the highest subscription that was there.
     fn judge_calls(&self, history: &History, judgement: &mut Judgement) {
         for delivery in &self.deliveries {
             let message = &history[delivery.key.publisher][delivery.key.number];
-            let mut carriers = self.subscriptions.iter().filter(|subscription| subscription.may_carry(message)).peekable();
-            if message.withdrawn || carriers.peek().is_none() {
+            let highest = |carries: &dyn Fn(&&Subscription) -> bool| {
+                let granted = self.subscriptions.iter().filter(carries).map(|subscription| subscription.qos);
+                granted.map(|qos| (qos as u8).min(message.qos as u8)).max()
+            };
+            let certain = highest(&|subscription| subscription.must_carry(message, self.forgotten));
+            let possible = highest(&|subscription| subscription.may_carry(message));
+            if message.withdrawn || possible.is_none() {
                 judgement.uncalled.push(self.describe(history, delivery.key));
-                continue;
-            }
-            let granted = carriers.map(|subscription| subscription.qos as u8).max().unwrap_or(0);
-            if self.is_steady && delivery.qos as u8 != granted.min(message.qos as u8) {
+            } else if possible < Some(delivery.qos as u8) || certain > Some(delivery.qos as u8) {
                 judgement.uncalled.push(format!("with {:?}: {}", delivery.qos, self.describe(history, delivery.key)));
             }
         }
@@ -221,8 +214,12 @@ impl Judgement {
 
     /// What is wrong, some of each kind.
     pub fn report(&self) -> String {
-        let kinds =
-            [("lost", &self.lost), ("doubled", &self.doubled), ("out of order", &self.disordered), ("uncalled for", &self.uncalled)];
+        let kinds = [
+            ("lost", &self.lost),
+            ("doubled", &self.doubled),
+            ("out of order", &self.disordered),
+            ("uncalled for", &self.uncalled),
+        ];
         let some = |(kind, list): (&str, &Vec<String>)| {
             let shown: String = list.iter().take(10).map(|line| format!("  {line}\n")).collect();
             if list.is_empty() { String::new() } else { format!("{kind}: {}\n{shown}", list.len()) }
@@ -304,7 +301,17 @@ mod tests {
     }
 
     fn message(qos: QoS, sent: Tick, accepted: Option<Tick>) -> Message {
-        Message { topic: "a".into(), qos, retain: false, clears: false, sent, accepted, is_will: false, withdrawn: false, cycle: 0 }
+        Message {
+            topic: "a".into(),
+            qos,
+            retain: false,
+            clears: false,
+            sent,
+            accepted,
+            is_will: false,
+            withdrawn: false,
+            cycle: 0,
+        }
     }
 
     fn delivery(number: usize, qos: QoS) -> Delivery {

@@ -151,7 +151,9 @@ impl State {
             Got::PubRec(id, reason) if reason < 0x80 => self.accepted(world, id, QoS::ExactlyOnce).then(|| {
                 wire.put(&Packet::PubRel(Release::new(id, ReleaseReason::Success)));
             }),
-            Got::PubComp(id, _) => self.flights.iter().any(|flight| flight.id == id && flight.is_released).then(|| self.done(id)),
+            Got::PubComp(id, _) => {
+                self.flights.iter().any(|flight| flight.id == id && flight.is_released).then(|| self.done(id))
+            }
             Got::Disconnect(_) => return Err(Gone),
             _ => None,
         };

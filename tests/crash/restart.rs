@@ -65,7 +65,9 @@ fn what_was_under_way_to_a_subscriber_goes_on_where_it_was() {
         let mut subscriber = begin(broker.address(), keeping(version, "c"));
         subscriber.subscribe("a", QoS::ExactlyOnce);
         let mut publisher = Client::connect(broker.address(), V5, "publisher");
-        for (payload, qos) in [("one", QoS::AtLeastOnce), ("two", QoS::ExactlyOnce), ("three", QoS::ExactlyOnce), ("four", QoS::AtLeastOnce)] {
+        for (payload, qos) in
+            [("one", QoS::AtLeastOnce), ("two", QoS::ExactlyOnce), ("three", QoS::ExactlyOnce), ("four", QoS::AtLeastOnce)]
+        {
             publisher.publish("a", payload, qos);
         }
         let came: Vec<_> = (0..4).map(|_| next_message(&mut subscriber)).collect();

@@ -106,7 +106,12 @@ impl Reader {
 }
 
 /// Whether a topic may have this value (`None`: none; `Some(None)`: one that is no payload of ours) at some moment of the span.
-fn may_be_retained(messages: &[(usize, Message)], publisher: usize, value: Option<Option<Key>>, (from, to): (Tick, Tick)) -> bool {
+fn may_be_retained(
+    messages: &[(usize, Message)],
+    publisher: usize,
+    value: Option<Option<Key>>,
+    (from, to): (Tick, Tick),
+) -> bool {
     let last_accepted = messages.iter().rposition(|(_, message)| message.accepted.is_some_and(|tick| tick < from));
     let candidates = &messages[last_accepted.unwrap_or(0)..];
     let may_be = |(number, message): &(usize, Message)| match value {

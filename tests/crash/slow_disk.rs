@@ -18,7 +18,7 @@ fn acknowledgements_leave_only_after_the_sync() {
         for step in STEPS {
             let name = format!("{step:?}{version}").replace('.', "");
             let mut ready = step.prepare(&broker, &name, version);
-            house.faults().from_now(Call::Sync, Fault::Hold);
+            house.faults().every(Call::Sync, Fault::Hold);
             ready.take(&name);
             if matches!(step, Step::Connect) {
                 assert!(!ready.client.is_answered(), "CONNACK comes before the sync");
@@ -39,7 +39,7 @@ fn who_needs_no_disk_does_not_wait_for_it() {
     let mut online = Client::connect(broker.address(), V5, "online");
     online.subscribe("t/#", QoS::AtLeastOnce);
     let mut waits = Client::connect(broker.address(), V5, "waits");
-    house.faults().from_now(Call::Sync, Fault::Hold);
+    house.faults().every(Call::Sync, Fault::Hold);
     send(&mut waits, "a/b", "for the disk", Delivery::AtLeastOnce(id(1)), false);
     waits.expect_nothing();
 
@@ -67,7 +67,7 @@ fn many_acknowledgements_share_one_sync() {
     waiting(&broker, "s");
     let mut publishers: Vec<_> =
         (0..20).map(|number| Client::connect(broker.address(), V5, &format!("publisher{number}"))).collect();
-    house.faults().from_now(Call::Sync, Fault::Hold);
+    house.faults().every(Call::Sync, Fault::Hold);
     for publisher in &mut publishers {
         for number in 1..=50 {
             send(publisher, "a/b", "x", Delivery::AtLeastOnce(id(number)), false);

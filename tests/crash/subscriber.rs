@@ -279,7 +279,9 @@ impl State<'_> {
         });
         let Some(key) = key.filter(|_| is_as_sent) else {
             let start = String::from_utf8_lossy(&payload[..payload.len().min(20)]).into_owned();
-            return self.world.complain(format!("{}: {start:?}.. to {topic} is not as it was sent", self.subscriber.login.name));
+            return self
+                .world
+                .complain(format!("{}: {start:?}.. to {topic} is not as it was sent", self.subscriber.login.name));
         };
         let delivery = Delivery { key, qos, member: self.subscriber.member, session: self.session };
         self.world.audience(self.subscriber.audience).deliver(delivery);

@@ -178,7 +178,10 @@ fn a_flipped_bit_before_the_end_is_refused_with_its_place() {
         let came = waited(&skipped.start_with(&["--recover", "skip"]), "s");
         assert!(!came.contains(&broken), "what is broken is not handed out");
         let mut rest = sent.iter();
-        assert!(came.iter().all(|payload| rest.any(|sent| sent == payload)), "in order, with nothing strange between: {came:?}");
+        assert!(
+            came.iter().all(|payload| rest.any(|sent| sent == payload)),
+            "in order, with nothing strange between: {came:?}"
+        );
         assert!(came.len() >= sent.len() - 5 && came.last() == sent.last(), "only what is broken is given up: {}", came.len());
         skipped.start();
     }
