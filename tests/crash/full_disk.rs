@@ -142,3 +142,60 @@ fn sessions_while_the_disk_is_full() {
     eventually("sessions are made again", || Client::refused(broker.address(), keeping(V5, "later")) == 0);
     begin(broker.address(), keeping(V5, "new"));
 }
+
+/// Whoever restarts a broker because the disk is full must get one that can at least give away what it has.
+#[test]
+fn it_starts_on_a_full_disk() {
+    let faults = [(Call::Space, Fault::Pretend(0)), (Call::Allocate, Fault::Fail(ENOSPC)), (Call::Write, Fault::Fail(ENOSPC))];
+    let house = House::with_faults(CONFIG);
+    let broker = house.start();
+    waiting(&broker, "s");
+    let mut publisher = Client::connect(broker.address(), V5, "publisher");
+    assert_eq!(publisher.publish("a/b", "acknowledged", QoS::AtLeastOnce), 0);
+    broker.kill();
+    full(&house, &faults, true);
+    match house.try_start(&[]) {
+        Ok(broker) => {
+            let mut publisher = Client::connect(broker.address(), V5, "publisher");
+            eventually("it refuses", || publisher.publish("a/b", "refused", QoS::AtLeastOnce) == 0x97);
+            assert_eq!(waited(&broker, "s"), ["acknowledged"]);
+            broker.kill();
+        }
+        // Or it says why it does not.
+        Err(ended) => {
+            assert_eq!(ended.code, Some(74), "{}", ended.told);
+            assert!(ended.told.contains("No space left"), "{}", ended.told);
+        }
+    }
+    full(&house, &faults, false);
+    let broker = house.start();
+    let came = waited(&broker, "s");
+    assert!(came.is_empty() || came == ["acknowledged"], "{came:?}");
+}
+
+/// A new segment that finds no room must not make the one before it look complete: that one is written on, and torn.
+#[test]
+fn a_write_is_torn_while_there_is_no_room_for_a_new_segment() {
+    for tear in [1, 9, 40, 500] {
+        let house = House::with_faults("[durability]\nsegment_size = \"64KiB\"\nmin_free_space = \"1\"\n");
+        let mut broker = house.start();
+        waiting(&broker, "s");
+        let mut publisher = begin(broker.address(), keeping(V5, "publisher"));
+        let mut sent = Vec::new();
+        house.faults().every(Call::Allocate, Fault::Fail(ENOSPC));
+        fill(&mut publisher, QoS::AtLeastOnce, &mut sent);
+        // Acknowledgements of what waits are still written.
+        house.faults().at_nth(Call::Write, 1, Fault::Tear(tear));
+        let mut subscriber = resume(broker.address(), keeping(V5, "s"));
+        for _ in 0..sent.len() {
+            let (_, id) = crate::steps::next_id(&mut subscriber);
+            subscriber.puback(id);
+        }
+        broker.ends();
+        house.faults().off(Call::Write);
+        house.faults().off(Call::Allocate);
+        let broker = house.try_start(&[]).unwrap_or_else(|ended| panic!("torn after {tear} bytes: {}", ended.told));
+        let came = waited(&broker, "s");
+        assert!(sent.ends_with(&came), "{} of {}", came.len(), sent.len());
+    }
+}

@@ -19,11 +19,18 @@ use crate::world::{Phase, World};
 const ONE: QoS = QoS::AtLeastOnce;
 const TWO: QoS = QoS::ExactlyOnce;
 
-/// Small segments, so that many are begun, dropped and rewritten; queues without an end, so that nothing is dropped by right.
+/// Small segments, so that many are begun, dropped and rewritten; queues without an end, so that nothing is dropped by right. What is
+/// stored at level "os" survives a kill too.
 const CONFIG: &str = r#"
 [durability]
 level = "sync"
 segment_size = "1MiB"
+[[durability.topics]]
+filter = "fleet/car2/#"
+level = "os"
+[[durability.topics]]
+filter = "fleet/car5/#"
+level = "os"
 [limits]
 max_queued_messages = 10_000_000
 max_queued_bytes = "4GiB"

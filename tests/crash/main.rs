@@ -12,6 +12,7 @@ mod dying;
 mod failures;
 mod faults;
 mod files;
+mod fixtures;
 mod full_disk;
 mod house;
 mod kill;

@@ -94,8 +94,12 @@ impl Reader {
                 known += usize::from(seen.contains_key(&topic));
                 let value = seen.get(&topic).map(|payload| key_of(payload));
                 if !may_be_retained(&messages, *publisher, value, span) {
-                    let last: Vec<_> = messages.iter().rev().take(6).collect();
-                    world.complain(format!("{}: {topic} has {value:?} at {span:?}, after {last:?}", self.name));
+                    let tell = |(number, message): &(usize, Message)| (*number, message.clears, message.sent, message.accepted);
+                    let last: Vec<_> = messages.iter().rev().take(6).map(tell).collect();
+                    world.complain(format!(
+                        "{}: {topic} has {value:?} at {span:?}, after (number, clears, sent, accepted) {last:?}",
+                        self.name
+                    ));
                 }
             }
         }
