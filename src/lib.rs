@@ -11,5 +11,6 @@ pub mod packet;
 pub mod routing;
 pub mod server;
 pub mod session;
+pub mod storage;
 pub mod transport;
 pub mod units;

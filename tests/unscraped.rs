@@ -16,7 +16,7 @@ async fn memory_is_bounded_where_nobody_scrapes() {
     const ROUNDS: u32 = 100;
     const SAMPLES: u32 = 300_000;
     let exporter = Arc::new(Exporter::new());
-    let metrics = Arc::new(Metrics::new(exporter.latency()));
+    let metrics = Arc::new(exporter.metrics());
     let state = AdminState { metrics: metrics.clone(), exporter: exporter.clone(), readiness: Arc::default() };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     tokio::spawn(serve(listener, state, std::future::pending()));

@@ -3,12 +3,12 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use ::metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use parking_lot::Mutex;
 
 use super::Process;
 use super::series;
-use crate::metrics::{Batch, Latency, Metrics};
+use crate::metrics::{Batch, Latency, Metrics, StorageHistograms};
 use crate::packet::ReasonCode;
 
 /// How often `upkeep` should run: it bounds the latency samples that wait in memory.
@@ -17,6 +17,10 @@ pub const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Bounds of the latency histograms, in seconds.
 const BUCKETS: [f64; 15] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+
+/// Bounds of the histograms of batches: records, and bytes.
+const RECORDS: [f64; 9] = [1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0];
+const BYTES: [f64; 8] = [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 16_777_216.0];
 
 static METADATA: Metadata<'static> = Metadata::new("dunlin", Level::INFO, None);
 
@@ -27,6 +31,7 @@ pub struct Exporter {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
     latency: Latency,
+    storage: StorageHistograms,
     kept: Mutex<Kept>,
 }
 
@@ -68,7 +73,11 @@ impl Default for Exporter {
 
 impl Exporter {
     pub fn new() -> Self {
-        let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).expect("there are buckets");
+        let builder = PrometheusBuilder::new()
+            .set_buckets(&BUCKETS)
+            .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("batch_records".into()), &RECORDS))
+            .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("batch_bytes".into()), &BYTES))
+            .expect("there are buckets");
         let recorder = builder.build_recorder();
         let latency = Latency {
             publish_to_ack: histogram(
@@ -82,15 +91,20 @@ impl Exporter {
                 "Time from a PUBLISH being read to its being written to a subscriber; one of many is measured.",
             ),
         };
+        let storage = StorageHistograms {
+            sync: histogram(&recorder, "dunlin_storage_sync_seconds", "Time that one sync of the journal took."),
+            batch_records: histogram(&recorder, "dunlin_storage_batch_records", "Records of one batch of the journal."),
+            batch_bytes: histogram(&recorder, "dunlin_storage_batch_bytes", "Bytes of one batch of the journal."),
+        };
         let kept = Kept { counters: Vec::new(), gauges: Vec::new(), listeners: 0, reasons: HashMap::new() };
-        let exporter = Self { handle: recorder.handle(), recorder, latency, kept: Mutex::new(kept) };
+        let exporter = Self { handle: recorder.handle(), recorder, latency, storage, kept: Mutex::new(kept) };
         series::register(&mut Registration { recorder: &exporter.recorder, kept: &mut exporter.kept.lock() });
         exporter
     }
 
-    /// Where `Metrics::new` is to record latency, so that this exporter shows it.
-    pub fn latency(&self) -> Latency {
-        self.latency.clone()
+    /// Figures whose histograms this exporter shows.
+    pub fn metrics(&self) -> Metrics {
+        Metrics::new(self.latency.clone(), self.storage.clone())
     }
 
     /// The figures as of now, in the text format 0.0.4.

@@ -31,6 +31,7 @@ pub(super) fn register(to: &mut Registration<'_>) {
     sessions(to);
     traffic(to);
     causes(to);
+    storage(to);
     process(to);
 }
 
@@ -132,6 +133,22 @@ fn causes(to: &mut Registration<'_>) {
         "kind",
         |metrics| &metrics.malformed_packets,
     );
+}
+
+fn storage(to: &mut Registration<'_>) {
+    to.describe_gauge("dunlin_storage_bytes", "Bytes on disk: of the segments, of what lives in them, of the checkpoint.");
+    to.gauge("dunlin_storage_bytes", &[("kind", "segments")], |now| now.metrics.storage.segment_bytes.get() as f64);
+    to.gauge("dunlin_storage_bytes", &[("kind", "live")], |now| now.metrics.storage.live_bytes.get() as f64);
+    to.gauge("dunlin_storage_bytes", &[("kind", "checkpoint")], |now| now.metrics.storage.checkpoint_bytes.get() as f64);
+    gauge(to, "dunlin_storage_segments", "Files of the journal.", |now| now.metrics.storage.segments.get());
+    to.describe_gauge("dunlin_storage_recovery_seconds", "Time that reading the journal took at the start.");
+    to.gauge("dunlin_storage_recovery_seconds", &[], |now| now.metrics.storage.recovery_milliseconds.get() as f64 / 1000.0);
+    counter(to, "dunlin_storage_refused_total", "Messages refused because the disk was full.", |now| {
+        now.metrics.storage.refused.get()
+    });
+    counter(to, "dunlin_storage_bodies_read_total", "Message bodies read back from disk.", |now| {
+        now.metrics.storage.bodies_read.get()
+    });
 }
 
 fn process(to: &mut Registration<'_>) {

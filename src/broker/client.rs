@@ -13,8 +13,9 @@ use super::outbox::{DirectWrite, SLICES_MAX};
 use super::publish::{Matched, Publisher};
 use super::{Broker, wire_log};
 use crate::metrics::{Denied, DropReason, OpenConnection, PacketType};
-use crate::packet::{Decoder, DisconnectReason, Peer, ProtocolVersion, PublishReason, QoS, ReasonCode, TopicName};
-use crate::session::{Action, Connection, InboundPublish, OutBuffer, Publication, Session, SessionCell, Violation};
+use crate::packet::{Decoder, Delivery, DisconnectReason, Peer, ProtocolVersion, PublishReason, QoS, ReasonCode, TopicName};
+use crate::session::{AckToken, Action, Connection, InboundPublish, OutBuffer, Publication, Session, SessionCell, Violation};
+use crate::storage::{Level, Record};
 
 /// The broker's side of one connection: bytes in, bytes out, no socket. The transport feeds what it reads to [`Self::receive`], calls
 /// [`Self::turn`] once per wake, and lets [`Self::write`] write.
@@ -34,6 +35,8 @@ pub struct Client {
     pub(super) open: OpenConnection,
     /// When the oldest PUBLISH was read whose acknowledgement has not been written.
     ack_since: Option<Instant>,
+    /// CONNACK has gone to the outbox.
+    is_welcomed: bool,
 }
 
 /// What writing came to.
@@ -85,6 +88,7 @@ impl Client {
             admission,
             open,
             ack_since: None,
+            is_welcomed: false,
         }
     }
 
@@ -100,7 +104,8 @@ impl Client {
 
     /// Whether bytes may be given now: not while a login is looked at, nor while too much waits to be acknowledged.
     pub fn takes_bytes(&self) -> bool {
-        self.end.is_none() && !self.login.is_pending() && !self.connection.is_congested()
+        let is_waiting = || self.broker.journal.as_ref().is_some_and(|journal| journal.is_behind()) && self.connection.owes();
+        self.end.is_none() && !self.login.is_pending() && !self.connection.is_congested() && !is_waiting()
     }
 
     /// A password is being checked, and packets wait for that.
@@ -173,9 +178,18 @@ impl Client {
         match action {
             Action::None | Action::Settled(..) => {}
             Action::Publish(publish) => self.publish(&publish, now, deliveries)?,
-            Action::Released(token) => {
-                let handle = self.hold.as_ref().map(|hold| &*hold.handle);
-                self.connection.publish_done(token, PublishReason::Success, &Held(handle));
+            Action::Released(token, packet_id) => {
+                if let Some(session) = self.stored_as() {
+                    deliveries.batch.journal.record(Record::Unreceived { session, packet_id });
+                }
+                self.answer_once_safe(token, deliveries);
+            }
+            Action::Repeated(token) => self.answer_once_safe(token, deliveries),
+            Action::Release(token, sequence) => {
+                if let Some(session) = self.stored_as() {
+                    deliveries.batch.journal.record(Record::Released { session, sequence });
+                }
+                self.answer_once_safe(token, deliveries);
             }
             Action::Connect(connect) => {
                 self.version = Some(connect.version);
@@ -184,14 +198,17 @@ impl Client {
             Action::Authenticate(auth) => self.continue_login(&auth, now)?,
             Action::Subscribe(subscribe) => {
                 if let Some(hold) = &self.hold {
-                    let reasons = self.broker.subscribe(&hold.handle, &subscribe, self.connection.limits(), now);
-                    self.connection.subscribe_done(subscribe.packet_id, reasons, None);
+                    let limits = self.connection.limits();
+                    let reasons = self.broker.subscribe(&hold.handle, &subscribe, limits, now, &mut deliveries.batch);
+                    let token = self.connection.subscribe_done(subscribe.packet_id, reasons, None);
+                    self.answer_once_safe(token, deliveries);
                 }
             }
             Action::Unsubscribe(unsubscribe) => {
                 if let Some(hold) = &self.hold {
-                    let reasons = self.broker.unsubscribe(&hold.handle, &unsubscribe);
-                    self.connection.unsubscribe_done(unsubscribe.packet_id, reasons);
+                    let reasons = self.broker.unsubscribe(&hold.handle, &unsubscribe, &mut deliveries.batch);
+                    let token = self.connection.unsubscribe_done(unsubscribe.packet_id, reasons);
+                    self.answer_once_safe(token, deliveries);
                 }
             }
             Action::Disconnect { reason, publish_will, limit } => {
@@ -205,18 +222,33 @@ impl Client {
         Ok(())
     }
 
+    fn stored_as(&self) -> Option<u64> {
+        self.hold.as_ref().and_then(|hold| hold.handle.stored_as)
+    }
+
+    /// Answers at once, or, in a session that outlives the process, once what was told so far cannot be lost.
+    fn answer_once_safe(&mut self, token: AckToken, deliveries: &mut Deliveries) {
+        let Some(hold) = &self.hold else { return };
+        if hold.handle.stored_as.is_some() {
+            let level = self.broker.stored_level();
+            deliveries.batch.answer_later(level, (&hold.handle, hold.epoch), token, PublishReason::Success);
+        } else {
+            self.connection.publish_done(token, PublishReason::Success, &Held(Some(&hold.handle)));
+        }
+    }
+
     fn publish(&mut self, publish: &InboundPublish<'_>, now: Instant, deliveries: &mut Deliveries) -> Result<(), Violation> {
         let Self { broker, connection, hold: Some(hold), ack_since, .. } = self else { return Ok(()) };
         let handle = &hold.handle;
         let qos = publish.packet.delivery.qos();
         deliveries.batch.publish_received(qos as u8, publish.packet.payload.len());
-        let reason = match &handle.mount_point {
+        let (reason, wait) = match &handle.mount_point {
             None => route(broker, handle, publish, publish.topic(), now, deliveries),
             Some(mount_point) => {
                 let topic = format!("{mount_point}{}", publish.topic());
                 match TopicName::new(&topic) {
                     Ok(topic) => route(broker, handle, publish, topic, now, deliveries),
-                    Err(_) => PublishReason::TopicNameInvalid,
+                    Err(_) => (PublishReason::TopicNameInvalid, None),
                 }
             }
         };
@@ -232,7 +264,10 @@ impl Client {
         }
         if let Some(token) = publish.ack {
             ack_since.get_or_insert(now);
-            connection.publish_done(token, reason, &Held(Some(handle)));
+            match wait {
+                Some(level) => deliveries.batch.answer_later(level, (handle, hold.epoch), token, reason),
+                None => connection.publish_done(token, reason, &Held(Some(handle))),
+            }
         }
         Ok(())
     }
@@ -243,6 +278,9 @@ impl Client {
         if self.connection.owes_too_much() {
             let detail = "an answer over the client's Maximum Packet Size";
             self.end_with(DisconnectReason::PacketTooLarge.code(), detail.into(), true, By::Server);
+        }
+        if !self.may_speak() {
+            return Closed::No;
         }
         let output = self.connection.take_output();
         wire_log::count_sent(&output, &mut deliveries.batch);
@@ -264,17 +302,37 @@ impl Client {
             let is_broken = online.outbox.is_broken;
             if is_current && asked.is_none() {
                 slot.fill(now, &mut deliveries.batch);
-                slot.report(&mut deliveries.batch);
             }
-            Some((asked, is_broken, !slot.session.replays.is_empty()))
+            slot.report(&mut deliveries.batch);
+            Some((asked, is_broken, is_current && slot.has_more_to_fetch()))
         });
         match told {
             Some((Some(reason), ..)) => self.end_with(reason.code(), "".into(), true, By::Server),
             Some((None, true, _)) => self.end_with(ReasonCode(0x80), "write failed".into(), true, By::Network),
-            Some((None, false, true)) => self.broker.replay(&hold.handle, hold.epoch, now, &mut deliveries.batch),
+            Some((None, false, true)) => self.broker.supply(&hold.handle, hold.epoch, now, &mut deliveries.batch),
             Some((None, false, false)) | None => {}
         }
         if self.end.is_some() { self.finish(now, deliveries) } else { Closed::No }
+    }
+
+    /// Whether what there is to say may leave: CONNACK not before what it promises cannot be lost, and nothing before CONNACK. Others
+    /// see it in the slot. A connection that ends before that ends without a word.
+    fn may_speak(&mut self) -> bool {
+        let Some(hold) = self.hold.as_ref().filter(|_| !self.is_welcomed) else { return true };
+        let (is_stored, closing) = hold.handle.lock(|slot| {
+            let Some(online) = slot.connection(hold.epoch) else { return (true, None) };
+            online.is_welcomed = online.is_stored;
+            online.is_notified = false;
+            (online.is_stored, online.closing)
+        });
+        self.is_welcomed = is_stored;
+        if let Some(reason) = closing.filter(|_| !is_stored) {
+            self.end_with(reason.code(), "".into(), true, By::Server);
+        }
+        if !is_stored && self.end.is_some() {
+            drop(self.connection.take_output());
+        }
+        is_stored || self.end.is_some()
     }
 
     /// Acknowledgements whose answer came later than their packet.
@@ -324,7 +382,7 @@ impl Client {
             if is_progress && let Some(since) = self.ack_since.take() {
                 self.broker.metrics.latency.publish_to_ack.record(since.elapsed().as_secs_f64());
             }
-            let has_replays = hold.handle.lock(|slot| {
+            let has_more = hold.handle.lock(|slot| {
                 let is_current = slot.is_online(hold.epoch);
                 let outbox = &mut slot.connection(hold.epoch)?.outbox;
                 outbox.give_back(taken);
@@ -337,13 +395,13 @@ impl Client {
                     slot.fill(now, &mut deliveries.batch);
                     slot.report(&mut deliveries.batch);
                 }
-                Some(is_current && !slot.session.replays.is_empty())
+                Some(is_current && slot.has_more_to_fetch())
             });
             if !result? {
                 return Ok(Written::Blocked);
             }
-            if has_replays == Some(true) {
-                self.broker.replay(&hold.handle, hold.epoch, now, &mut deliveries.batch);
+            if has_more == Some(true) {
+                self.broker.supply(&hold.handle, hold.epoch, now, &mut deliveries.batch);
             }
         }
         Ok(Written::Yield)
@@ -353,31 +411,50 @@ impl Client {
 /// Gives a client's message to the broker, if it may publish it.
 fn route(
     broker: &Broker,
-    handle: &SessionHandle,
+    handle: &Arc<SessionHandle>,
     publish: &InboundPublish<'_>,
     topic: TopicName<'_>,
     now: Instant,
     deliveries: &mut Deliveries,
-) -> PublishReason {
+) -> (PublishReason, Option<Level>) {
     if !handle.rights.may_publish(&handle.principal, topic) {
         broker.metrics.authorization_denied.count(Denied::Publish);
         deliveries.batch.dropped(DropReason::NotAuthorized, 1);
-        return PublishReason::NotAuthorized;
+        return (PublishReason::NotAuthorized, None);
     }
     let packet = &publish.packet;
     let expires_at = packet.properties.message_expiry_interval.map(|seconds| now + Duration::from_secs(seconds.into()));
     let scratch = std::mem::take(&mut deliveries.scratch);
     let mut publication = Publication::new(packet.view(topic), packet.delivery.qos(), packet.retain, expires_at, scratch);
     let result = broker.publish(&mut publication, &Publisher::of(handle), now, deliveries);
+    let came_by = result.is_ok() && came_by(handle, publish, &mut publication, deliveries);
     deliveries.scratch = publication.into_scratch();
+    let level = || broker.journal.as_ref().map(|journal| journal.level(topic));
     match result {
-        Ok(Matched(0)) => {
+        Ok(Matched { count, is_stored }) => {
+            let wait = (is_stored || came_by).then(level).flatten();
+            if count > 0 {
+                return (PublishReason::Success, wait);
+            }
             deliveries.batch.dropped(DropReason::NoSubscriber, 1);
-            PublishReason::NoMatchingSubscribers
+            (PublishReason::NoMatchingSubscribers, wait)
         }
-        Ok(Matched(_)) => PublishReason::Success,
-        Err(reason) => reason,
+        Err(reason) => (reason, None),
     }
+}
+
+/// A QoS 2 message of a session that outlives the process is stored together with the identifier that it came under, so that it is not
+/// taken twice `[MQTT-4.3.3-10]`. Returns whether it is.
+fn came_by(
+    handle: &SessionHandle,
+    publish: &InboundPublish<'_>,
+    publication: &mut Publication<'_>,
+    deliveries: &mut Deliveries,
+) -> bool {
+    let (Delivery::ExactlyOnce(id), Some(session)) = (publish.packet.delivery, handle.stored_as) else { return false };
+    let Some(body) = publication.body() else { return false };
+    body.came_by(session, id).into_iter().for_each(|item| deliveries.batch.journal.push(item));
+    true
 }
 
 /// Writes until all is written (`true`) or the peer takes nothing more (`false`).

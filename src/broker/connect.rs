@@ -4,14 +4,17 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::Broker;
+use super::deliver::Deliveries;
 use super::door::Door;
+use super::effects::{Effects, Waiter};
 use super::expiry::Timer;
-use super::handle::{Online, SessionHandle};
+use super::handle::{Identity, Online, SessionHandle};
 use super::outbox::{DirectWrite, Outbox};
+use super::publish::HandedOn;
 use super::registry::{Existing, Opened, registry_key};
 use super::wills::Will;
 use crate::auth::Principal;
-use crate::metrics::{Batch, DropReason, Limit};
+use crate::metrics::{DropReason, Limit};
 use crate::packet::{ConnectReason, DisconnectReason, ProtocolVersion, QoS, TopicFilter};
 use crate::routing::{Availability, PublisherHash, Subscriber};
 use crate::session::{Limits, OutboundAliases, Queued, Writer};
@@ -65,10 +68,17 @@ impl Broker {
             self.metrics.limit_hits.count(Limit::MaxSessions);
             return Err(ConnectReason::QuotaExceeded);
         }
+        // A session that its client ends with its connection is nobody's business but the process'.
+        let journal = self.journal.as_ref().filter(|_| request.expiry_interval > 0);
+        if journal.is_some_and(|journal| !journal.has_room()) && self.registry.get(&key).is_none() {
+            self.metrics.storage.refused.increment();
+            return Err(ConnectReason::QuotaExceeded);
+        }
         let epoch = next_epoch();
+        let mut effects = Effects::default();
         let mut online = Some(Box::new(online(&request, epoch, waker, direct, now)));
         let mut will = request.will.take();
-        let mut orphaned = None;
+        let (mut orphaned, mut safe) = (None, 0);
         let decide = |there: &SessionHandle| {
             there.lock(|slot| {
                 let is_same_user = is_same_user(there, &request);
@@ -86,14 +96,15 @@ impl Broker {
             })
         };
         let make = || {
-            Arc::new(SessionHandle::new(
-                next_epoch(),
-                request.principal.clone(),
-                key.clone(),
-                request.door.mount_point.clone(),
-                request.door.rights.clone(),
-                request.limits.clone(),
-            ))
+            let identity = Identity {
+                principal: request.principal.clone(),
+                registry_key: key.clone(),
+                mount_point: request.door.mount_point.clone(),
+                listener: request.door.name.clone(),
+            };
+            let stored_as = journal.map(|journal| journal.next_session());
+            let (rights, limits) = (request.door.rights.clone(), request.limits.clone());
+            SessionHandle::new(stored_as, identity, rights, limits, self.stored_level())
         };
         let attach = |handle: &SessionHandle| {
             handle.lock(|slot| {
@@ -109,14 +120,21 @@ impl Broker {
                 slot.expires_at = None;
                 slot.limits = request.limits.clone();
                 if !handle.rights.is_unrestricted() {
-                    let unreadable = |queued: &Queued| !handle.may_read(queued.message.topic());
+                    // Those on disk are looked at when they are read.
+                    let unreadable =
+                        |queued: &Queued| queued.message().is_some_and(|message| !handle.may_read(message.topic()));
                     let dropped = slot.session.outbound.inflight.discard(unreadable);
-                    self.metrics.dropped(DropReason::NotAuthorized, dropped as u64);
+                    slot.session.outbound.settle(&dropped);
+                    effects.dropped(DropReason::NotAuthorized, dropped.len() as u64);
                 }
                 slot.session.outbound.connect(request.receive_maximum);
                 slot.online = online.take();
+                handle.store_header(slot, self);
+                slot.report(&mut effects);
+                safe = slot.session.numbering().map_or(0, |numbering| numbering.next);
             })
         };
+        let mut ends_stored = false;
         let (handle, session_present) = match self.registry.open(&key, decide, make, attach) {
             Opened::Refused => return Err(ConnectReason::NotAuthorized),
             Opened::New(handle) => (handle, false),
@@ -127,9 +145,17 @@ impl Broker {
             Opened::Replaced { new, old } => {
                 self.evict(&old);
                 self.end_session(&old, now);
+                ends_stored = old.stored_as.is_some();
                 (new, false)
             }
         };
+        if handle.stored_as.is_some() || ends_stored {
+            let waiter = Waiter::Opened { handle: handle.clone(), epoch, safe };
+            effects.journal.wait(waiter, self.stored_level());
+        } else {
+            handle.lock(|slot| slot.connection(epoch).into_iter().for_each(|online| online.is_stored = true));
+        }
+        self.tell_effects(&mut effects);
         if let Some(will) = orphaned {
             self.publish_will(&handle, &will, now);
         }
@@ -158,7 +184,7 @@ impl Broker {
         hold: &Hold,
         expiry_interval: u32,
         publish_will: bool,
-        batch: &mut Batch,
+        deliveries: &mut Deliveries,
         now: Instant,
     ) -> bool {
         let Hold { handle, epoch, .. } = hold;
@@ -166,6 +192,7 @@ impl Broker {
         let Some((will, handed_on)) = handle.lock(|slot| {
             slot.evicted.retain(|online| online.epoch != *epoch);
             if !slot.is_online(*epoch) {
+                slot.report(&mut deliveries.batch);
                 // What the old connection has still acknowledged or published may let the new one send.
                 slot.online.as_deref_mut().into_iter().for_each(Online::notify);
                 return None;
@@ -177,14 +204,16 @@ impl Broker {
                 slot.will = None; // [MQTT-3.14.4-3]
             }
             let will = slot.will.take_if(|will| will.delay_interval == 0);
-            let is_shared = |queued: &Queued| queued.share.as_ref().is_some_and(|share| shares.contains(share));
+            let is_shared = |queued: &Queued| queued.share().is_some_and(|share| shares.contains(share));
             let mut handed_on = slot.session.outbound.inflight.extract(is_shared);
-            handed_on.extend(slot.session.outbound.queue.extract(|queued| !is_shared(queued)));
-            if !slot.limits.queue_qos0 {
-                let dropped = slot.session.outbound.queue.extract(|queued| queued.qos != QoS::AtMostOnce);
-                batch.dropped(DropReason::Offline, dropped.len() as u64);
+            if !shares.is_empty() {
+                handed_on.extend(slot.session.outbound.extract(|queued| !is_shared(queued)));
             }
-            slot.report(batch);
+            if !slot.limits.queue_qos0 && slot.session.outbound.queue.has_at_most_once() {
+                let dropped = slot.session.outbound.extract(|queued| queued.qos() != QoS::AtMostOnce);
+                deliveries.batch.dropped(DropReason::Offline, dropped.len() as u64);
+            }
+            slot.report(&mut deliveries.batch);
             Some((will, handed_on))
         }) else {
             return false;
@@ -193,20 +222,21 @@ impl Broker {
             self.publish_will(handle, &will, now);
         }
         if !handed_on.is_empty() {
-            let kept = self.hand_on(handle.key, handed_on, Availability::Online, now);
+            let HandedOn { others, kept } = self.hand_on(handle.key, handed_on, Availability::Online, now, deliveries);
             handle.lock(|slot| {
+                slot.session.outbound.settle(&others);
                 for queued in kept {
-                    slot.session.outbound.push(queued, &slot.limits, now, batch);
+                    slot.session.outbound.push(queued, &slot.limits, now, &mut deliveries.batch);
                 }
-                slot.report(batch);
+                slot.report(&mut deliveries.batch);
             });
         }
-        self.schedule_end(handle, expiry_interval, now);
+        self.schedule_end(handle, expiry_interval, deliveries, now);
         true
     }
 
     /// The will's delay and the session's expiry begin to run `[MQTT-3.1.2-8]`.
-    fn schedule_end(&self, handle: &Arc<SessionHandle>, expiry_interval: u32, now: Instant) {
+    fn schedule_end(&self, handle: &Arc<SessionHandle>, expiry_interval: u32, deliveries: &mut Deliveries, now: Instant) {
         if expiry_interval == 0 {
             self.end_session(handle, now);
             return;
@@ -217,6 +247,8 @@ impl Broker {
                 if let Some(will) = &mut slot.will {
                     will.due_at = Some(now + seconds(will.delay_interval));
                 }
+                handle.store_header(slot, self);
+                slot.report(&mut deliveries.batch);
             }
         });
         self.schedule_session(handle, now);
@@ -270,6 +302,8 @@ fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dy
         last_received: now,
         keep_alive: request.keep_alive,
         is_by_certificate: request.is_by_certificate,
+        is_stored: false,
+        is_welcomed: false,
     }
 }
 

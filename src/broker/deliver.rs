@@ -2,16 +2,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Broker;
+use super::effects::Effects;
 use super::handle::SessionHandle;
 use super::outbox;
-use crate::metrics::{Batch, DropReason};
+use crate::metrics::DropReason;
 use crate::session::{Grant, Publication};
 
 /// What one batch of packets has sent to others, and whom it must wake: one flush for each, at the end.
 #[derive(Debug, Default)]
 pub struct Deliveries {
     dirty: Vec<Arc<SessionHandle>>,
-    pub batch: Batch,
+    pub batch: Effects,
     /// Someone's buffer fills faster than it drains.
     pub is_ahead: bool,
     /// Memory to encode in, used again and again.
@@ -48,8 +49,8 @@ impl Deliveries {
                 slot.report(batch);
                 return (false, false);
             };
-            if is_own {
-                // Behind the acknowledgement of the same message, which is not in the buffer yet.
+            if is_own || !online.is_welcomed {
+                // Behind CONNACK, or the acknowledgement of the same message, which is not in the buffer yet.
                 slot.session.outbound.deliver_later(publication, grant, &slot.limits, now, batch);
                 slot.report(batch);
                 return (false, false);
@@ -73,6 +74,8 @@ impl Deliveries {
 
     /// Sends off all that was delivered.
     pub fn flush(&mut self, broker: &Broker, now: Instant) {
+        // Before anything is written: what a client acknowledges must be known to the journal.
+        broker.tell_effects(&mut self.batch);
         let may_write = self.dirty.len() <= DIRECT_WRITES_MAX;
         for handle in self.dirty.drain(..) {
             if let Some(since) = outbox::flush(&handle, may_write, now, &mut self.batch) {
@@ -82,7 +85,7 @@ impl Deliveries {
         if self.dirty.capacity() > 1024 {
             self.dirty = Vec::new();
         }
-        broker.metrics.add(&mut self.batch);
+        broker.tell_effects(&mut self.batch);
         self.is_ahead = false;
     }
 }

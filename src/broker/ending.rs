@@ -168,7 +168,7 @@ impl Client {
             broker.metrics.dropped(DropReason::SlowConsumer, 1);
         }
         let expiry = self.connection.session_expiry_interval();
-        broker.close_connection(&hold, expiry, publish_will, &mut deliveries.batch, now);
+        broker.close_connection(&hold, expiry, publish_will, deliveries, now);
         let client = hold.handle.client_id();
         if let Some(suppressed) = broker.log_limiter.allow_at(Rate::OFTEN, "disconnected", now) {
             let by = match by {

@@ -2,10 +2,13 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::Broker;
+use super::deliver::Deliveries;
 use super::handle::SessionHandle;
-use crate::metrics::{Batch, DropReason};
+use super::publish::HandedOn;
+use crate::metrics::DropReason;
 use crate::packet::DisconnectReason;
 use crate::routing::Availability;
+use crate::storage::Record;
 
 /// What the timers of the broker are for. An entry that finds its cause gone does nothing.
 #[derive(Debug)]
@@ -120,22 +123,23 @@ impl Broker {
     /// subscription had given it goes to other members. One that a client has come back to meanwhile stays.
     /// Returns whether it was this call that ended it.
     pub(super) fn end_session(&self, handle: &Arc<SessionHandle>, now: Instant) -> bool {
-        let mut batch = Batch::default();
+        let mut deliveries = Deliveries::default();
+        let batch = &mut deliveries.batch;
         let Some((subscriptions, will, queued)) = handle.lock(|slot| {
             if slot.online.is_some() || std::mem::replace(&mut slot.is_ended, true) {
                 return None;
             }
+            slot.hand_news(batch);
             let mut session = std::mem::take(&mut slot.session);
-            let mut queued = session.outbound.inflight.extract(|queued| queued.share.is_some());
-            queued.extend(session.outbound.queue.extract(|queued| queued.share.is_none()));
+            let mut queued = session.outbound.inflight.extract(|queued| queued.share().is_some());
+            queued.extend(session.outbound.queue.extract(|queued| queued.share().is_none()));
             batch.dropped(DropReason::SessionGone, session.outbound.queue.len() as u64);
-            slot.report(&mut batch);
+            slot.report(batch);
             Some((session.subscriptions, slot.will.take(), queued))
         }) else {
             return false;
         };
         self.registry.remove(handle);
-        self.metrics.add(&mut batch);
         if !subscriptions.is_empty() {
             let mut change = self.router.change();
             for filter in subscriptions.keys() {
@@ -146,9 +150,14 @@ impl Broker {
             self.publish_will(handle, &will, now);
         }
         if !queued.is_empty() {
-            let lost = self.hand_on(handle.key, queued, Availability::Offline, now);
-            self.metrics.dropped(DropReason::SessionGone, lost.len() as u64);
+            let HandedOn { kept, .. } = self.hand_on(handle.key, queued, Availability::Offline, now, &mut deliveries);
+            deliveries.batch.dropped(DropReason::SessionGone, kept.len() as u64);
         }
+        if let Some(session) = handle.stored_as {
+            // Behind what others were given of it.
+            deliveries.batch.journal.record(Record::SessionEnded { session });
+        }
+        deliveries.flush(self, now);
         true
     }
 }

@@ -1,19 +1,22 @@
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use super::connect::next_epoch;
 use super::door::Rights;
+use super::effects::Effects;
 use super::outbox::Outbox;
 use super::wills::Will;
 use crate::auth::Principal;
 use crate::metrics::Batch;
 use crate::packet::{DisconnectReason, PublishReason, TopicName};
 use crate::routing::{Availability, Subscriber};
-use crate::session::{AckToken, Limits, Session, SessionCell};
+use crate::session::{AckToken, Limits, Numbering, Session, SessionCell};
+use crate::storage::Level;
 
 /// One session, as all parts of the broker share it. Lock order: registry, index, slot; nothing is locked while a slot is.
 #[derive(Debug)]
@@ -25,6 +28,10 @@ pub struct SessionHandle {
     pub registry_key: Arc<str>,
     pub mount_point: Option<Arc<str>>,
     pub rights: Arc<Rights>,
+    /// The listener that it was made at.
+    pub listener: Arc<str>,
+    /// Its number in the journal, if it outlives the process.
+    pub stored_as: Option<u64>,
     pub(super) slot: Mutex<Slot>,
     availability: AtomicU8,
 }
@@ -46,6 +53,10 @@ pub struct Slot {
     pub timer_at: Option<Instant>,
     /// The session is over: nothing is delivered any more.
     pub is_ended: bool,
+    /// The handle that this is the slot of.
+    pub me: Weak<SessionHandle>,
+    /// What sessions that outlive the process survive.
+    pub level: Level,
     /// The depths that the metrics know of.
     reported: Depths,
 }
@@ -70,6 +81,10 @@ pub struct Online {
     pub keep_alive: u16,
     /// It came in by a certificate, and not by what is in the password file or not.
     pub is_by_certificate: bool,
+    /// What CONNACK promises cannot be lost any more.
+    pub is_stored: bool,
+    /// CONNACK is in the outbox; until then nothing else may be `[MQTT-3.2.0-1]`.
+    pub is_welcomed: bool,
 }
 
 impl Online {
@@ -103,13 +118,15 @@ impl Slot {
 
     /// Sends what quota and buffer allow.
     pub fn fill(&mut self, now: Instant, batch: &mut Batch) {
-        if let Some(online) = &mut self.online {
+        if let Some(online) = self.online.as_mut().filter(|online| online.is_welcomed) {
             self.session.outbound.fill(&mut online.writer, &mut online.outbox.buffer, now, batch);
         }
     }
 
-    /// Tells the metrics by how much queue and window have changed since the last time.
-    pub fn report(&mut self, batch: &mut Batch) {
+    /// Tells the metrics by how much queue and window have changed since the last time, and the journal what is to survive.
+    pub fn report(&mut self, effects: &mut Effects) {
+        self.hand_news(effects);
+        let batch = &mut effects.batch;
         let outbound = &self.session.outbound;
         let now = Depths { messages: outbound.queue.len(), bytes: outbound.queue.bytes(), inflight: outbound.inflight.len() };
         let before = std::mem::replace(&mut self.reported, now);
@@ -120,6 +137,11 @@ impl Slot {
         if before.inflight != now.inflight {
             batch.inflight(now.inflight as i64 - before.inflight as i64);
         }
+    }
+
+    /// Something for the client lies on disk, or among the retained messages.
+    pub fn has_more_to_fetch(&self) -> bool {
+        self.session.outbound.is_starved() || !self.session.replays.is_empty()
     }
 
     fn availability(&self) -> u8 {
@@ -143,28 +165,47 @@ const OFFLINE: u8 = 0;
 const ONLINE: u8 = 1;
 const READY: u8 = 2;
 
+/// Whose session it is, and where from.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub principal: Principal,
+    pub registry_key: Arc<str>,
+    pub mount_point: Option<Arc<str>>,
+    pub listener: Arc<str>,
+}
+
 impl SessionHandle {
+    /// `stored_as` is its number in the journal, at `level`, if it outlives the process.
     pub fn new(
-        key: u64,
-        principal: Principal,
-        registry_key: Arc<str>,
-        mount_point: Option<Arc<str>>,
+        stored_as: Option<u64>,
+        identity: Identity,
         rights: Arc<Rights>,
         limits: Arc<Limits>,
-    ) -> Self {
-        let slot = Slot {
-            session: Session::default(),
-            limits,
-            online: None,
-            evicted: Vec::new(),
-            will: None,
-            expiry_interval: 0,
-            expires_at: None,
-            timer_at: None,
-            is_ended: false,
-            reported: Depths::default(),
-        };
-        Self { key, principal, registry_key, mount_point, rights, slot: Mutex::new(slot), availability: AtomicU8::new(OFFLINE) }
+        level: Level,
+    ) -> Arc<Self> {
+        let mut session = Session::default();
+        if let Some(number) = stored_as {
+            session.outlast(Numbering::new(number));
+        }
+        Arc::new_cyclic(|me| {
+            let slot = Slot {
+                session,
+                limits,
+                online: None,
+                evicted: Vec::new(),
+                will: None,
+                expiry_interval: 0,
+                expires_at: None,
+                timer_at: None,
+                is_ended: false,
+                me: me.clone(),
+                level,
+                reported: Depths::default(),
+            };
+            let Identity { principal, registry_key, mount_point, listener } = identity;
+            let (key, slot, availability) = (next_epoch(), Mutex::new(slot), AtomicU8::new(OFFLINE));
+            Self { key, principal, registry_key, mount_point, rights, listener, stored_as, slot, availability }
+        })
     }
 
     pub fn client_id(&self) -> &Arc<str> {

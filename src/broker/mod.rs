@@ -5,6 +5,7 @@ mod client;
 mod connect;
 mod deliver;
 mod door;
+mod effects;
 mod ending;
 mod events;
 mod expiry;
@@ -16,9 +17,12 @@ mod outbox;
 mod publish;
 mod recheck;
 mod registry;
+mod restore;
 mod retained;
 mod router;
+mod storing;
 mod subscribe;
+mod supply;
 #[cfg(test)]
 mod tests;
 mod wills;
@@ -34,16 +38,19 @@ use tokio::sync::mpsc;
 pub use client::{Client, Written};
 pub use deliver::Deliveries;
 pub use door::{Admission, Door, Origin, Rights};
+pub use effects::{Effects, Waiter};
 pub use ending::Closed;
 pub use events::{Event, EventKind};
 pub use log_limiter::LogLimiter;
 pub use outbox::{DirectWrite, SLICES_MAX};
 pub use publish::{Matched, Publisher};
+pub use restore::{Recovered, RightsOf};
 
 use crate::metrics::Metrics;
 use crate::packet::DisconnectReason;
 use crate::routing::Strategy;
 use crate::session::{Limits, TimerWheel};
+use crate::storage::{Journal, Level};
 use expiry::Timer;
 use login::PasswordChecks;
 use registry::Registry;
@@ -62,6 +69,8 @@ pub struct Broker {
     log_limiter: LogLimiter,
     /// Who comes and goes, for whoever wants to tell it; when nobody keeps up it is dropped.
     events: Option<mpsc::Sender<Event>>,
+    /// Where what is to survive is told; `None` where nothing is.
+    journal: Option<Arc<Journal<Waiter>>>,
 }
 
 /// What a broker is made of.
@@ -73,6 +82,7 @@ pub struct BrokerSettings {
     pub password_checks: (usize, usize),
     pub metrics: Arc<Metrics>,
     pub events: Option<mpsc::Sender<Event>>,
+    pub journal: Option<Arc<Journal<Waiter>>>,
 }
 
 impl Broker {
@@ -88,6 +98,7 @@ impl Broker {
             metrics: settings.metrics,
             log_limiter: LogLimiter::default(),
             events: settings.events,
+            journal: settings.journal,
         });
         broker.schedule(now, Timer::RetainedExpiry);
         broker
@@ -124,6 +135,11 @@ impl Broker {
                 }
             });
         }
+    }
+
+    /// What sessions survive that outlive their connection.
+    fn stored_level(&self) -> Level {
+        self.journal.as_ref().map_or(Level::Memory, |journal| journal.session_level())
     }
 
     /// Sessions that have a connection now.

@@ -2,8 +2,8 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::effects::Effects;
 use super::handle::SessionHandle;
-use crate::metrics::Batch;
 use crate::session::OutBuffer;
 
 /// Writing to a plain socket without waiting, from whichever task has something to say.
@@ -106,7 +106,7 @@ pub const SLICES_MAX: usize = 64;
 const ROUNDS_MAX: usize = 4;
 
 /// Writes what `handle`'s connection has to send, from the task of a sender, or wakes the connection's own task to do it.
-pub fn flush(handle: &SessionHandle, may_write: bool, now: Instant, batch: &mut Batch) -> Option<Instant> {
+pub fn flush(handle: &SessionHandle, may_write: bool, now: Instant, batch: &mut Effects) -> Option<Instant> {
     let mut waited = None;
     let (epoch, direct, mut taken) = handle.lock(|slot| {
         let online = slot.online.as_mut()?;
@@ -145,7 +145,7 @@ pub fn flush(handle: &SessionHandle, may_write: bool, now: Instant, batch: &mut 
                 slot.fill(now, batch);
                 slot.report(batch);
             }
-            let has_replay = is_current && !slot.session.replays.is_empty();
+            let has_replay = is_current && slot.has_more_to_fetch();
             let online = slot.connection(epoch)?;
             let has_more = !online.outbox.buffer.is_empty();
             if round < ROUNDS_MAX && matches!(result, Ok(true)) && has_more && !is_awaited {

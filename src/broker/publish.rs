@@ -8,9 +8,10 @@ use foldhash::fast::FixedState;
 use super::Broker;
 use super::deliver::Deliveries;
 use super::handle::{Receiver, SessionHandle};
-use crate::packet::{Message, PublishReason};
+use crate::packet::{Message, PublishReason, QoS};
 use crate::routing::{Availability, MatchCache, Matches, PublisherHash, Subscriber};
-use crate::session::{Grant, Publication};
+use crate::session::{Grant, Publication, Queued};
+use crate::storage::Level;
 
 /// Who publishes.
 #[derive(Clone, Copy, Debug)]
@@ -31,9 +32,14 @@ impl<'a> Publisher<'a> {
     }
 }
 
-/// How many subscribers a message went to, sessions that are offline and groups included.
+/// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Matched(pub usize);
+pub struct Matched {
+    /// How many subscribers it went to, sessions that are offline and groups included.
+    pub count: usize,
+    /// The journal was told of it: it is owned once that is safe.
+    pub is_stored: bool,
+}
 
 thread_local! {
     /// What topics matched lately. Generations are unique in the process, so that several brokers can share it.
@@ -55,10 +61,20 @@ impl Broker {
         now: Instant,
         deliveries: &mut Deliveries,
     ) -> Result<Matched, PublishReason> {
-        if publication.retain {
-            self.retain(publication, publisher, now)?;
-        }
         let matches = self.matches(publication);
+        let mut is_stored = false;
+        if let Some(journal) = &self.journal {
+            // With a full disk, what waits for no acknowledgement goes on without being kept.
+            let may_store = publisher.session.is_some() && journal.level(publication.topic()) != Level::Memory;
+            publication.set_lasting(may_store && journal.has_room());
+            if may_store && !journal.has_room() && publication.qos != QoS::AtMostOnce && needs_disk(publication, &matches) {
+                self.metrics.storage.refused.increment();
+                return Err(PublishReason::QuotaExceeded);
+            }
+        }
+        if publication.retain {
+            is_stored |= self.retain(publication, publisher, now, &mut deliveries.batch)?;
+        }
         let mut matched = 0;
         for recipient in matches.recipients.iter() {
             let Some(grant) = recipient.grant_for(publisher.key()) else { continue };
@@ -75,15 +91,27 @@ impl Broker {
         if !matches.groups.is_empty() {
             matched += self.publish_to_groups(publication, &matches, publisher, now, deliveries);
         }
-        Ok(Matched(matched))
+        is_stored |= publication.is_kept();
+        Ok(Matched { count: matched, is_stored })
     }
 
     /// A message that is stored already: a will, one of the broker's own.
     pub fn publish_message(&self, message: &Arc<Message>, publisher: &Publisher<'_>, now: Instant) {
         let mut deliveries = Deliveries::default();
-        // Nobody waits for an acknowledgement; what could not be retained was counted.
-        let _ = self.publish(&mut Publication::stored(message), publisher, now, &mut deliveries);
+        self.publish_into(message, publisher, now, &mut deliveries);
         deliveries.flush(self, now);
+    }
+
+    /// The same, together with others.
+    pub(super) fn publish_into(
+        &self,
+        message: &Arc<Message>,
+        publisher: &Publisher<'_>,
+        now: Instant,
+        deliveries: &mut Deliveries,
+    ) {
+        // Nobody waits for an acknowledgement; what could not be retained was counted.
+        let _ = self.publish(&mut Publication::stored(message), publisher, now, deliveries);
     }
 
     fn publish_to_groups(
@@ -119,39 +147,58 @@ impl Broker {
         MATCHES.with_borrow_mut(|cache| self.router.lookup(cache, publication.topic()))
     }
 
-    /// Messages of a member of shared groups that has left go to other members; those that no other member may get are returned.
+    /// Messages of a member of shared groups that has left go to other members; those that no other member may get are told.
     /// A message that was sent with QoS 2 is none of them `[MQTT-4.8.2-5]`. `least` is what the other members must be: a session
     /// that goes on keeps its messages rather than give them to one that is offline, one that ends does not.
     pub(super) fn hand_on(
         &self,
         from: u64,
-        messages: Vec<crate::session::Queued>,
+        messages: Vec<Queued>,
         least: Availability,
         now: Instant,
-    ) -> Vec<crate::session::Queued> {
-        let mut deliveries = Deliveries::default();
-        let mut kept = Vec::new();
+        deliveries: &mut Deliveries,
+    ) -> HandedOn {
+        let mut handed = HandedOn::default();
         for queued in messages {
-            let topic = queued.message.topic();
+            let Some(message) = self.message_of(&queued) else { continue };
+            let topic = message.topic();
             let hash = PublisherHash { client: from, topic: FixedState::default().hash_one(topic.as_str()) };
-            let group = queued.share.as_ref().and_then(|filter| self.router.group(filter));
+            let group = queued.share().and_then(|filter| self.router.group(filter));
             let may_get = |Receiver::Session(member): &Receiver| member.key != from && member.may_read(topic);
             let next = group.and_then(|group| group.pick(hash, may_get));
             match next {
                 Some((receiver, grant)) if receiver.availability() >= least => {
                     let Receiver::Session(handle) = receiver;
                     let grant = Grant {
-                        qos: grant.qos.min(queued.message.qos),
-                        retain: queued.retain,
+                        qos: grant.qos.min(queued.published_qos()),
+                        retain: queued.retain(),
                         identifiers: grant.identifiers,
-                        share: queued.share.clone(),
+                        share: queued.share().cloned(),
                     };
-                    deliveries.deliver(&handle, &mut Publication::stored(&queued.message), grant, None, now);
+                    let mut publication = Publication::stored(&message).in_body(queued.body().cloned());
+                    deliveries.deliver(&handle, &mut publication, grant, None, now);
+                    handed.others.push(queued);
                 }
-                _ => kept.push(queued),
+                _ => handed.kept.push(queued),
             }
         }
-        deliveries.flush(self, now);
-        kept
+        handed
     }
+}
+
+/// Where the messages of a member of shared groups that has left are now.
+#[derive(Debug, Default)]
+pub(super) struct HandedOn {
+    /// With other members.
+    pub others: Vec<Queued>,
+    /// Nobody else may get them.
+    pub kept: Vec<Queued>,
+}
+
+/// Whether somebody would keep the message who outlives the process.
+fn needs_disk(publication: &Publication<'_>, matches: &Matches<Receiver>) -> bool {
+    let is_lasting = |Receiver::Session(handle): &Receiver| handle.stored_as.is_some();
+    publication.retain
+        || matches.recipients.iter().any(|recipient| is_lasting(&recipient.subscriber))
+        || !matches.groups.is_empty()
 }

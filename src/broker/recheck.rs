@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
 use super::Broker;
+use super::effects::Effects;
 use super::handle::SessionHandle;
-use crate::metrics::{Batch, DropReason};
+use crate::metrics::DropReason;
 use crate::packet::{DisconnectReason, TopicFilter};
+use crate::session::Queued;
 
 impl Broker {
     /// Rights were read anew: what was granted before and is not any more goes. Users that are gone are disconnected, anonymous
@@ -18,9 +20,10 @@ impl Broker {
                 self.recheck_session(handle);
             }
         }
-        let forgotten = self
-            .retained
-            .retain(|message, publisher| publisher.is_none_or(|(who, rights)| rights.may_publish(who, message.topic())));
+        let forgotten = self.retained.retain(
+            |message, by| by.is_none_or(|by| by.rights.may_publish(&by.principal, message.topic())),
+            |topic| self.tell_unretained(topic),
+        );
         tracing::info!(sessions = sessions.len(), retained_forgotten = forgotten, "rights checked again");
     }
 
@@ -41,21 +44,23 @@ impl Broker {
     }
 
     fn recheck_session(&self, handle: &Arc<SessionHandle>) {
+        let mut effects = Effects::default();
         let filters: Vec<TopicFilter> = handle.lock(|slot| slot.session.subscriptions.keys().cloned().collect());
         for filter in filters {
             let shared = filter.shared().and_then(Result::ok);
             let inner = shared.as_ref().map_or(&filter, |shared| &shared.filter);
             if !handle.rights.may_subscribe(&handle.principal, inner) {
-                self.remove_subscription(handle, &filter);
+                self.remove_subscription(handle, &filter, &mut effects);
             }
         }
-        let mut batch = Batch::default();
-        let dropped = handle.lock(|slot| {
-            let dropped = slot.session.outbound.queue.extract(|queued| handle.may_read(queued.message.topic()));
-            slot.report(&mut batch);
-            dropped
+        handle.lock(|slot| {
+            // Those on disk are looked at when they are read.
+            let may_read = |queued: &Queued| queued.message().is_none_or(|message| handle.may_read(message.topic()));
+            let dropped = slot.session.outbound.extract(may_read);
+            slot.session.outbound.settle(&dropped);
+            effects.dropped(DropReason::NotAuthorized, dropped.len() as u64);
+            slot.report(&mut effects);
         });
-        batch.dropped(DropReason::NotAuthorized, dropped.len() as u64);
-        self.metrics.add(&mut batch);
+        self.tell_effects(&mut effects);
     }
 }

@@ -76,6 +76,11 @@ impl Registry {
         }
     }
 
+    /// A session that was there before the process.
+    pub fn put(&self, handle: Arc<SessionHandle>) {
+        self.sessions.insert(handle.registry_key.clone(), handle);
+    }
+
     pub fn get(&self, key: &str) -> Option<Arc<SessionHandle>> {
         self.sessions.get(key).map(|entry| entry.clone())
     }

@@ -6,13 +6,15 @@ use parking_lot::RwLock;
 
 use super::Broker;
 use super::door::Rights;
+use super::effects::Effects;
 use super::handle::{SessionHandle, Slot};
 use super::publish::Publisher;
 use crate::auth::Principal;
-use crate::metrics::{Batch, Limit};
+use crate::metrics::Limit;
 use crate::packet::{Message, PublishReason, TopicName};
 use crate::routing::RetainedTree;
 use crate::session::{Grant, Publication, Replay};
+use crate::storage::{self, Body, Item, PublishingClient, Record};
 
 /// The retained messages of all topics (3.3.1.3).
 #[derive(Default)]
@@ -32,13 +34,34 @@ struct Tree {
 struct Entry {
     message: Arc<Message>,
     /// Whose right to publish it is asked again when rights change; `None` for the broker's own.
-    publisher: Option<(Principal, Arc<Rights>)>,
+    publisher: Option<RetainedBy>,
+    /// What it survives by.
+    body: Option<Arc<Body>>,
+}
+
+/// Who published a retained message.
+#[derive(Clone, Debug)]
+pub struct RetainedBy {
+    pub principal: Principal,
+    pub rights: Arc<Rights>,
+    pub listener: Arc<str>,
+}
+
+impl RetainedBy {
+    fn stored(by: Option<&Self>) -> storage::Publisher {
+        let client = by.map(|by| PublishingClient {
+            client_id: by.principal.client_id.clone(),
+            username: by.principal.username.clone(),
+            listener: by.listener.clone(),
+        });
+        storage::Publisher { client }
+    }
 }
 
 impl Entry {
     /// Whether it was published under this session's client identifier.
     fn is_of(&self, handle: &SessionHandle) -> bool {
-        self.publisher.as_ref().is_some_and(|(publisher, _)| publisher.client_id == handle.principal.client_id)
+        self.publisher.as_ref().is_some_and(|by| by.principal.client_id == handle.principal.client_id)
     }
 }
 
@@ -89,7 +112,12 @@ impl Retained {
     }
 
     /// Forgets what `keep` refuses; for what happens rarely.
-    pub(super) fn retain(&self, mut keep: impl FnMut(&Message, Option<&(Principal, Arc<Rights>)>) -> bool) -> usize {
+    /// What was stored is told to `forgotten`.
+    pub(super) fn retain(
+        &self,
+        mut keep: impl FnMut(&Message, Option<&RetainedBy>) -> bool,
+        mut forgotten: impl FnMut(TopicName<'_>),
+    ) -> usize {
         let mut tree = self.tree.write();
         let Tree { messages, bytes, mortal } = &mut *tree;
         let before = messages.len();
@@ -98,6 +126,10 @@ impl Retained {
             if !is_kept {
                 *bytes -= entry.message.len();
                 *mortal -= usize::from(entry.message.expires_at.is_some());
+                if let Some(body) = &entry.body {
+                    body.unretain();
+                    forgotten(entry.message.topic());
+                }
             }
             is_kept
         });
@@ -106,42 +138,52 @@ impl Retained {
 }
 
 impl Tree {
-    fn remove(&mut self, topic: TopicName<'_>) {
-        if let Some(old) = self.messages.remove(topic) {
-            self.forget(&old.message);
-        }
+    /// Whether there was one that the journal knows.
+    fn remove(&mut self, topic: TopicName<'_>) -> bool {
+        let Some(old) = self.messages.remove(topic) else { return false };
+        self.forget(&old);
+        old.body.is_some()
     }
 
     fn insert(&mut self, topic: TopicName<'_>, entry: Entry) {
         self.bytes += entry.message.len();
         self.mortal += usize::from(entry.message.expires_at.is_some());
         if let Some(old) = self.messages.insert(topic, entry) {
-            self.forget(&old.message);
+            self.forget(&old);
         }
     }
 
-    fn forget(&mut self, message: &Message) {
-        self.bytes -= message.len();
-        self.mortal -= usize::from(message.expires_at.is_some());
+    fn forget(&mut self, old: &Entry) {
+        self.bytes -= old.message.len();
+        self.mortal -= usize::from(old.message.expires_at.is_some());
+        if let Some(body) = &old.body {
+            body.unretain();
+        }
     }
 }
 
 impl Broker {
-    /// Keeps the message as its topic's last one; an empty payload forgets it `[MQTT-3.3.1-5]` to `[MQTT-3.3.1-7]`.
+    /// Keeps the message as its topic's last one; an empty payload forgets it `[MQTT-3.3.1-5]` to `[MQTT-3.3.1-7]`. Returns whether
+    /// the journal was told.
     pub(super) fn retain(
         &self,
         publication: &mut Publication<'_>,
         publisher: &Publisher<'_>,
         now: Instant,
-    ) -> Result<(), PublishReason> {
+        effects: &mut Effects,
+    ) -> Result<bool, PublishReason> {
         let topic = publication.topic();
         if publication.view().payload.is_empty() {
-            self.retained.tree.write().remove(topic);
-            return Ok(());
+            let mut tree = self.retained.tree.write();
+            if tree.remove(topic) {
+                self.tell_unretained(topic);
+            }
+            // One that found nothing may come behind another whose clearing is not safe yet.
+            return Ok(publication.is_lasting());
         }
         let message = publication.message().clone();
         if message.is_expired(now) {
-            return Ok(());
+            return Ok(false);
         }
         let limits = self.limits();
         let mut tree = self.retained.tree.write();
@@ -159,14 +201,52 @@ impl Broker {
             self.metrics.limit_hits.count(limit);
             return Err(PublishReason::QuotaExceeded);
         }
-        let publisher = publisher.session.map(|handle| (handle.principal.clone(), handle.rights.clone()));
-        tree.insert(topic, Entry { message, publisher });
-        Ok(())
+        let publisher = publisher.session.map(|handle| RetainedBy {
+            principal: handle.principal.clone(),
+            rights: handle.rights.clone(),
+            listener: handle.listener.clone(),
+        });
+        let body = publication.body().cloned();
+        if let Some(body) = &body {
+            body.retain(RetainedBy::stored(publisher.as_ref())).into_iter().for_each(|item| effects.journal.push(item));
+        } else if tree.messages.get(topic).is_some_and(|old| old.body.is_some()) {
+            self.tell_unretained(topic);
+        }
+        let is_stored = body.is_some();
+        tree.insert(topic, Entry { message, publisher, body });
+        Ok(is_stored)
+    }
+
+    /// Under the lock of the tree, so that the order is that of the changes.
+    pub(super) fn tell_unretained(&self, topic: TopicName<'_>) {
+        if let Some(journal) = &self.journal {
+            journal.tell(Item::Record(Record::Unretained { topic: topic.as_str().into() }));
+        }
+    }
+
+    /// One that was there before the process.
+    pub(super) fn restore_retained(&self, message: Arc<Message>, body: Arc<Body>, publisher: Option<RetainedBy>) {
+        let mut tree = self.retained.tree.write();
+        let entry = Entry { message: message.clone(), publisher, body: Some(body) };
+        tree.insert(message.topic(), entry);
+    }
+
+    /// Shows those that survive, one page of topics from `from` on. Returns where the next one begins.
+    pub(super) fn page_of_retained(
+        &self,
+        from: Option<&str>,
+        limit: usize,
+        mut show: impl FnMut(&str, &storage::Publisher, &Arc<Body>) -> ControlFlow<()>,
+    ) -> Option<Box<str>> {
+        self.retained.tree.read().messages.page(from, limit, |topic, entry| match &entry.body {
+            Some(body) => show(topic.as_str(), &RetainedBy::stored(entry.publisher.as_ref()), body),
+            None => ControlFlow::Continue(()),
+        })
     }
 
     /// Sends the next retained messages that new subscriptions of `handle` are to get, as far as there is room. Called by the
     /// connection's own task; what is left goes on when the buffer has drained.
-    pub(super) fn replay(&self, handle: &SessionHandle, epoch: u64, now: Instant, batch: &mut Batch) {
+    pub(super) fn replay(&self, handle: &SessionHandle, epoch: u64, now: Instant, batch: &mut Effects) {
         while let Some((replay, room)) = handle.lock(|slot| {
             let online = slot.online.as_ref().filter(|online| online.epoch == epoch)?;
             let replay = slot.session.replays.first()?;
@@ -176,13 +256,13 @@ impl Broker {
         }
     }
 
-    fn replay_step(&self, handle: &SessionHandle, replay: &Replay, mut room: Room, now: Instant, batch: &mut Batch) {
+    fn replay_step(&self, handle: &SessionHandle, replay: &Replay, mut room: Room, now: Instant, batch: &mut Effects) {
         let mut found = Vec::new();
         let next = self.retained.tree.read().messages.scan(&replay.filter, replay.from.as_deref(), REPLAY_LOOK, |_, entry| {
             if !room.take(entry.message.len()) {
                 return ControlFlow::Break(());
             }
-            found.push((entry.message.clone(), entry.is_of(handle)));
+            found.push((entry.message.clone(), entry.body.clone(), entry.is_of(handle)));
             ControlFlow::Continue(())
         });
         let mut expired = Vec::new();
@@ -192,7 +272,7 @@ impl Broker {
                 slot.session.replays.remove(position);
                 return;
             };
-            for (message, is_own) in &found {
+            for (message, body, is_own) in &found {
                 if message.is_expired(now) {
                     expired.push(message.clone());
                     continue;
@@ -210,20 +290,23 @@ impl Broker {
                     share: None,
                 };
                 let link = slot.online.as_deref_mut().map(|online| (&mut online.writer, &mut online.outbox.buffer));
-                slot.session.outbound.deliver(link, &mut Publication::stored(message), grant, &slot.limits, now, batch);
+                let mut publication = Publication::stored(message).in_body(body.clone());
+                slot.session.outbound.deliver(link, &mut publication, grant, &slot.limits, now, batch);
             }
-            slot.report(batch);
             match next {
                 Some(_) => slot.session.replays[position].from = next,
                 None => drop(slot.session.replays.remove(position)),
             }
+            // Together with what was queued: after a crash it goes on where it was.
+            handle.store_replay(slot, &replay.filter);
+            slot.report(batch);
         });
         if !expired.is_empty() {
             let mut tree = self.retained.tree.write();
             for message in expired {
                 let is_same = tree.messages.get(message.topic()).is_some_and(|entry| Arc::ptr_eq(&entry.message, &message));
-                if is_same {
-                    tree.remove(message.topic());
+                if is_same && tree.remove(message.topic()) {
+                    self.tell_unretained(message.topic());
                 }
             }
         }
@@ -234,6 +317,6 @@ impl Broker {
         if self.retained.tree.read().mortal == 0 {
             return 0;
         }
-        self.retained.retain(|message, _| !message.is_expired(now))
+        self.retained.retain(|message, _| !message.is_expired(now), |topic| self.tell_unretained(topic))
     }
 }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Broker;
+use super::effects::Effects;
 use super::handle::{Receiver, SessionHandle};
 use super::log_limiter::excerpt;
 use crate::metrics::{Denied, Limit};
@@ -10,6 +11,7 @@ use crate::packet::{
 };
 use crate::routing;
 use crate::session::{Limits, Replay, Subscription};
+use crate::storage::Record;
 
 impl Broker {
     /// Makes the subscriptions of one SUBSCRIBE, each on its own: one code per filter, in their order `[MQTT-3.8.4-5]`.
@@ -19,9 +21,11 @@ impl Broker {
         subscribe: &Subscribe<'_>,
         limits: &Limits,
         now: Instant,
+        effects: &mut Effects,
     ) -> Vec<SubscribeReason> {
-        let one = |(filter, options): &(TopicFilter, SubscriptionOptions)| {
-            self.subscribe_one(handle, filter, *options, subscribe.subscription_identifier, limits).unwrap_or_else(|reason| {
+        let mut one = |(filter, options): &(TopicFilter, SubscriptionOptions)| {
+            let made = self.subscribe_one(handle, filter, *options, subscribe.subscription_identifier, limits, effects);
+            made.unwrap_or_else(|reason| {
                 if let Some(suppressed) = self.log_limiter.allow("subscription refused", now) {
                     let client = &**handle.client_id();
                     tracing::info!(client, filter = excerpt(filter.as_str()), %reason, suppressed, "subscription refused");
@@ -29,7 +33,7 @@ impl Broker {
                 reason
             })
         };
-        subscribe.filters.iter().map(one).collect()
+        subscribe.filters.iter().map(&mut one).collect()
     }
 
     fn subscribe_one(
@@ -39,7 +43,12 @@ impl Broker {
         options: SubscriptionOptions,
         identifier: Option<u32>,
         limits: &Limits,
+        effects: &mut Effects,
     ) -> Result<SubscribeReason, SubscribeReason> {
+        if handle.stored_as.is_some() && self.journal.as_ref().is_some_and(|journal| !journal.has_room()) {
+            self.metrics.storage.refused.increment();
+            return Err(SubscribeReason::QuotaExceeded);
+        }
         if let Err(limit) = limits.check_topic(filter.as_str()) {
             self.metrics.limit_hits.count(limit);
             return Err(SubscribeReason::TopicFilterInvalid);
@@ -66,7 +75,7 @@ impl Broker {
                     RetainHandling::DoNotSend => false,
                 }
         };
-        self.add_subscription(handle, &filter, subscription, limits.max_subscriptions, replays)?;
+        self.add_subscription(handle, &filter, subscription, limits.max_subscriptions, replays, effects)?;
         Ok(granted(options))
     }
 
@@ -78,6 +87,7 @@ impl Broker {
         subscription: Subscription,
         subscriptions_max: usize,
         replays: impl FnOnce(bool) -> bool,
+        effects: &mut Effects,
     ) -> Result<(), SubscribeReason> {
         let mut change = self.router.change();
         let is_new = handle.lock(|slot| {
@@ -95,6 +105,8 @@ impl Broker {
                 session.replays.retain(|replay| replay.filter != *filter);
                 session.replays.push(Replay { filter: filter.clone(), from: None });
             }
+            handle.store_subscription(slot, filter);
+            slot.report(effects);
             Ok(is_new)
         })?;
         let entry = routing::Subscription { options: subscription.options, identifier: subscription.identifier };
@@ -104,25 +116,35 @@ impl Broker {
     }
 
     /// Ends the subscriptions of one UNSUBSCRIBE; an unknown one is acknowledged too `[MQTT-3.10.4-5]`.
-    pub(super) fn unsubscribe(&self, handle: &SessionHandle, unsubscribe: &Unsubscribe<'_>) -> Vec<UnsubscribeReason> {
-        let one = |filter: &TopicFilter| {
+    pub(super) fn unsubscribe(
+        &self,
+        handle: &SessionHandle,
+        unsubscribe: &Unsubscribe<'_>,
+        effects: &mut Effects,
+    ) -> Vec<UnsubscribeReason> {
+        let mut one = |filter: &TopicFilter| {
             let Ok(filter) = mounted_whole(filter, handle.mount_point.as_deref()) else {
                 return UnsubscribeReason::TopicFilterInvalid;
             };
-            if self.remove_subscription(handle, &filter) {
+            if self.remove_subscription(handle, &filter, effects) {
                 UnsubscribeReason::Success
             } else {
                 UnsubscribeReason::NoSubscriptionExisted
             }
         };
-        unsubscribe.filters.iter().map(one).collect()
+        unsubscribe.filters.iter().map(&mut one).collect()
     }
 
-    pub(super) fn remove_subscription(&self, handle: &SessionHandle, filter: &TopicFilter) -> bool {
+    pub(super) fn remove_subscription(&self, handle: &SessionHandle, filter: &TopicFilter, effects: &mut Effects) -> bool {
         let mut change = self.router.change();
         let was_there = handle.lock(|slot| {
             slot.session.replays.retain(|replay| replay.filter != *filter);
-            slot.session.subscriptions.remove(filter).is_some()
+            let was_there = slot.session.subscriptions.remove(filter).is_some();
+            if let Some(session) = handle.stored_as.filter(|_| was_there) {
+                slot.session.tell(Record::Unsubscribed { session, filter: filter.clone() });
+            }
+            slot.report(effects);
+            was_there
         });
         if was_there {
             change.index.unsubscribe(filter, handle.key);

@@ -2,11 +2,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Broker;
+use super::deliver::Deliveries;
 use super::handle::SessionHandle;
 use super::log_limiter::excerpt;
 use super::publish::Publisher;
 use crate::metrics::Denied;
 use crate::packet::{self, Message, MessageView, TopicName};
+use crate::storage::{Clock, StoredWill};
 
 /// A client's last message, with the topic of its mount point (3.1.2.5).
 #[derive(Clone, Debug)]
@@ -27,6 +29,26 @@ impl Will {
             delay_interval: will.delay_interval,
             message_expiry_interval: will.message_expiry_interval,
             due_at: None,
+        }
+    }
+
+    /// One that was stored.
+    pub fn restored(stored: &StoredWill, due_at: Instant) -> Self {
+        Self {
+            message: (*stored.message).clone(),
+            delay_interval: stored.delay_interval,
+            message_expiry_interval: stored.message_expiry_interval,
+            due_at: Some(due_at),
+        }
+    }
+
+    /// What is stored of it.
+    pub(super) fn stored(&self, clock: &Clock) -> StoredWill {
+        StoredWill {
+            message: Arc::new(self.message.clone()),
+            delay_interval: self.delay_interval,
+            message_expiry_interval: self.message_expiry_interval,
+            due_at: self.due_at.map(|at| clock.wall(at)),
         }
     }
 
@@ -61,6 +83,15 @@ impl Broker {
         let mut message = will.message.clone();
         message.expires_at = will.message_expiry_interval.map(|seconds| now + Duration::from_secs(seconds.into()));
         self.metrics.wills_published.increment();
-        self.publish_message(&Arc::new(message), &Publisher::of(owner), now);
+        let mut deliveries = Deliveries::default();
+        self.publish_into(&Arc::new(message), &Publisher::of(owner), now, &mut deliveries);
+        if owner.stored_as.is_some() {
+            // Both survive together: it is neither lost nor published again.
+            owner.lock(|slot| {
+                owner.store_header(slot, self);
+                slot.report(&mut deliveries.batch);
+            });
+        }
+        deliveries.flush(self, now);
     }
 }

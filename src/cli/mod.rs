@@ -1,9 +1,11 @@
 //! The command line: one file per subcommand.
 
+mod backup;
 mod certs;
 mod check;
 mod config;
 pub mod exit;
+mod inspect;
 pub mod logging;
 mod passwd;
 mod run;
@@ -46,6 +48,12 @@ enum Command {
     Passwd(passwd::PasswdArgs),
     /// Make a certificate authority, a server and a client certificate to try TLS with.
     Certs(certs::CertsArgs),
+    /// Show what is in a data directory.
+    Inspect(inspect::InspectArgs),
+    /// Copy the data directory of a broker, running or not.
+    Backup(backup::BackupArgs),
+    /// Make a data directory from a backup.
+    Restore(backup::RestoreArgs),
     /// Print the version.
     Version,
 }
@@ -60,6 +68,9 @@ pub fn main() -> ExitCode {
         Some(Command::Config(command)) => config::config(&command),
         Some(Command::Passwd(args)) => result(passwd::passwd(&args)),
         Some(Command::Certs(args)) => result(certs::certs(&args)),
+        Some(Command::Inspect(args)) => inspect::inspect(&args),
+        Some(Command::Backup(args)) => result(backup::backup(&args)),
+        Some(Command::Restore(args)) => result(backup::restore(&args)),
         Some(Command::Version) => {
             say(concat!("dunlin ", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{complain, exit, logging};
 use crate::config::{ConfigSource, Flags, LogFormat};
 use crate::server;
+use crate::storage::Recover;
 
 /// Where the config comes from, for every subcommand that reads it.
 #[derive(Clone, Debug, Args)]
@@ -36,6 +37,27 @@ pub(super) struct RunArgs {
     /// How to write the log.
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
+    /// Start over a damaged journal: "truncate" gives up all that was stored after the damage, "skip" only what cannot be read.
+    ///
+    /// Only for one start, after the broker has said that it does not start and where the damage is. What is given up is told in
+    /// the log.
+    #[arg(long, value_name = "truncate|skip")]
+    recover: Option<RecoverFlag>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RecoverFlag {
+    Truncate,
+    Skip,
+}
+
+impl From<RecoverFlag> for Recover {
+    fn from(flag: RecoverFlag) -> Self {
+        match flag {
+            RecoverFlag::Truncate => Self::Truncate,
+            RecoverFlag::Skip => Self::Skip,
+        }
+    }
 }
 
 impl RunArgs {
@@ -71,5 +93,5 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    server::run(config, source)
+    server::run(config, source, args.recover.map(Recover::from))
 }

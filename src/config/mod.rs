@@ -30,13 +30,14 @@ use crate::admin::{AdminConfig, SysConfig};
 use crate::auth::AuthConfig;
 use crate::routing::SharedSubscriptions;
 use crate::session::Limits;
+use crate::storage::Durability;
 use crate::transport::ListenerConfig;
 
 /// Everything that can be set. A section that is left out has the defaults of its struct.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where the journal will lie; until then only a lock is kept there, so that no two brokers share it.
+    /// Where the journal lies; one broker at a time.
     pub data_dir: PathBuf,
     /// The process.
     pub server: Server,
@@ -46,6 +47,8 @@ pub struct Config {
     pub listeners: Vec<ListenerConfig>,
     /// Who may connect, and what they may do.
     pub auth: AuthConfig,
+    /// What an acknowledgement promises.
+    pub durability: Durability,
     /// The bounds on everything that a client can make grow.
     pub limits: Limits,
     /// How `$share` groups share.
@@ -67,6 +70,7 @@ impl Default for Config {
                 ListenerConfig::new("websocket", "ws://127.0.0.1:8083/mqtt"),
             ],
             auth: AuthConfig::default(),
+            durability: Durability::default(),
             limits: Limits::default(),
             shared_subscriptions: SharedSubscriptions::default(),
             admin: AdminConfig::default(),

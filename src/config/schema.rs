@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::Config;
+use crate::storage::{Level, TopicLevel};
 use crate::transport::ListenerConfig;
 use crate::transport::config::{CertificateAndKey, TlsConfig};
 use crate::units::{ByteSize, Span};
@@ -184,6 +185,7 @@ fn every_key() -> Config {
     config.auth.allow_anonymous = Some(true);
     config.auth.password_file = Some(PATH.into());
     config.auth.acl_file = Some(PATH.into());
+    config.durability.topics = vec![TopicLevel { filter: "model/#".into(), level: Level::Memory }];
     let mut listener = ListenerConfig::new("model", "unix:///path");
     listener.max_packet_size = Some(ByteSize(1));
     listener.max_keep_alive = Some(Span::seconds(1));

@@ -7,6 +7,7 @@ mod kinds;
 mod latency;
 mod listener;
 mod shards;
+mod storage;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ pub use cells::{Counter, Family, Gauge, Kind, Reasons};
 pub use kinds::{Authentication, Denied, DropReason, Limit, MalformedKind, PacketType};
 pub use latency::Latency;
 pub use listener::{ListenerMetrics, OpenConnection, VERSIONS};
+pub use storage::{StorageHistograms, StorageMetrics};
 
 use shards::Shards;
 
@@ -45,6 +47,7 @@ pub struct Metrics {
     pub malformed_packets: Family<MalformedKind>,
     pub wills_published: Counter,
     pub latency: Latency,
+    pub storage: StorageMetrics,
 }
 
 /// Sessions, by whether a connection holds them.
@@ -61,9 +64,10 @@ pub struct Sessions {
 }
 
 impl Metrics {
-    /// Figures that record latency into `latency`; `Metrics::default()` drops latency and keeps the rest.
-    pub fn new(latency: Latency) -> Self {
-        Self { latency, ..Self::default() }
+    /// Figures with histograms that record; `Metrics::default()` drops those and keeps the rest.
+    pub fn new(latency: Latency, histograms: StorageHistograms) -> Self {
+        let storage = StorageMetrics { histograms, ..StorageMetrics::default() };
+        Self { latency, storage, ..Self::default() }
     }
 
     /// Adds what a connection gathered over one read batch, and empties it. Free if nothing was gathered.

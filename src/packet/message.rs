@@ -37,6 +37,26 @@ impl Message {
         }
     }
 
+    /// A message from what [`Self::parts`] gave; `None` if the bytes make none.
+    pub fn from_parts(
+        topic_length: u16,
+        properties_length: u32,
+        bytes: &[u8],
+        qos: QoS,
+        retain: bool,
+        expires_at: Option<Instant>,
+    ) -> Option<Self> {
+        let (topic, rest) = bytes.split_at_checked(usize::from(topic_length))?;
+        TopicName::new(std::str::from_utf8(topic).ok()?).ok()?;
+        ForwardedProperties::read(rest.get(..properties_length as usize)?).ok()?;
+        Some(Self { body: Bytes::copy_from_slice(bytes), topic_length, properties_length, qos, retain, expires_at })
+    }
+
+    /// How many bytes of topic and of properties, and both with the payload behind them: what is to be stored.
+    pub fn parts(&self) -> (u16, u32, &[u8]) {
+        (self.topic_length, self.properties_length, &self.body)
+    }
+
     pub fn topic(&self) -> TopicName<'_> {
         let bytes = &self.body[..usize::from(self.topic_length)];
         TopicName::trusted(std::str::from_utf8(bytes).expect("the topic was copied from a str"))

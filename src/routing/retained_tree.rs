@@ -83,6 +83,22 @@ impl<M> RetainedTree<M> {
         topics.next().map(|(topic, _)| topic.clone())
     }
 
+    /// Calls `found` with no more than `limit` topics, whatever they are called, from `from` on. Returns where the next page begins.
+    pub fn page(
+        &self,
+        from: Option<&str>,
+        limit: usize,
+        mut found: impl FnMut(TopicName<'_>, &M) -> ControlFlow<()>,
+    ) -> Option<Box<str>> {
+        let mut topics = self.starting_at(from.unwrap_or_default());
+        for (topic, value) in topics.by_ref().take(limit) {
+            if found(TopicName::trusted(topic), value).is_break() {
+                return Some(topic.clone());
+            }
+        }
+        topics.next().map(|(topic, _)| topic.clone())
+    }
+
     fn starting_at(&self, topic: &str) -> Range<'_, Box<str>, M> {
         self.topics.range::<str, _>((Bound::Included(topic), Bound::Unbounded))
     }

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,16 +11,19 @@ use tokio::time::timeout;
 
 use super::StartError;
 use super::background;
+use super::control;
 use super::data_dir::DataDir;
+use super::journal::{self, RunningJournal};
 use super::rights::{RightsLoader, RightsSource};
 use crate::admin::{self, AdminState, Condition, Exporter, Readiness};
-use crate::auth::{CertificateIdentity, certificate};
-use crate::broker::{Admission, Broker, BrokerSettings, Client, Door, LogLimiter, Origin};
+use crate::auth::{AclFile, Authenticator, Authorizer, CertificateIdentity, certificate};
+use crate::broker::{Admission, Broker, BrokerSettings, Client, Door, LogLimiter, Origin, Recovered, Rights, RightsOf, Waiter};
 use crate::cli::exit;
 use crate::config::{Config, ConfigSource};
 use crate::metrics::{Limit, Metrics};
 use crate::packet::ProtocolVersion;
 use crate::session::Limits;
+use crate::storage::{Opened, Recover};
 use crate::transport::url::HostPort;
 use crate::transport::{
     Accepted, ConnectionGate, Driver, GateLimits, Listener, ListenerConfig, ListenerContext, Permit, Reception, Refused,
@@ -35,6 +39,7 @@ pub struct House {
     pub doors: HashMap<String, OpenDoor>,
     serving: Arc<Condition>,
     admin: Option<Admin>,
+    journal: Option<RunningJournal>,
     _data_dir: DataDir,
 }
 
@@ -56,23 +61,31 @@ pub struct OpenDoor {
 
 impl House {
     /// Reads all files, binds all addresses, and starts everything; on an error nothing is left running.
-    pub async fn build(config: Config, source: ConfigSource, stopping: &watch::Receiver<bool>) -> Result<Self, StartError> {
+    pub async fn build(
+        config: Config,
+        source: ConfigSource,
+        recover: Option<Recover>,
+        stopping: &watch::Receiver<bool>,
+    ) -> Result<Self, StartError> {
         let data_dir = DataDir::open(&config.data_dir).map_err(|cause| StartError { code: exit::STORAGE, cause })?;
         let admin = bind_admin(&config, &source).await?;
         let exporter = Arc::new(Exporter::new());
         // Without an admin port nobody would ever take the samples.
-        let metrics = Arc::new(if admin.is_some() { Metrics::new(exporter.latency()) } else { Metrics::default() });
+        let metrics = Arc::new(if admin.is_some() { exporter.metrics() } else { Metrics::default() });
         let (events, told) = mpsc::channel(background::EVENTS_MAX);
+        let opened = journal::open(&config, recover, &metrics)?;
         let settings = BrokerSettings {
             limits: config.limits.clone(),
             strategy: config.shared_subscriptions.strategy,
             password_checks: (config.auth.max_password_checks, config.auth.max_waiting_password_checks),
             metrics: metrics.clone(),
             events: config.sys.presence.then_some(events),
+            journal: opened.as_ref().map(|opened| opened.committer.journal().clone()),
         };
         let broker = Broker::new(settings, Instant::now());
         let gate = ConnectionGate::new(gate_limits(&config.limits));
         let (listeners, doors) = open_doors(&config, &metrics)?;
+        let journal = opened.map(|opened| take_over(&broker, opened, &doors, &config)).transpose()?;
         let readiness = Arc::new(Readiness::default());
         let serving = readiness.condition("serving");
         let reception =
@@ -93,7 +106,7 @@ impl House {
         tokio::spawn(background::run_sys_topics(broker.clone(), config.sys.clone()));
         tokio::spawn(background::run_presence(broker.clone(), config.sys.clone(), told));
         tokio::spawn(background::run_watchdog());
-        Ok(Self { config, source, broker, gate, doors, serving, admin, _data_dir: data_dir })
+        Ok(Self { config, source, broker, gate, doors, serving, admin, journal, _data_dir: data_dir })
     }
 
     pub fn ready(&self) {
@@ -102,6 +115,26 @@ impl House {
 
     pub fn not_ready(&self) {
         self.serving.set(false);
+    }
+
+    /// Ends when the journal has failed.
+    pub fn journal_failure(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let failed = self.journal.as_ref().map(|journal| journal.failed.clone());
+        Box::pin(async move {
+            let Some(mut failed) = failed else { return std::future::pending().await };
+            if failed.wait_for(Option::is_some).await.is_err() {
+                std::future::pending::<()>().await; // it has stopped as told
+            }
+        })
+    }
+
+    /// Writes what is left. Returns whether that failed.
+    pub async fn close_journal(&mut self) -> bool {
+        let Some(journal) = self.journal.take() else { return false };
+        let failed = journal.failed.clone();
+        journal.stop().await;
+        let has_failed = failed.borrow().is_some();
+        has_failed
     }
 
     /// The last thing that closes.
@@ -179,6 +212,51 @@ pub(super) fn listener_limits(limits: &Limits, listener: &ListenerConfig) -> Lim
         max_packet_size: listener.max_packet_size.unwrap_or(limits.max_packet_size),
         max_keep_alive: listener.max_keep_alive.unwrap_or(limits.max_keep_alive),
         ..limits.clone()
+    }
+}
+
+/// Sessions and retained messages that were stored are taken over, and from then on the journal is written to.
+fn take_over(
+    broker: &Arc<Broker>,
+    opened: Opened<Waiter>,
+    doors: &HashMap<String, OpenDoor>,
+    config: &Config,
+) -> Result<RunningJournal, StartError> {
+    let Opened { committer, state, bodies, messages, .. } = opened;
+    let rights = RightsOfDoors::new(doors);
+    broker.restore(Recovered { state, bodies, messages, rights: &rights }, Instant::now());
+    let wrong =
+        |error: std::io::Error| StartError { code: exit::STORAGE, cause: format!("the journal cannot be run: {error}") };
+    let journal = journal::start(broker, committer, config).map_err(wrong)?;
+    let socket = control::bind(&config.data_dir).map_err(wrong)?;
+    tokio::spawn(control::run(socket, broker.clone(), journal.keeper.clone()));
+    Ok(journal)
+}
+
+/// Whose rights the sessions of a listener have. Those of one that is gone have the rights of all others, if these have the same, and
+/// none otherwise.
+#[derive(Debug)]
+struct RightsOfDoors {
+    by_name: HashMap<String, Arc<Rights>>,
+    others: Arc<Rights>,
+}
+
+impl RightsOfDoors {
+    fn new(doors: &HashMap<String, OpenDoor>) -> Self {
+        let by_name: HashMap<_, _> = doors.iter().map(|(name, open)| (name.clone(), open.door.rights.clone())).collect();
+        let first = by_name.values().next();
+        let common = first.filter(|first| by_name.values().all(|rights| Arc::ptr_eq(rights, first))).cloned();
+        let others = common.unwrap_or_else(|| {
+            let nothing = AclFile::parse("").expect("no line is wrong");
+            Arc::new(Rights::new(Authenticator::new(false, None), Authorizer::new(Some(Arc::new(nothing)))))
+        });
+        Self { by_name, others }
+    }
+}
+
+impl RightsOf for RightsOfDoors {
+    fn rights_of(&self, listener: &str) -> Arc<Rights> {
+        self.by_name.get(listener).unwrap_or(&self.others).clone()
     }
 }
 

@@ -2,8 +2,10 @@
 
 mod background;
 mod check;
+mod control;
 mod data_dir;
 mod house;
+mod journal;
 mod reload;
 mod rights;
 
@@ -20,11 +22,14 @@ use tokio::time::{sleep, timeout};
 use crate::cli::exit;
 use crate::config::{Config, ConfigSource};
 use crate::packet::DisconnectReason;
+use crate::storage::Recover;
 pub use check::file_errors;
+pub use control::SOCKET as CONTROL_SOCKET;
 use house::House;
 
 /// Serves until SIGTERM or SIGINT; SIGHUP makes it read its config from `source` again.
-pub fn run(config: Config, source: ConfigSource) -> ExitCode {
+/// `recover` is what to do about a damaged journal.
+pub fn run(config: Config, source: ConfigSource, recover: Option<Recover>) -> ExitCode {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if config.server.worker_threads > 0 {
         builder.worker_threads(config.server.worker_threads);
@@ -36,7 +41,7 @@ pub fn run(config: Config, source: ConfigSource) -> ExitCode {
             return ExitCode::from(exit::FAILURE);
         }
     };
-    let code = runtime.block_on(serve(config, source));
+    let code = runtime.block_on(serve(config, source, recover));
     // Password checks that are under way are not waited for.
     runtime.shutdown_timeout(Duration::from_millis(200));
     code
@@ -49,7 +54,7 @@ pub struct StartError {
     pub cause: String,
 }
 
-async fn serve(config: Config, source: ConfigSource) -> ExitCode {
+async fn serve(config: Config, source: ConfigSource, recover: Option<Recover>) -> ExitCode {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
@@ -58,7 +63,7 @@ async fn serve(config: Config, source: ConfigSource) -> ExitCode {
         }
     };
     let (stop, stopping) = watch::channel(false);
-    let mut house = match House::build(config, source, &stopping).await {
+    let mut house = match House::build(config, source, recover, &stopping).await {
         Ok(house) => house,
         Err(StartError { code, cause }) => {
             tracing::error!(cause, "the broker cannot start");
@@ -68,12 +73,20 @@ async fn serve(config: Config, source: ConfigSource) -> ExitCode {
     house.ready();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
     let _ = sd_notify::notify(&[NotifyState::Ready]);
-    wait_for_stop(&mut house, &mut signals).await;
+    let stopped = wait_for_stop(&mut house, &mut signals).await;
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     house.not_ready();
+    if stopped == Stop::StorageFailed {
+        // Nobody is told anything any more: what clients were not acknowledged they will send again.
+        return ExitCode::from(exit::STORAGE);
+    }
     let _ = stop.send(true);
     close(&house).await;
+    let has_failed = house.close_journal().await;
     house.close_admin().await;
+    if has_failed {
+        return ExitCode::from(exit::STORAGE);
+    }
     tracing::info!("stopped");
     ExitCode::from(exit::OK)
 }
@@ -95,12 +108,35 @@ impl Signals {
     }
 }
 
-/// Handles SIGHUP until a signal to stop comes.
-async fn wait_for_stop(house: &mut House, signals: &mut Signals) {
+/// Takes the lock of a data directory for as long as the value lives, so that no broker starts on it.
+///
+/// # Errors
+/// If it is in use, or cannot be had; the text names it.
+pub fn lock_data_dir(path: &std::path::Path) -> Result<impl std::fmt::Debug + use<>, String> {
+    data_dir::DataDir::open(path)
+}
+
+/// Why the broker stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    Signal,
+    StorageFailed,
+}
+
+/// Handles SIGHUP until a signal to stop comes, or the journal fails.
+async fn wait_for_stop(house: &mut House, signals: &mut Signals) -> Stop {
+    let mut failure = house.journal_failure();
     loop {
         tokio::select! {
-            _ = signals.terminate.recv() => return tracing::info!(signal = "SIGTERM", "stopping"),
-            _ = signals.interrupt.recv() => return tracing::info!(signal = "SIGINT", "stopping"),
+            () = &mut failure => return Stop::StorageFailed,
+            _ = signals.terminate.recv() => {
+                tracing::info!(signal = "SIGTERM", "stopping");
+                return Stop::Signal;
+            }
+            _ = signals.interrupt.recv() => {
+                tracing::info!(signal = "SIGINT", "stopping");
+                return Stop::Signal;
+            }
             _ = signals.hangup.recv() => {
                 let started = NotifyState::monotonic_usec_now();
                 let _ = sd_notify::notify(&started.map_or(vec![], |now| vec![NotifyState::Reloading, now]));

@@ -92,6 +92,7 @@ impl House {
         };
         let changes = [
             ("data_dir", old.data_dir != new.data_dir),
+            ("durability", old.durability != new.durability),
             ("server", old.server != new.server),
             ("log.format", old.log.format != new.log.format),
             ("listeners", fixed(&old.listeners) != fixed(&new.listeners)),

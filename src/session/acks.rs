@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use crate::packet::{PacketId, PublishReason, ReleaseReason};
+use crate::packet::{PacketId, PublishReason, ReleaseReason, SubscribeReason, UnsubscribeReason};
 
 /// Acknowledgements that we owe, in the order in which their packets came. Answers may come in any other order: they leave in this
 /// one `[MQTT-4.6.0-2]`, `[MQTT-4.6.0-3]`, `[MQTT-4.6.0-4]`.
@@ -15,12 +15,16 @@ pub struct AckQueue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AckToken(u64);
 
-/// An acknowledgement of one of the client's packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An answer to one of the client's packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ack {
     PubAck(PacketId, PublishReason),
     PubRec(PacketId, PublishReason),
+    PubRel(PacketId, ReleaseReason),
     PubComp(PacketId, ReleaseReason),
+    /// With a Reason String, if there is one.
+    SubAck(PacketId, Box<(Vec<SubscribeReason>, Option<Box<str>>)>),
+    UnsubAck(PacketId, Box<Vec<UnsubscribeReason>>),
 }
 
 #[derive(Debug)]
@@ -37,15 +41,15 @@ impl AckQueue {
     }
 
     /// The answer is known. Says what will be acknowledged, `None` if it was answered before.
-    pub fn complete(&mut self, token: AckToken, reason: PublishReason) -> Option<Ack> {
+    pub fn complete(&mut self, token: AckToken, reason: PublishReason) -> Option<&Ack> {
         let index = usize::try_from(token.0.checked_sub(self.first)?).ok()?;
         let entry = self.entries.get_mut(index).filter(|entry| !entry.is_ready)?;
         match &mut entry.ack {
             Ack::PubAck(_, known) | Ack::PubRec(_, known) => *known = reason,
-            Ack::PubComp(..) => {}
+            Ack::PubRel(..) | Ack::PubComp(..) | Ack::SubAck(..) | Ack::UnsubAck(..) => {}
         }
         entry.is_ready = true;
-        Some(entry.ack)
+        Some(&entry.ack)
     }
 
     /// The next acknowledgement that may leave.

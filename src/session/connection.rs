@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::acks::{Ack, AckQueue, AckToken};
 use super::config::Limits;
 use super::inflight::Received;
-use super::outbound_queue::Queued;
+use super::queued::Queued;
 use super::state::SessionCell;
 use super::topic_aliases::InboundAliases;
 use crate::metrics::Limit;
@@ -61,7 +61,12 @@ pub enum Action<'a> {
     /// Own the message, then [`Connection::publish_done`] if an acknowledgement is owed.
     Publish(InboundPublish<'a>),
     /// A QoS 2 identifier is free again: [`Connection::publish_done`] once that cannot be lost.
-    Released(AckToken),
+    Released(AckToken, PacketId),
+    /// Something was said that was said before: [`Connection::publish_done`] once all that was said before cannot be lost.
+    Repeated(AckToken),
+    /// PUBREC has come for a message that outlives the process, the one with this number: [`Connection::publish_done`], which sends
+    /// PUBREL, once that cannot be lost.
+    Release(AckToken, u64),
     /// Then [`Connection::subscribe_done`].
     Subscribe(Subscribe<'a>),
     /// Then [`Connection::unsubscribe_done`].
@@ -273,9 +278,7 @@ impl Connection {
         }
         let is_exactly_once = publish.delivery.qos() == crate::packet::QoS::ExactlyOnce;
         if is_exactly_once && !session.with(|session| session.receive(id)) {
-            let token = self.acks.open(Ack::PubRec(id, PublishReason::Success));
-            self.complete(token, PublishReason::Success, session);
-            return Err(Duplicate::Acknowledged);
+            return Err(Duplicate::Repeated(self.acks.open(Ack::PubRec(id, PublishReason::Success))));
         }
         self.open_inbound += 1;
         let ack =
@@ -323,6 +326,9 @@ impl Connection {
         let received = session.with(|session| session.outbound.handle_pubrec(ack.packet_id, ack.reason));
         let reason = match received {
             Received::Release => ReleaseReason::Success,
+            Received::ReleaseStored(number) => {
+                return Action::Release(self.acks.open(Ack::PubRel(ack.packet_id, ReleaseReason::Success)), number);
+            }
             Received::Refused(queued) => return Action::Settled(queued, ack.reason),
             Received::Unknown if ack.reason.is_error() => return Action::None,
             Received::Unknown => ReleaseReason::PacketIdentifierNotFound,
@@ -335,11 +341,7 @@ impl Connection {
         let was_there = session.with(|session| session.release(id));
         let reason = if was_there { ReleaseReason::Success } else { ReleaseReason::PacketIdentifierNotFound };
         let token = self.acks.open(Ack::PubComp(id, reason));
-        if was_there {
-            return Action::Released(token);
-        }
-        self.complete(token, PublishReason::Success, session);
-        Action::None
+        if was_there { Action::Released(token, id) } else { Action::Repeated(token) }
     }
 
     fn handle_disconnect(&mut self, disconnect: &Disconnect<'_>) -> Result<Action<'static>, Violation> {
@@ -410,22 +412,26 @@ impl Connection {
         }));
     }
 
-    /// The message is owned, or refused: its acknowledgement leaves when its turn comes. True for PUBREL too.
+    /// The message is owned, or refused: its acknowledgement leaves when its turn comes. The same for all else that has a token.
     pub fn publish_done(&mut self, token: AckToken, reason: PublishReason, session: &impl SessionCell) {
         self.complete(token, reason, session);
     }
 
-    /// One code for each filter, in their order `[MQTT-3.8.4-5]`, `[MQTT-3.8.4-6]`.
-    pub fn subscribe_done(&mut self, packet_id: PacketId, reasons: Vec<SubscribeReason>, why: Option<&str>) {
-        let reason_string = why.filter(|_| self.problem_information);
-        let user_properties = Default::default();
-        self.send(&Packet::SubAck(SubAck { packet_id, reason_string, user_properties, reasons }));
+    /// One code for each filter, in their order `[MQTT-3.8.4-5]`, `[MQTT-3.8.4-6]`. It leaves with [`Self::publish_done`].
+    pub fn subscribe_done(&mut self, packet_id: PacketId, reasons: Vec<SubscribeReason>, why: Option<&str>) -> AckToken {
+        let why = why.filter(|_| self.problem_information).map(Box::from);
+        self.acks.open(Ack::SubAck(packet_id, Box::new((reasons, why))))
     }
 
-    /// One code for each filter, and one packet whatever they say `[MQTT-3.10.4-4]`, `[MQTT-3.10.4-5]`.
-    pub fn unsubscribe_done(&mut self, packet_id: PacketId, reasons: Vec<UnsubscribeReason>) {
-        let user_properties = Default::default();
-        self.send(&Packet::UnsubAck(UnsubAck { packet_id, reason_string: None, user_properties, reasons }));
+    /// One code for each filter, and one packet whatever they say `[MQTT-3.10.4-4]`, `[MQTT-3.10.4-5]`. It leaves with
+    /// [`Self::publish_done`].
+    pub fn unsubscribe_done(&mut self, packet_id: PacketId, reasons: Vec<UnsubscribeReason>) -> AckToken {
+        self.acks.open(Ack::UnsubAck(packet_id, Box::new(reasons)))
+    }
+
+    /// Whether something waits to be answered.
+    pub fn owes(&self) -> bool {
+        !self.acks.is_empty()
     }
 
     /// Ends the connection from our side. Clients of 5.0 are told why (4.13); older ones have no packet for it.
@@ -440,8 +446,9 @@ impl Connection {
         match self.acks.complete(token, reason) {
             // A refused QoS 2 message leaves no trace: its identifier is free, no PUBREL comes (4.3.3).
             Some(Ack::PubRec(id, reason)) if reason.is_error() => {
-                session.with(|session| session.release(id));
+                session.with(|session| session.release(*id));
             }
+            Some(Ack::PubRec(id, _)) => session.with(|session| session.owned(*id)),
             Some(_) => {}
             None => return,
         }
@@ -451,19 +458,30 @@ impl Connection {
     }
 
     fn write_ack(&mut self, ack: Ack) {
-        let packet = match ack {
-            Ack::PubAck(id, reason) => Packet::PubAck(PublishAck::new(id, reason)),
-            Ack::PubRec(id, reason) => Packet::PubRec(PublishAck::new(id, reason)),
-            Ack::PubComp(id, reason) => Packet::PubComp(Release::new(id, reason)),
-        };
         let ends_exchange = match ack {
             Ack::PubAck(..) => true,
             Ack::PubRec(_, reason) => reason.is_error(),
             Ack::PubComp(..) => true, // 4.9: whatever code it has.
+            Ack::PubRel(..) | Ack::SubAck(..) | Ack::UnsubAck(..) => false,
         };
         if ends_exchange {
             self.open_inbound = self.open_inbound.saturating_sub(1);
         }
+        let user_properties = Default::default();
+        let packet = match ack {
+            Ack::PubAck(id, reason) => Packet::PubAck(PublishAck::new(id, reason)),
+            Ack::PubRec(id, reason) => Packet::PubRec(PublishAck::new(id, reason)),
+            Ack::PubRel(id, reason) => Packet::PubRel(Release::new(id, reason)), // [MQTT-4.3.3-4]
+            Ack::PubComp(id, reason) => Packet::PubComp(Release::new(id, reason)),
+            Ack::SubAck(packet_id, answer) => {
+                let (reasons, why) = *answer;
+                let answer = SubAck { packet_id, reason_string: why.as_deref(), user_properties, reasons };
+                return self.send(&Packet::SubAck(answer));
+            }
+            Ack::UnsubAck(packet_id, reasons) => {
+                Packet::UnsubAck(UnsubAck { packet_id, reason_string: None, user_properties, reasons: *reasons })
+            }
+        };
         self.send(&packet);
     }
 
@@ -475,15 +493,15 @@ impl Connection {
 /// Why a PUBLISH goes no further.
 enum Duplicate {
     Violation(Violation),
-    /// It came before, and was acknowledged again.
-    Acknowledged,
+    /// It came before, and is acknowledged again.
+    Repeated(AckToken),
 }
 
 impl Duplicate {
     fn into_action<'a>(self) -> Result<Action<'a>, Violation> {
         match self {
             Self::Violation(violation) => Err(violation),
-            Self::Acknowledged => Ok(Action::None),
+            Self::Repeated(token) => Ok(Action::Repeated(token)),
         }
     }
 }

@@ -3,7 +3,8 @@ use std::collections::VecDeque;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::outbound_queue::Queued;
+use super::numbering::Numbering;
+use super::queued::Queued;
 use crate::packet::{PacketId, PublishReason, QoS};
 
 /// The exchanges that we have open towards the client: sent, and not acknowledged to the end. They outlive the connection.
@@ -33,8 +34,8 @@ pub struct Exchange {
 pub enum ExchangeState {
     /// PUBLISH was sent; PUBACK or PUBREC is awaited.
     Published(Queued),
-    /// PUBREL was sent; PUBCOMP is awaited. The message is the client's `[MQTT-4.3.3-8]`.
-    Released,
+    /// PUBREL was sent; PUBCOMP is awaited. The message is the client's `[MQTT-4.3.3-8]`. Of one that is stored, its number.
+    Released(Option<u64>),
 }
 
 /// What a PUBREC means.
@@ -42,6 +43,8 @@ pub enum ExchangeState {
 pub enum Received {
     /// PUBREL is due.
     Release,
+    /// The same, once it cannot be lost that PUBREC came: the message with this number is to be told to be the client's.
+    ReleaseStored(u64),
     /// The client refused the message: the exchange is over, no PUBREL follows `[MQTT-4.3.3-4]`.
     Refused(Queued),
     /// There is no such exchange.
@@ -55,28 +58,48 @@ impl Default for Inflight {
 }
 
 impl Inflight {
-    /// Opens an exchange under a free identifier `[MQTT-2.2.1-3]`, `[MQTT-2.2.1-4]`; `None` when all 65,535 are in use.
-    pub fn open(&mut self, queued: Queued) -> Option<PacketId> {
-        if self.is_full() {
-            return None;
-        }
+    /// Opens an exchange under a free identifier `[MQTT-2.2.1-3]`, `[MQTT-2.2.1-4]`; `None` when all 65,535 are in use. A message that
+    /// is stored has its own; the others of such a session begin at `lowest`.
+    pub fn open(&mut self, queued: Queued, lowest: PacketId) -> Option<PacketId> {
+        let id = match queued.sequence() {
+            Some(sequence) => Some(Numbering::packet_id(sequence)).filter(|id| self.get(*id).is_none())?,
+            None => self.free_id(lowest)?,
+        };
+        self.insert(id, ExchangeState::Published(queued));
+        Some(id)
+    }
+
+    /// An exchange of an earlier process.
+    pub fn restore(&mut self, sequence: u64, state: ExchangeState) {
+        self.insert(Numbering::packet_id(sequence), state);
+    }
+
+    fn insert(&mut self, id: PacketId, state: ExchangeState) {
         let exchanges = self.open.get_or_insert_default();
-        let mut id = self.next_id;
-        while exchanges.by_id.contains_key(&id) {
-            id = id.next();
-        }
-        self.next_id = id.next();
-        let exchange = Exchange { sequence: exchanges.next_sequence, state: ExchangeState::Published(queued) };
+        let exchange = Exchange { sequence: exchanges.next_sequence, state };
         exchanges.next_sequence += 1;
         exchanges.by_id.insert(id, exchange);
-        Some(id)
+    }
+
+    fn free_id(&mut self, lowest: PacketId) -> Option<PacketId> {
+        let count = usize::from(u16::MAX - lowest.get()) + 1;
+        let mut id = self.next_id.max(lowest);
+        for _ in 0..count {
+            let next = if id.get() == u16::MAX { lowest } else { id.next() };
+            if self.get(id).is_none() {
+                self.next_id = next;
+                return Some(id);
+            }
+            id = next;
+        }
+        None
     }
 
     /// Undoes an [`Self::open`] whose packet could not be written.
     pub fn cancel(&mut self, id: PacketId) -> Option<Queued> {
         match self.remove(id)?.state {
             ExchangeState::Published(queued) => Some(queued),
-            ExchangeState::Released => None,
+            ExchangeState::Released(_) => None,
         }
     }
 
@@ -87,7 +110,7 @@ impl Inflight {
     /// PUBACK ends a QoS 1 exchange; `None` if there is none under this identifier.
     pub fn acknowledge(&mut self, id: PacketId) -> Option<Queued> {
         match &self.get(id)?.state {
-            ExchangeState::Published(queued) if queued.qos == QoS::AtLeastOnce => self.cancel(id),
+            ExchangeState::Published(queued) if queued.qos() == QoS::AtLeastOnce => self.cancel(id),
             _ => None,
         }
     }
@@ -97,26 +120,32 @@ impl Inflight {
         let Some(Exchanges { by_id, next_sequence }) = self.open.as_deref_mut() else { return Received::Unknown };
         let Some(exchange) = by_id.get_mut(&id) else { return Received::Unknown };
         match &exchange.state {
-            ExchangeState::Released => Received::Release,
-            ExchangeState::Published(queued) if queued.qos != QoS::ExactlyOnce => Received::Unknown,
+            // Whether it was stored that it came, an earlier connection may not have waited to see.
+            ExchangeState::Released(Some(sequence)) => Received::ReleaseStored(*sequence),
+            ExchangeState::Released(None) => Received::Release,
+            ExchangeState::Published(queued) if queued.qos() != QoS::ExactlyOnce => Received::Unknown,
             ExchangeState::Published(_) if reason.is_error() => self.cancel(id).map_or(Received::Unknown, Received::Refused),
-            ExchangeState::Published(_) => {
+            ExchangeState::Published(queued) => {
+                let number = queued.sequence();
                 // PUBREL is resent in the order in which PUBREC came, whatever that of PUBLISH was.
-                *exchange = Exchange { sequence: *next_sequence, state: ExchangeState::Released };
+                *exchange = Exchange { sequence: *next_sequence, state: ExchangeState::Released(number) };
                 *next_sequence += 1;
-                Received::Release
+                number.map_or(Received::Release, Received::ReleaseStored)
             }
         }
     }
 
-    /// PUBCOMP ends a QoS 2 exchange; `false` if there is none that waits for it.
-    pub fn complete(&mut self, id: PacketId) -> bool {
-        self.is_released(id) && self.remove(id).is_some()
+    /// PUBCOMP ends a QoS 2 exchange; `None` if there is none that waits for it. Of one that is stored, its number.
+    pub fn complete(&mut self, id: PacketId) -> Option<Option<u64>> {
+        match self.get(id)?.state {
+            ExchangeState::Released(number) => self.remove(id).map(|_| number),
+            ExchangeState::Published(_) => None,
+        }
     }
 
     /// Whether only PUBCOMP is missing.
     pub fn is_released(&self, id: PacketId) -> bool {
-        self.get(id).is_some_and(|exchange| matches!(exchange.state, ExchangeState::Released))
+        self.get(id).is_some_and(|exchange| matches!(exchange.state, ExchangeState::Released(_)))
     }
 
     /// All identifiers in the order in which their exchanges began.
@@ -132,7 +161,7 @@ impl Inflight {
         let mut taken = Vec::new();
         for id in self.in_order() {
             let is_wanted = matches!(self.get(id).map(|exchange| &exchange.state),
-                Some(ExchangeState::Published(queued)) if queued.qos == QoS::AtLeastOnce && wanted(queued));
+                Some(ExchangeState::Published(queued)) if queued.qos() == QoS::AtLeastOnce && wanted(queued));
             if is_wanted {
                 taken.extend(self.cancel(id));
             }
@@ -143,20 +172,29 @@ impl Inflight {
     /// How many exchanges wait for PUBCOMP only.
     pub fn released(&self) -> u16 {
         let Some(exchanges) = &self.open else { return 0 };
-        let released = |exchange: &&Exchange| matches!(exchange.state, ExchangeState::Released);
+        let released = |exchange: &&Exchange| matches!(exchange.state, ExchangeState::Released(_));
         exchanges.by_id.values().filter(released).count() as u16 // there are no more identifiers
     }
 
-    /// Forgets the unacknowledged messages that `unwanted` picks. What the client has taken over by PUBREC goes on.
-    pub fn discard(&mut self, mut unwanted: impl FnMut(&Queued) -> bool) -> usize {
-        let before = self.len();
-        if let Some(exchanges) = &mut self.open {
-            exchanges.by_id.retain(|_, exchange| match &exchange.state {
-                ExchangeState::Published(queued) => !unwanted(queued),
-                ExchangeState::Released => true,
-            });
-        }
-        before - self.len()
+    /// Takes out the unacknowledged messages that `unwanted` picks, of whatever QoS. What the client has taken over by PUBREC goes on.
+    pub fn discard(&mut self, mut unwanted: impl FnMut(&Queued) -> bool) -> Vec<Queued> {
+        let is_unwanted = |exchange: &Exchange, unwanted: &mut dyn FnMut(&Queued) -> bool| match &exchange.state {
+            ExchangeState::Published(queued) => unwanted(queued),
+            ExchangeState::Released(_) => false,
+        };
+        let Some(exchanges) = &mut self.open else { return Vec::new() };
+        let taken = exchanges.by_id.extract_if(|_, exchange| is_unwanted(exchange, &mut unwanted));
+        taken
+            .filter_map(|(_, exchange)| match exchange.state {
+                ExchangeState::Published(queued) => Some(queued),
+                ExchangeState::Released(_) => None,
+            })
+            .collect()
+    }
+
+    /// All exchanges, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &ExchangeState> {
+        self.open.iter().flat_map(|exchanges| exchanges.by_id.values()).map(|exchange| &exchange.state)
     }
 
     pub fn len(&self) -> usize {

@@ -1,15 +1,21 @@
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use smallvec::SmallVec;
 
 use super::config::Limits;
 use super::inflight::{ExchangeState, Inflight, Received};
+use super::numbering::Numbering;
 use super::out_buffer::OutBuffer;
-use super::outbound_queue::{OutboundQueue, Pushed, QueueBounds, Queued};
+use super::outbound_queue::{OutboundQueue, Pushed, QueueBounds};
+use super::outlasting::Outlasting;
+use super::queued::Queued;
+use super::window::Window;
 use super::writer::{Publication, Receiver, TooLarge, Writer};
 use crate::metrics::{Batch, DropReason, Limit, PacketType};
-use crate::packet::{Delivery, Packet, PacketId, PublishReason, QoS, Release, ReleaseReason, TopicFilter, encode};
+use crate::packet::{Delivery, Message, Packet, PacketId, PublishReason, QoS, Release, ReleaseReason, TopicFilter, encode};
+use crate::storage::Body;
 
 /// The sending half of a session: what waits, what is under way, and how much more the client takes.
 #[derive(Debug, Default)]
@@ -21,6 +27,8 @@ pub struct Outbound {
     /// Exchanges that the client counts against its Receive Maximum (4.9): PUBLISH was sent on this connection, or PUBREL is due.
     in_use: u16,
     window: u16,
+    /// Of a session that outlives the process.
+    pub outlasting: Option<Box<Outlasting>>,
 }
 
 /// What one subscription, or several of one client together, make of a message.
@@ -34,6 +42,9 @@ pub struct Grant {
 
 /// New exchanges are not begun while so much is unwritten: what waits in the queue can still expire or be handed on.
 const WRITE_AHEAD: usize = 64 * 1024;
+
+/// Exchanges at the same time: each kind of message, stored or not, has so many identifiers.
+const IDS_PER_KIND: usize = 0x7FFF;
 
 impl Outbound {
     /// A connection takes the session up. `receive_maximum` is the lower of the client's and our own bound.
@@ -86,15 +97,20 @@ impl Outbound {
             (_, Some((writer, out)))
                 if grant.qos != QoS::AtMostOnce && self.has_room() && self.resend.is_none() && out.len() < WRITE_AHEAD =>
             {
-                let queued = queued(publication, grant);
-                self.begin(writer, out, publication, queued, now, batch);
+                let queued = self.keep(publication, grant);
+                if self.may_leave(&queued) {
+                    self.begin(writer, out, publication, queued, now, batch);
+                } else {
+                    self.push_kept(queued, Some(publication), limits, now, batch);
+                }
             }
             (qos, link) => {
                 let is_own_window = self.window == limits.max_inflight;
                 if qos != QoS::AtMostOnce && link.is_some() && is_own_window && !self.may_begin() {
                     batch.limit_hit(Limit::MaxInflight, 1);
                 }
-                self.push(queued(publication, grant), limits, now, batch);
+                let queued = self.keep(publication, grant);
+                self.push_kept(queued, link.is_some().then_some(publication), limits, now, batch);
             }
         }
     }
@@ -108,20 +124,98 @@ impl Outbound {
         now: Instant,
         batch: &mut Batch,
     ) {
-        self.push(queued(publication, grant), limits, now, batch);
+        let queued = self.keep(publication, grant);
+        self.push_kept(queued, Some(publication), limits, now, batch);
     }
 
-    /// Puts a message at the end of the queue.
+    /// Puts a message back at the end of the queue that was taken out of it, or of the exchanges.
     pub fn push(&mut self, queued: Queued, limits: &Limits, now: Instant, batch: &mut Batch) {
-        let Pushed { is_queued, dropped, expired } = self.queue.push(queued, &QueueBounds::of(limits), now);
-        let lost = u64::from(!is_queued) + dropped as u64;
+        self.push_kept(queued, None, limits, now, batch);
+    }
+
+    /// A message as it waits for this session: stored, if both the session and the message outlive the process.
+    fn keep(&mut self, publication: &mut Publication<'_>, grant: Grant) -> Queued {
+        if grant.qos != QoS::AtMostOnce
+            && let Some(outlasting) = &mut self.outlasting
+            && let Some(body) = publication.body()
+        {
+            let inflight = &self.inflight;
+            return outlasting.keep(body, grant, |id| inflight.get(id).is_some());
+        }
+        Queued::in_memory(publication.message().clone(), grant)
+    }
+
+    /// `at_hand` is the message itself, if it may be wanted soon.
+    fn push_kept(
+        &mut self,
+        queued: Queued,
+        at_hand: Option<&mut Publication<'_>>,
+        limits: &Limits,
+        now: Instant,
+        batch: &mut Batch,
+    ) {
+        let (stored_before, body) = (self.queue.stored(), queued.body().cloned());
+        let Pushed { refused, dropped, expired } = self.queue.push(queued, &QueueBounds::of(limits), now);
+        let is_queued = refused.is_none();
+        let lost = usize::from(!is_queued) + dropped.len();
         if lost > 0 {
             let is_count = self.queue.len() >= limits.max_queued_messages;
-            batch.dropped(if is_count { DropReason::QueueFull } else { DropReason::QueueBytes }, lost);
+            batch.dropped(if is_count { DropReason::QueueFull } else { DropReason::QueueBytes }, lost as u64);
         }
-        if expired > 0 {
-            batch.dropped(DropReason::Expired, expired as u64);
+        if !expired.is_empty() {
+            batch.dropped(DropReason::Expired, expired.len() as u64);
         }
+        let Some(outlasting) = &mut self.outlasting else { return };
+        if let (true, Some(publication), Some(body)) = (is_queued, at_hand, body) {
+            outlasting.memory.follow(stored_before, &body, publication.message());
+        }
+        refused.iter().chain(&dropped).chain(&expired).for_each(|gone| outlasting.settle(gone));
+    }
+
+    /// The session is done with messages that were taken out of it.
+    pub fn settle<'a>(&mut self, gone: impl IntoIterator<Item = &'a Queued>) {
+        if let Some(outlasting) = &mut self.outlasting {
+            gone.into_iter().for_each(|queued| outlasting.settle(queued));
+        }
+    }
+
+    /// A QoS 2 message of a session that outlives the process leaves once it cannot be lost any more: after a crash its identifier must
+    /// not mean another message, which the client would take for the same (4.3.3).
+    fn may_leave(&self, queued: &Queued) -> bool {
+        let (Some(outlasting), Some(sequence)) = (&self.outlasting, queued.sequence()) else { return true };
+        queued.qos() != QoS::ExactlyOnce || sequence < outlasting.numbering.safe
+    }
+
+    /// Whether what comes next must be read from disk before it can be sent.
+    pub fn is_starved(&self) -> bool {
+        self.outlasting.as_ref().is_some_and(|outlasting| outlasting.is_starved)
+    }
+
+    /// The bodies of the messages that come next, to be read together.
+    pub fn wanted(&self) -> Vec<Arc<Body>> {
+        let again = self.resend.iter().flat_map(|ids| ids.iter()).filter_map(|id| self.inflight.get(*id));
+        let again = again.filter_map(|exchange| match &exchange.state {
+            ExchangeState::Published(queued) => Some(queued),
+            ExchangeState::Released(_) => None,
+        });
+        Window::wanted(again.chain(self.queue.iter()))
+    }
+
+    /// They were read.
+    pub fn supply(&mut self, messages: impl Iterator<Item = (Arc<Body>, Arc<Message>)>) {
+        if let Some(outlasting) = &mut self.outlasting {
+            outlasting.memory = Window::default();
+            outlasting.is_starved = false;
+            messages.for_each(|(body, message)| outlasting.memory.put(body, message));
+        }
+    }
+
+    /// Takes out what waits and `keep` refuses, in order. The caller settles it.
+    pub fn extract(&mut self, keep: impl FnMut(&Queued) -> bool) -> Vec<Queued> {
+        if let Some(outlasting) = &mut self.outlasting {
+            outlasting.memory = Window::default();
+        }
+        self.queue.extract(keep)
     }
 
     /// Sends what may be sent: first what an earlier connection left unacknowledged, then what waits.
@@ -142,6 +236,7 @@ impl Outbound {
     pub fn handle_puback(&mut self, id: PacketId) -> Option<Queued> {
         let queued = self.inflight.acknowledge(id)?;
         self.give_back(id);
+        self.settle([&queued]);
         Some(queued)
     }
 
@@ -149,26 +244,30 @@ impl Outbound {
     pub fn handle_pubrec(&mut self, id: PacketId, reason: PublishReason) -> Received {
         let is_published = self.inflight.get(id).is_some_and(|exchange| matches!(exchange.state, ExchangeState::Published(_)));
         let received = self.inflight.receive(id, reason);
-        match received {
-            Received::Refused(_) => self.give_back(id),
+        match &received {
+            Received::Refused(queued) => {
+                self.give_back(id);
+                self.settle([queued]);
+            }
             // Acknowledged before it was resent: from here on it counts.
-            Received::Release if is_published && self.is_to_be_resent(id) => self.in_use += 1,
-            Received::Release | Received::Unknown => {}
+            Received::Release | Received::ReleaseStored(_) if is_published && self.is_to_be_resent(id) => self.in_use += 1,
+            Received::Release | Received::ReleaseStored(_) | Received::Unknown => {}
         }
         received
     }
 
     /// PUBCOMP. `false`: it completes nothing.
     pub fn handle_pubcomp(&mut self, id: PacketId) -> bool {
-        let is_known = self.inflight.complete(id);
-        if is_known {
-            self.in_use = self.in_use.saturating_sub(1); // As in `give_back`.
+        let Some(number) = self.inflight.complete(id) else { return false };
+        self.in_use = self.in_use.saturating_sub(1); // As in `give_back`.
+        if let (Some(outlasting), Some(number)) = (&mut self.outlasting, number) {
+            outlasting.completed(number);
         }
-        is_known
+        true
     }
 
     fn may_begin(&self) -> bool {
-        self.has_window() && !self.inflight.is_full()
+        self.has_window() && self.inflight.len() < IDS_PER_KIND
     }
 
     fn has_window(&self) -> bool {
@@ -194,7 +293,7 @@ impl Outbound {
         };
         match self.inflight.get(id).map(|exchange| &exchange.state) {
             None => {} // Acknowledged before its turn came.
-            Some(ExchangeState::Released) => {
+            Some(ExchangeState::Released(_)) => {
                 let packet = Packet::PubRel(Release::new(id, ReleaseReason::Success));
                 out.append_with(|bytes| encode(&packet, writer.version, bytes));
                 batch.packet_sent(PacketType::PubRel);
@@ -204,15 +303,19 @@ impl Outbound {
                     return false;
                 }
                 let queued = queued.clone();
+                let Some(message) = self.message_of(&queued) else { return false };
                 let receiver = Receiver {
-                    delivery: delivery(queued.qos, id),
+                    delivery: delivery(queued.qos(), id),
                     dup: true, // [MQTT-3.3.1-1]
-                    retain: queued.retain,
-                    identifiers: &queued.identifiers,
+                    retain: queued.retain(),
+                    identifiers: queued.identifiers(),
                 };
-                match write(writer, out, &mut Publication::stored(&queued.message), receiver, now, batch) {
+                match write(writer, out, &mut Publication::stored(&message), receiver, now, batch) {
                     Ok(()) => self.in_use += 1,
-                    Err(TooLarge) => drop(self.inflight.cancel(id)),
+                    Err(TooLarge) => {
+                        self.inflight.cancel(id);
+                        self.settle([&queued]);
+                    }
                 }
             }
         }
@@ -224,29 +327,44 @@ impl Outbound {
 
     fn send_next(&mut self, writer: &mut Writer, out: &mut OutBuffer, now: Instant, batch: &mut Batch) -> bool {
         let Some(first) = self.queue.front() else { return false };
-        let is_expired = first.message.is_expired(now);
-        if !is_expired && first.qos != QoS::AtMostOnce && !self.may_begin() {
-            return false;
-        }
-        let Some(queued) = self.queue.pop() else { return false };
-        if is_expired {
+        if first.is_expired(now) {
+            let expired = self.queue.pop();
+            self.settle(&expired);
             batch.dropped(DropReason::Expired, 1); // [MQTT-3.3.2-5]
             return true;
         }
-        let message = queued.message.clone();
+        if first.qos() != QoS::AtMostOnce && !(self.may_begin_with(first) && self.may_leave(first)) {
+            return false;
+        }
+        let first = first.clone();
+        let Some(message) = self.message_of(&first) else { return false };
+        let Some(queued) = self.queue.pop() else { return false };
         let mut publication = Publication::stored(&message);
-        if queued.qos == QoS::AtMostOnce {
+        if queued.qos() == QoS::AtMostOnce {
             let receiver = Receiver {
                 delivery: Delivery::AtMostOnce,
                 dup: false,
-                retain: queued.retain,
-                identifiers: &queued.identifiers,
+                retain: queued.retain(),
+                identifiers: queued.identifiers(),
             };
             let _ = write(writer, out, &mut publication, receiver, now, batch);
         } else {
             self.begin(writer, out, &mut publication, queued, now, batch);
         }
         true
+    }
+
+    /// The message, if it is in memory; if not, it is noted that it is wanted.
+    fn message_of(&mut self, queued: &Queued) -> Option<Arc<Message>> {
+        let Some(outlasting) = &mut self.outlasting else { return queued.message() };
+        let message = outlasting.memory.take(queued);
+        outlasting.is_starved |= message.is_none();
+        message
+    }
+
+    /// Of a stored message also the identifier must be free.
+    fn may_begin_with(&self, queued: &Queued) -> bool {
+        self.may_begin() && queued.sequence().is_none_or(|sequence| self.inflight.get(Numbering::packet_id(sequence)).is_none())
     }
 
     /// Opens an exchange and writes its PUBLISH; there is quota for it.
@@ -259,12 +377,22 @@ impl Outbound {
         now: Instant,
         batch: &mut Batch,
     ) {
-        let (qos, retain, identifiers) = (queued.qos, queued.retain, queued.identifiers.clone());
-        let id = self.inflight.open(queued).expect("the caller asked may_begin");
-        let receiver = Receiver { delivery: delivery(qos, id), dup: false, retain, identifiers: &identifiers };
+        let kept = queued.clone();
+        let lowest = if self.outlasting.is_some() { Numbering::first_free_id() } else { PacketId::FIRST };
+        let id = self.inflight.open(queued, lowest).expect("the caller asked may_begin");
+        let receiver =
+            Receiver { delivery: delivery(kept.qos(), id), dup: false, retain: kept.retain(), identifiers: kept.identifiers() };
         match write(writer, out, publication, receiver, now, batch) {
-            Ok(()) => self.in_use += 1,
-            Err(TooLarge) => drop(self.inflight.cancel(id)),
+            Ok(()) => {
+                self.in_use += 1;
+                if let (Some(outlasting), Some(sequence)) = (&mut self.outlasting, kept.sequence()) {
+                    outlasting.numbering.sent(sequence);
+                }
+            }
+            Err(TooLarge) => {
+                self.inflight.cancel(id);
+                self.settle([&kept]);
+            }
         }
     }
 }
@@ -292,16 +420,6 @@ fn write(
         batch.limit_hit(Limit::MaxTopicAliasesOut, without_alias);
     }
     written.map(drop)
-}
-
-fn queued(publication: &mut Publication<'_>, grant: Grant) -> Queued {
-    Queued {
-        message: publication.message().clone(),
-        qos: grant.qos,
-        retain: grant.retain,
-        identifiers: grant.identifiers,
-        share: grant.share,
-    }
 }
 
 fn delivery(qos: QoS, id: PacketId) -> Delivery {

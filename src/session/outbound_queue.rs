@@ -1,24 +1,9 @@
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Instant;
 
-use smallvec::SmallVec;
-
 use super::config::{Limits, QueuePolicy};
-use crate::packet::{Message, QoS, TopicFilter};
-
-/// A message that waits for one session, with what that session's subscription makes of it.
-#[derive(Clone, Debug)]
-pub struct Queued {
-    pub message: Arc<Message>,
-    /// The lower of the message's and the subscription's.
-    pub qos: QoS,
-    /// The RETAIN flag that this receiver sees.
-    pub retain: bool,
-    pub identifiers: SmallVec<[u32; 1]>,
-    /// The whole filter of the shared subscription that chose this session, if one did.
-    pub share: Option<TopicFilter>,
-}
+use super::queued::Queued;
+use crate::packet::QoS;
 
 /// What waits for a session, bounded in messages and bytes. Offline only means that nobody takes from it.
 #[derive(Debug, Default)]
@@ -27,6 +12,8 @@ pub struct OutboundQueue {
     bytes: usize,
     /// How many of them have QoS 0.
     at_most_once: usize,
+    /// How many of them are stored.
+    stored: usize,
 }
 
 /// The bounds of one queue.
@@ -48,35 +35,45 @@ impl QueueBounds {
 }
 
 /// What a push did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Pushed {
-    /// Whether the message found its place.
-    pub is_queued: bool,
+    /// The message, if it found no place.
+    pub refused: Option<Queued>,
     /// Older messages that were dropped for it.
-    pub dropped: usize,
+    pub dropped: Vec<Queued>,
     /// Messages that were found to have outlived their expiry.
-    pub expired: usize,
+    pub expired: Vec<Queued>,
 }
 
 impl OutboundQueue {
     pub fn push(&mut self, queued: Queued, bounds: &QueueBounds, now: Instant) -> Pushed {
-        let size = queued.message.len();
+        let size = queued.size();
         let mut pushed = Pushed::default();
         if !self.has_room(size, bounds) {
             pushed.expired = self.drop_expired(now);
         }
         while !self.has_room(size, bounds) {
             let may_drop = bounds.policy == QueuePolicy::DropOldest && size <= bounds.bytes_max;
-            if !may_drop || self.pop().is_none() {
+            let Some(oldest) = may_drop.then(|| self.pop()).flatten() else {
+                pushed.refused = Some(queued);
                 return pushed;
-            }
-            pushed.dropped += 1;
+            };
+            pushed.dropped.push(oldest);
         }
-        self.bytes += size;
-        self.at_most_once += usize::from(queued.qos == QoS::AtMostOnce);
-        self.messages.push_back(queued);
-        pushed.is_queued = true;
+        self.put(queued);
         pushed
+    }
+
+    /// Puts a message at the end, whatever the bounds say: it was within them before.
+    pub fn put(&mut self, queued: Queued) {
+        self.bytes += queued.size();
+        self.at_most_once += usize::from(queued.qos() == QoS::AtMostOnce);
+        self.stored += usize::from(queued.body().is_some());
+        self.messages.push_back(queued);
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Queued> {
+        self.messages.iter()
     }
 
     pub fn front(&self) -> Option<&Queued> {
@@ -119,6 +116,11 @@ impl OutboundQueue {
         self.at_most_once > 0
     }
 
+    /// How many are stored.
+    pub const fn stored(&self) -> usize {
+        self.stored
+    }
+
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -128,32 +130,41 @@ impl OutboundQueue {
     }
 
     /// Only tried when there is no room, and only when the oldest has expired: a full queue is not walked on every push.
-    fn drop_expired(&mut self, now: Instant) -> usize {
-        if !self.messages.front().is_some_and(|first| first.message.is_expired(now)) {
-            return 0;
+    fn drop_expired(&mut self, now: Instant) -> Vec<Queued> {
+        if !self.messages.front().is_some_and(|first| first.is_expired(now)) {
+            return Vec::new();
         }
-        self.extract(|queued| !queued.message.is_expired(now)).len()
+        self.extract(|queued| !queued.is_expired(now))
     }
 
     fn forget(&mut self, gone: &Queued) {
-        self.bytes -= gone.message.len();
-        self.at_most_once -= usize::from(gone.qos == QoS::AtMostOnce);
+        self.bytes -= gone.size();
+        self.at_most_once -= usize::from(gone.qos() == QoS::AtMostOnce);
+        self.stored -= usize::from(gone.body().is_some());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::{ForwardedProperties, MessageView, TopicName};
+    use std::sync::Arc;
+
+    use crate::packet::{ForwardedProperties, Message, MessageView, TopicName};
+    use crate::session::Grant;
 
     fn queued(payload: &[u8], expires_at: Option<Instant>) -> Queued {
         let view = MessageView { topic: TopicName::new("t").unwrap(), properties: ForwardedProperties::default(), payload };
         let message = Arc::new(Message::new(view, QoS::AtLeastOnce, false, expires_at));
-        Queued { message, qos: QoS::AtLeastOnce, retain: false, identifiers: SmallVec::new(), share: None }
+        Queued::in_memory(message, Grant { qos: QoS::AtLeastOnce, ..Grant::default() })
     }
 
     fn bounds(policy: QueuePolicy) -> QueueBounds {
         QueueBounds { messages_max: 3, bytes_max: 30, policy }
+    }
+
+    /// Whether it was queued, and how many were dropped and had expired.
+    fn told(pushed: &Pushed) -> (bool, usize, usize) {
+        (pushed.refused.is_none(), pushed.dropped.len(), pushed.expired.len())
     }
 
     #[test]
@@ -164,11 +175,11 @@ mod tests {
         {
             let mut queue = OutboundQueue::default();
             for payload in [b"0", b"1", b"2"] {
-                assert!(queue.push(queued(payload, None), &bounds(policy), now).is_queued);
+                assert!(queue.push(queued(payload, None), &bounds(policy), now).refused.is_none());
             }
-            assert_eq!(queue.push(queued(b"3", None), &bounds(policy), now), Pushed { is_queued, dropped, expired: 0 });
+            assert_eq!(told(&queue.push(queued(b"3", None), &bounds(policy), now)), (is_queued, dropped, 0));
             assert_eq!(queue.len(), 3);
-            assert_eq!(queue.pop().unwrap().message.view().payload, first);
+            assert_eq!(queue.pop().unwrap().message().unwrap().view().payload, first);
         }
     }
 
@@ -177,9 +188,9 @@ mod tests {
         let now = Instant::now();
         let mut queue = OutboundQueue::default();
         let bounds = bounds(QueuePolicy::DropOldest);
-        assert!(queue.push(queued(&[0; 20], None), &bounds, now).is_queued);
-        assert_eq!(queue.push(queued(&[0; 30], None), &bounds, now), Pushed::default());
-        assert_eq!(queue.push(queued(&[0; 20], None), &bounds, now), Pushed { is_queued: true, dropped: 1, expired: 0 });
+        assert!(queue.push(queued(&[0; 20], None), &bounds, now).refused.is_none());
+        assert_eq!(told(&queue.push(queued(&[0; 30], None), &bounds, now)), (false, 0, 0));
+        assert_eq!(told(&queue.push(queued(&[0; 20], None), &bounds, now)), (true, 1, 0));
         assert_eq!((queue.len(), queue.bytes()), (1, 21));
         queue.pop();
         assert_eq!(queue.bytes(), 0);
@@ -193,7 +204,7 @@ mod tests {
         for _ in 0..3 {
             queue.push(queued(b"x", Some(now)), &bounds, now);
         }
-        assert_eq!(queue.push(queued(b"y", None), &bounds, now), Pushed { is_queued: true, dropped: 0, expired: 3 });
+        assert_eq!(told(&queue.push(queued(b"y", None), &bounds, now)), (true, 0, 3));
         assert_eq!((queue.len(), queue.bytes()), (1, 2));
     }
 }

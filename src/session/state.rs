@@ -1,8 +1,11 @@
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
+use super::numbering::Numbering;
 use super::outbound::Outbound;
+use super::outlasting::Outlasting;
 use crate::packet::{PacketId, SubscriptionOptions, TopicFilter};
+use crate::storage::Record;
 
 /// What outlives the Network Connection (4.1): the subscriptions, the exchanges that are open in both directions, what waits to be
 /// sent. The broker keeps it under one lock; whoever holds the connection works on it through [`SessionCell`].
@@ -12,8 +15,8 @@ pub struct Session {
     pub outbound: Outbound,
     /// Retained messages that new subscriptions are still to be sent.
     pub replays: Vec<Replay>,
-    /// QoS 2 messages that were received and not yet released `[MQTT-4.3.3-10]`.
-    received: Option<Box<HashSet<PacketId, foldhash::fast::FixedState>>>,
+    /// QoS 2 messages that were received and not yet released `[MQTT-4.3.3-10]`; whether PUBREC was due already.
+    received: Option<Box<HashMap<PacketId, bool, foldhash::fast::FixedState>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +36,49 @@ pub struct Replay {
 impl Session {
     /// A QoS 2 PUBLISH came in; `false` if its message is ours already `[MQTT-4.3.3-10]`.
     pub fn receive(&mut self, id: PacketId) -> bool {
-        self.received.get_or_insert_default().insert(id)
+        self.received.get_or_insert_default().try_insert(id, false).is_ok()
+    }
+
+    /// The message that came under this identifier is owned.
+    pub fn owned(&mut self, id: PacketId) {
+        if let Some(is_owned) = self.received.as_mut().and_then(|received| received.get_mut(&id)) {
+            *is_owned = true;
+        }
+    }
+
+    /// The identifiers of messages that are owned and not released.
+    pub fn received(&self) -> impl Iterator<Item = PacketId> {
+        let received = self.received.iter().flat_map(|received| received.iter());
+        received.filter_map(|(id, is_owned)| is_owned.then_some(*id))
     }
 
     /// The client gives the identifier free: by PUBREL, or since we refused the message. `false` if it was not in use.
     pub fn release(&mut self, id: PacketId) -> bool {
-        self.received.as_mut().is_some_and(|received| received.remove(&id))
+        self.received.as_mut().is_some_and(|received| received.remove(&id).is_some())
+    }
+
+    /// The session outlives the process from now on.
+    pub fn outlast(&mut self, numbering: Numbering) {
+        self.outbound.outlasting = Some(Box::new(Outlasting::new(numbering)));
+    }
+
+    pub fn numbering(&self) -> Option<&Numbering> {
+        self.outbound.outlasting.as_ref().map(|outlasting| &outlasting.numbering)
+    }
+
+    /// Something for the journal, if the session outlives the process.
+    pub fn tell(&mut self, record: Record) {
+        if let Some(outlasting) = &mut self.outbound.outlasting {
+            outlasting.tell(record);
+        }
+    }
+
+    /// Messages before this number cannot be lost any more.
+    pub fn is_safe_before(&mut self, number: u64) {
+        if let Some(outlasting) = &mut self.outbound.outlasting {
+            let safe = &mut outlasting.numbering.safe;
+            *safe = number.max(*safe);
+        }
     }
 
     /// Gives memory back that an idle session does not need.

@@ -7,6 +7,7 @@ use crate::packet::{
     AliasUse, Delivery, Message, MessageView, OutgoingPublish, PacketId, PacketTooLarge, ProtocolVersion, QoS, TopicName,
     VARINT_MAX, encode_publish, encode_publish_head, encoded_publish_length,
 };
+use crate::storage::Body;
 
 /// Payloads from here on are written by reference: one copy in memory, however many receivers.
 const SHARED_PAYLOAD: usize = 4096;
@@ -22,6 +23,10 @@ pub struct Publication<'a> {
     pub retain: bool,
     pub expires_at: Option<Instant>,
     stored: Option<Arc<Message>>,
+    /// What sessions that outlive the process keep.
+    body: Option<Arc<Body>>,
+    /// It is to survive, for those who keep it.
+    is_lasting: bool,
     templates: Templates,
 }
 
@@ -43,7 +48,16 @@ impl<'a> Publication<'a> {
     /// A message in the read buffer. `scratch` is memory to encode in; [`Self::into_scratch`] gives it back.
     pub fn new(view: MessageView<'a>, qos: QoS, retain: bool, expires_at: Option<Instant>, mut scratch: Vec<u8>) -> Self {
         scratch.clear();
-        Self { view, qos, retain, expires_at, stored: None, templates: Templates { bytes: scratch, made: [None; 12] } }
+        Self {
+            view,
+            qos,
+            retain,
+            expires_at,
+            stored: None,
+            body: None,
+            is_lasting: false,
+            templates: Templates { bytes: scratch, made: [None; 12] },
+        }
     }
 
     /// A message that is stored already.
@@ -54,8 +68,44 @@ impl<'a> Publication<'a> {
             retain: message.retain,
             expires_at: message.expires_at,
             stored: Some(message.clone()),
+            body: None,
+            is_lasting: false,
             templates: Templates::default(),
         }
+    }
+
+    /// Whether it is to survive with the sessions that it waits for. Before it is given to any.
+    pub fn set_lasting(&mut self, is_lasting: bool) {
+        self.is_lasting = is_lasting;
+    }
+
+    /// It is stored already, in this body.
+    #[must_use]
+    pub fn in_body(mut self, body: Option<Arc<Body>>) -> Self {
+        self.is_lasting = body.is_some();
+        self.body = body;
+        self
+    }
+
+    /// What keeps it alive over a crash, made the first time; `None` if it is not to survive.
+    pub fn body(&mut self) -> Option<&Arc<Body>> {
+        if !self.is_lasting {
+            return None;
+        }
+        if self.body.is_none() {
+            self.body = Some(Body::new(self.message().clone()));
+        }
+        self.body.as_ref()
+    }
+
+    /// Whether it is to survive for whoever keeps it.
+    pub const fn is_lasting(&self) -> bool {
+        self.is_lasting
+    }
+
+    /// Whether somebody keeps it who outlives the process.
+    pub const fn is_kept(&self) -> bool {
+        self.body.is_some()
     }
 
     pub fn into_scratch(self) -> Vec<u8> {

@@ -6,7 +6,7 @@ use crate::session::Limits;
 
 fn broker() -> (Exporter, Metrics) {
     let exporter = Exporter::new();
-    let metrics = Metrics::new(exporter.latency());
+    let metrics = exporter.metrics();
     (exporter, metrics)
 }
 

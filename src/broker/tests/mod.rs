@@ -72,6 +72,7 @@ impl House {
             password_checks: (1, 1),
             metrics: metrics.clone(),
             events: None,
+            journal: None,
         };
         let acl = acl.map(|text| Arc::new(AclFile::parse(text).unwrap()));
         let door = Arc::new(Door {

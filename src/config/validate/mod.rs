@@ -9,6 +9,8 @@ use std::io;
 use std::path::Path;
 
 use super::{Config, schema};
+use crate::packet::TopicFilter;
+use crate::storage::Durability;
 use crate::transport::url::HostPort;
 
 /// Something that works, but hardly as meant.
@@ -61,6 +63,7 @@ pub(super) fn errors(config: &Config) -> Vec<Finding> {
     log_level(&config.log.level, &mut findings);
     listeners::check(&config.listeners, &mut findings);
     auth(config, &mut findings);
+    durability(&config.durability, &mut findings);
     limits::check(&config.limits, &mut findings);
     admin(&config.admin.bind, &mut findings);
     node(&config.sys.node, &mut findings);
@@ -96,6 +99,19 @@ fn log_level(level: &str, findings: &mut Findings) {
     if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(level) {
         findings.add("log.level", error.to_string());
     }
+}
+
+fn durability(durability: &Durability, findings: &mut Findings) {
+    for (index, topic) in durability.topics.iter().enumerate() {
+        let filter = TopicFilter::new(&topic.filter);
+        let is_plain = filter.as_ref().is_ok_and(|filter| filter.shared().is_none());
+        let message = format!("{:?} is no topic filter", topic.filter);
+        findings.check(is_plain, format!("durability.topics[{index}].filter"), message);
+    }
+    let size = durability.segment_size.0;
+    let message = "must be between 64KiB and 1GiB";
+    findings.check((64 << 10..=1 << 30).contains(&size), "durability.segment_size", message);
+    findings.check(durability.max_unwritten.0 > 0, "durability.max_unwritten", "must not be 0");
 }
 
 fn auth(config: &Config, findings: &mut Findings) {

@@ -58,6 +58,7 @@ impl Line {
             Action::Publish(InboundPublish { ack: Some(token), .. }) => {
                 self.connection.publish_done(token, reason, &self.session);
             }
+            Action::Repeated(token) => self.connection.publish_done(token, PublishReason::Success, &self.session),
             Action::Publish(_) | Action::None => {}
             other => panic!("{other:?}"),
         }
@@ -66,7 +67,9 @@ impl Line {
 
     fn release(&mut self, value: u16) {
         match self.give(Packet::PubRel(Release::new(id(value), ReleaseReason::Success))).unwrap() {
-            Action::Released(token) => self.connection.publish_done(token, PublishReason::Success, &self.session),
+            Action::Released(token, _) | Action::Repeated(token) => {
+                self.connection.publish_done(token, PublishReason::Success, &self.session);
+            }
             Action::None => {}
             other => panic!("{other:?}"),
         }
@@ -129,7 +132,7 @@ fn acknowledgements_leave_in_the_order_of_their_packets_however_late_the_answers
         };
         tokens.push(token);
     }
-    let Action::Released(release) = line.give(Packet::PubRel(Release::new(id(9), ReleaseReason::Success))).unwrap() else {
+    let Action::Released(release, _) = line.give(Packet::PubRel(Release::new(id(9), ReleaseReason::Success))).unwrap() else {
         panic!("it was received")
     };
     for token in [release, tokens[2], tokens[1]] {
@@ -161,7 +164,8 @@ fn a_qos_2_message_is_handed_on_once_until_its_release() {
         }
         assert_eq!(line.acks(), [(PacketType::PubRec, 7, 0); 3]);
         assert_eq!(line.session.borrow().received_len(), 1);
-        assert!(matches!(line.give(publish(q2(7))), Ok(Action::None)));
+        let Ok(Action::Repeated(token)) = line.give(publish(q2(7))) else { panic!("it came before") };
+        line.connection.publish_done(token, PublishReason::Success, &line.session);
         line.release(7);
         assert!(matches!(line.give(publish(q2(7))), Ok(Action::Publish(_))), "another message");
     }
@@ -333,7 +337,8 @@ fn the_server_says_goodbye_to_clients_of_5_0_only_and_only_after_connack() {
 fn without_problem_information_no_reason_string_goes_with_a_suback() {
     for problem_information in [true, false] {
         let mut line = Line::agreed(V5, Limits::default(), Agreement { problem_information, ..agreement() });
-        line.connection.subscribe_done(id(1), vec![SubscribeReason::NotAuthorized], Some("no"));
+        let token = line.connection.subscribe_done(id(1), vec![SubscribeReason::NotAuthorized], Some("no"));
+        line.connection.publish_done(token, PublishReason::Success, &line.session);
         let bytes = line.connection.take_output();
         let [Packet::SubAck(ack)] = &packets(&bytes, V5)[..] else { panic!("one SUBACK") };
         assert_eq!(ack.reason_string.is_some(), problem_information);
@@ -344,10 +349,12 @@ fn without_problem_information_no_reason_string_goes_with_a_suback() {
 #[test]
 fn an_answer_larger_than_the_client_takes_is_not_sent_and_is_told() {
     let mut line = Line::agreed(V5, Limits::default(), Agreement { maximum_packet_size: Some(20), ..agreement() });
-    line.connection.subscribe_done(id(1), vec![SubscribeReason::NotAuthorized], Some("a long story"));
+    let token = line.connection.subscribe_done(id(1), vec![SubscribeReason::NotAuthorized], Some("a long story"));
+    line.connection.publish_done(token, PublishReason::Success, &line.session);
     assert!(!line.connection.owes_too_much(), "the reason string was left out");
     assert_eq!(line.connection.take_output().len(), 6);
-    line.connection.subscribe_done(id(1), vec![SubscribeReason::GrantedQos0; 20], None);
+    let token = line.connection.subscribe_done(id(1), vec![SubscribeReason::GrantedQos0; 20], None);
+    line.connection.publish_done(token, PublishReason::Success, &line.session);
     assert!(line.connection.owes_too_much());
     assert!(line.connection.take_output().is_empty());
     assert_eq!(line.connection.phase(), Phase::Connected);

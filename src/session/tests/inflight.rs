@@ -4,7 +4,7 @@ use super::super::inflight::{ExchangeState, Inflight, Received};
 use super::*;
 
 fn open(inflight: &mut Inflight, qos: QoS) -> PacketId {
-    inflight.open(queued("x", qos)).unwrap()
+    inflight.open(queued("x", qos), PacketId::FIRST).unwrap()
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn all_identifiers_can_be_in_use_at_once_and_no_more() {
     let ids: HashSet<_> = (0..u16::MAX).map(|_| open(&mut inflight, QoS::AtLeastOnce)).collect();
     assert_eq!(ids.len(), usize::from(u16::MAX));
     assert!(inflight.is_full());
-    assert_eq!(inflight.open(queued("x", QoS::AtLeastOnce)), None);
+    assert_eq!(inflight.open(queued("x", QoS::AtLeastOnce), PacketId::FIRST), None);
     inflight.acknowledge(id(777)).unwrap();
     assert_eq!(open(&mut inflight, QoS::AtLeastOnce), id(777));
 }
@@ -38,8 +38,8 @@ fn acknowledgements_of_another_kind_change_nothing() {
     assert!(inflight.acknowledge(twice).is_none());
     assert!(matches!(inflight.receive(once, PublishReason::Success), Received::Unknown));
     assert!(matches!(inflight.receive(once, PublishReason::QuotaExceeded), Received::Unknown));
-    assert!(!inflight.complete(once));
-    assert!(!inflight.complete(twice), "PUBCOMP before PUBREC");
+    assert!(inflight.complete(once).is_none());
+    assert!(inflight.complete(twice).is_none(), "PUBCOMP before PUBREC");
     assert!(inflight.acknowledge(id(9)).is_none());
     assert_eq!(inflight.len(), 2);
     assert!(matches!(inflight.get(twice).unwrap().state, ExchangeState::Published(_)));
@@ -53,8 +53,8 @@ fn a_second_pubrec_asks_for_pubrel_again_and_refuses_nothing_more() {
         assert!(matches!(inflight.receive(id, reason), Received::Release));
     }
     assert!(inflight.acknowledge(id).is_none());
-    assert!(inflight.complete(id));
-    assert!(!inflight.complete(id));
+    assert!(inflight.complete(id).is_some());
+    assert!(inflight.complete(id).is_none());
     assert!(inflight.is_empty());
 }
 
@@ -74,10 +74,10 @@ fn the_order_is_that_of_publish_and_pubrel_whatever_the_identifiers() {
 fn only_unacknowledged_messages_of_qos_1_are_taken_out() {
     let mut inflight = Inflight::default();
     for (payload, qos) in [("a", QoS::AtLeastOnce), ("b", QoS::ExactlyOnce), ("c", QoS::AtLeastOnce), ("d", QoS::AtLeastOnce)] {
-        inflight.open(queued(payload, qos)).unwrap();
+        inflight.open(queued(payload, qos), PacketId::FIRST).unwrap();
     }
-    let taken = inflight.extract(|queued| queued.message.view().payload != b"c");
-    let payloads: Vec<_> = taken.iter().map(|queued| queued.message.view().payload.to_vec()).collect();
+    let taken = inflight.extract(|queued| queued.message().unwrap().view().payload != b"c");
+    let payloads: Vec<_> = taken.iter().map(|queued| queued.message().unwrap().view().payload.to_vec()).collect();
     assert_eq!(payloads, [b"a", b"d"]);
     assert_eq!(inflight.in_order(), [id(2), id(3)]);
 }

@@ -37,7 +37,7 @@ fn grant(qos: QoS) -> Grant {
 
 fn queued(payload: &str, qos: QoS) -> Queued {
     let message = stored("t", payload.as_bytes(), qos, None);
-    Queued { message, qos, retain: false, identifiers: Default::default(), share: None }
+    Queued::in_memory(message, Grant { qos, ..Grant::default() })
 }
 
 /// All that `buffer` holds, taken out of it.

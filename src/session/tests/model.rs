@@ -242,6 +242,7 @@ impl World {
             }
             Owed::PubRec(value) => match self.outbound.handle_pubrec(id(value), reason) {
                 Received::Release => self.network.push_back(Sent::PubRel(value, 0)),
+                Received::ReleaseStored(_) => unreachable!("nothing is stored"),
                 Received::Refused(_) => self.over(value),
                 Received::Unknown => {}
             },

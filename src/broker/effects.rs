@@ -1,0 +1,100 @@
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use super::Broker;
+use super::handle::SessionHandle;
+use crate::metrics::Batch;
+use crate::packet::PublishReason;
+use crate::session::AckToken;
+use crate::storage::Transaction;
+
+/// What one thread has done since it last told: figures, and changes that are to survive.
+#[derive(Debug, Default)]
+pub struct Effects {
+    pub batch: Batch,
+    pub journal: Transaction<Waiter>,
+}
+
+/// Who waits until something cannot be lost any more.
+#[derive(Debug)]
+pub enum Waiter {
+    /// A connection owes answers.
+    Answers { handle: Arc<SessionHandle>, epoch: u64, answers: Vec<(AckToken, PublishReason)> },
+    /// A connection's CONNACK; all messages before `safe` are on disk then, too.
+    Opened { handle: Arc<SessionHandle>, epoch: u64, safe: u64 },
+    /// A session's messages before `safe` may be sent.
+    Safe { handle: Arc<SessionHandle>, safe: u64 },
+}
+
+/// Most of what is done only changes figures.
+impl Deref for Effects {
+    type Target = Batch;
+
+    fn deref(&self) -> &Batch {
+        &self.batch
+    }
+}
+
+impl DerefMut for Effects {
+    fn deref_mut(&mut self) -> &mut Batch {
+        &mut self.batch
+    }
+}
+
+impl Effects {
+    /// The answer to one packet is given once all that was told before it, and with it, is safe.
+    pub fn answer_later(
+        &mut self,
+        level: crate::storage::Level,
+        (handle, epoch): (&Arc<SessionHandle>, u64),
+        token: AckToken,
+        reason: PublishReason,
+    ) {
+        let waiters = self.journal.waiters_of(level);
+        if let Some(Waiter::Answers { handle: there, epoch: its, answers }) = waiters.last_mut()
+            && *its == epoch
+            && Arc::ptr_eq(there, handle)
+        {
+            answers.push((token, reason));
+            return;
+        }
+        waiters.push(Waiter::Answers { handle: handle.clone(), epoch, answers: vec![(token, reason)] });
+    }
+}
+
+impl Broker {
+    /// Makes known what was done.
+    pub(super) fn tell_effects(&self, effects: &mut Effects) {
+        self.metrics.add(&mut effects.batch);
+        if let Some(journal) = &self.journal {
+            journal.submit(&mut effects.journal);
+        }
+    }
+
+    /// Lets those go who have waited for the disk.
+    pub fn release(&self, waiters: Vec<Waiter>) {
+        for waiter in waiters {
+            match waiter {
+                Waiter::Answers { handle, epoch, mut answers } => handle.lock(|slot| {
+                    if let Some(online) = slot.connection(epoch) {
+                        online.answers.get_or_insert_default().append(&mut answers);
+                        online.notify();
+                    }
+                }),
+                Waiter::Opened { handle, epoch, safe } => handle.lock(|slot| {
+                    slot.session.is_safe_before(safe);
+                    if let Some(online) = slot.connection(epoch) {
+                        online.is_stored = true;
+                        online.notify();
+                    }
+                }),
+                Waiter::Safe { handle, safe } => handle.lock(|slot| {
+                    slot.session.is_safe_before(safe);
+                    if let Some(online) = &mut slot.online {
+                        online.notify();
+                    }
+                }),
+            }
+        }
+    }
+}

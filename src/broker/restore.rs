@@ -1,0 +1,156 @@
+//! What was in the journal becomes sessions and retained messages again, before the first client is let in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Broker;
+use super::door::Rights;
+use super::handle::{Identity, Receiver, SessionHandle, Slot};
+use super::registry::registry_key;
+use super::wills::Will;
+use crate::auth::Principal;
+use crate::packet::Message;
+use crate::routing;
+use crate::session::{ExchangeState, Numbering, Queued, Replay, Subscription};
+use crate::storage::{Body, EntryState, OnlineState, Place, Publisher, SessionState, State};
+
+/// What recovery has found, and whose rights its listeners have.
+#[derive(Debug)]
+pub struct Recovered<'a> {
+    pub state: State,
+    pub bodies: HashMap<Place, Arc<Body>>,
+    pub messages: HashMap<Place, Arc<Message>>,
+    /// The rights at the listener of a name.
+    pub rights: &'a dyn RightsOf,
+}
+
+/// Knows the listeners.
+pub trait RightsOf: std::fmt::Debug {
+    /// Those of a listener that is gone are decided by whoever knows the others.
+    fn rights_of(&self, listener: &str) -> Arc<Rights>;
+}
+
+/// Numbers that are passed over at the start: messages may have been sent under them that were lost with the crash.
+const SEQUENCE_GAP: u64 = 1024;
+
+impl Broker {
+    /// Takes over what was stored. Wills and expiry of sessions that were online when the process ended count from now.
+    pub fn restore(self: &Arc<Self>, recovered: Recovered<'_>, now: Instant) {
+        let Recovered { state, mut bodies, mut messages, rights } = recovered;
+        for (number, session) in state.sessions {
+            self.restore_session(number, session, &bodies, rights, now);
+        }
+        for (topic, retained) in state.retained {
+            let (body, message) = (bodies.remove(&retained.place), messages.remove(&retained.place));
+            let (Some(body), Some(message)) = (body, message) else { continue };
+            debug_assert_eq!(message.topic().as_str(), &*topic);
+            let publisher = publisher(&retained.publisher, rights);
+            self.restore_retained(message, body, publisher);
+        }
+    }
+
+    fn restore_session(
+        self: &Arc<Self>,
+        number: u64,
+        session: SessionState,
+        bodies: &HashMap<Place, Arc<Body>>,
+        rights: &dyn RightsOf,
+        now: Instant,
+    ) {
+        let SessionState { header, subscriptions, entries, received, replays, next_sequence } = session;
+        if header.state == OnlineState::Online && header.expiry_interval == 0 {
+            return; // It was to last no longer than its connection.
+        }
+        let principal = Principal { client_id: header.client_id, username: header.username };
+        let key = registry_key(header.mount_point.as_deref(), &principal.client_id);
+        let rights = rights.rights_of(&header.listener);
+        let (mount_point, listener) = (header.mount_point, header.listener);
+        let identity = Identity { principal, registry_key: key, mount_point, listener };
+        let handle = SessionHandle::new(Some(number), identity, rights, self.limits(), self.stored_level());
+        self.registry.put(handle.clone());
+        let mut change = self.router.change();
+        for (filter, (options, identifier)) in &subscriptions {
+            let entry = routing::Subscription { options: *options, identifier: *identifier };
+            change.index.subscribe(filter, Receiver::Session(handle.clone()), entry);
+        }
+        drop(change);
+        let mut effects = super::Effects::default();
+        handle.lock(|slot| {
+            let all = subscriptions.into_iter();
+            slot.session.subscriptions =
+                all.map(|(filter, (options, identifier))| (filter, Subscription { options, identifier })).collect();
+            slot.session.replays = replays.into_iter().map(|(filter, from)| Replay { filter, from }).collect();
+            for id in received {
+                slot.session.receive(id);
+                slot.session.owned(id);
+            }
+            let was_online = header.state == OnlineState::Online;
+            let unsent = if was_online { u64::MAX } else { header.first_unsent };
+            slot.session.outlast(Numbering {
+                session: number,
+                next: next_sequence + SEQUENCE_GAP,
+                safe: next_sequence + SEQUENCE_GAP,
+                unsent,
+            });
+            restore_entries(slot, entries, bodies, unsent);
+            slot.expiry_interval = header.expiry_interval;
+            slot.expires_at = match header.state {
+                OnlineState::Offline { expires_at } => expires_at.map(|at| self.instant_of(at, now)),
+                OnlineState::Online if header.expiry_interval == u32::MAX => None,
+                OnlineState::Online => Some(now + Duration::from_secs(header.expiry_interval.into())),
+            };
+            slot.will = header.will.map(|stored| {
+                let due = stored.due_at.map(|at| self.instant_of(at, now));
+                let due = due.unwrap_or(now + Duration::from_secs(stored.delay_interval.into()));
+                Box::new(Will::restored(&stored, due))
+            });
+            if was_online {
+                handle.store_header(slot, self);
+            }
+            slot.report(&mut effects);
+        });
+        self.tell_effects(&mut effects);
+        self.schedule_session(&handle, now);
+    }
+
+    fn instant_of(&self, wall: u64, now: Instant) -> Instant {
+        self.journal.as_ref().map_or(now, |journal| journal.clock.instant(wall))
+    }
+}
+
+/// Those that may have been sent before are sent again first, as such; PUBREL is due where PUBREC had come.
+fn restore_entries(
+    slot: &mut Slot,
+    entries: std::collections::BTreeMap<u64, EntryState>,
+    bodies: &HashMap<Place, Arc<Body>>,
+    unsent: u64,
+) {
+    let window = usize::from(slot.limits.max_inflight);
+    let outbound = &mut slot.session.outbound;
+    for (sequence, entry) in entries {
+        match entry {
+            EntryState::Released => outbound.inflight.restore(sequence, ExchangeState::Released(Some(sequence))),
+            EntryState::Waiting(recipient, place) => {
+                let Some(body) = bodies.get(&place) else { continue };
+                let queued = Queued::recovered(body.clone(), recipient);
+                let is_free = outbound.inflight.get(Numbering::packet_id(sequence)).is_none();
+                if sequence < unsent && is_free && outbound.queue.is_empty() && outbound.inflight.len() < window {
+                    outbound.inflight.restore(sequence, ExchangeState::Published(queued));
+                } else {
+                    outbound.queue.put(queued);
+                }
+            }
+        }
+    }
+}
+
+fn publisher(stored: &Publisher, rights: &dyn RightsOf) -> Option<super::retained::RetainedBy> {
+    let client = stored.client.as_ref()?;
+    let principal = Principal { client_id: client.client_id.clone(), username: client.username.clone() };
+    Some(super::retained::RetainedBy {
+        principal,
+        rights: rights.rights_of(&client.listener),
+        listener: client.listener.clone(),
+    })
+}

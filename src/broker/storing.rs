@@ -1,0 +1,137 @@
+//! What of the broker outlives the process: sessions as the journal knows them, and the walk over all of it.
+
+use std::ops::ControlFlow;
+
+use super::Broker;
+use super::effects::{Effects, Waiter};
+use super::handle::{SessionHandle, Slot};
+use crate::packet::TopicFilter;
+use crate::session::ExchangeState;
+use crate::storage::{Clock, OnlineState, Record, SessionHeader, Walk, Walker};
+
+/// Retained messages that are shown under one lock.
+const PAGE: usize = 1024;
+
+impl SessionHandle {
+    /// The session's own line in the journal, as it is now.
+    fn header(&self, slot: &Slot, clock: &Clock) -> SessionHeader {
+        let state = if slot.online.is_some() {
+            OnlineState::Online
+        } else {
+            OnlineState::Offline { expires_at: slot.expires_at.map(|at| clock.wall(at)) }
+        };
+        let numbering = slot.session.numbering();
+        SessionHeader {
+            mount_point: self.mount_point.clone(),
+            client_id: self.principal.client_id.clone(),
+            username: self.principal.username.clone(),
+            listener: self.listener.clone(),
+            expiry_interval: slot.expiry_interval,
+            state,
+            will: slot.will.as_ref().map(|will| will.stored(clock)),
+            next_sequence: numbering.map_or(0, |numbering| numbering.next),
+            first_unsent: numbering.map_or(0, |numbering| numbering.unsent),
+        }
+    }
+
+    /// Tells the journal what became of a session that outlives the process; under its lock, so that the order is that of the changes.
+    pub(super) fn store_header(&self, slot: &mut Slot, broker: &Broker) {
+        let (Some(session), Some(journal)) = (self.stored_as.filter(|_| !slot.is_ended), &broker.journal) else { return };
+        let header = Box::new(self.header(slot, &journal.clock));
+        slot.session.tell(Record::Session { session, header });
+    }
+
+    /// Tells the journal how far the retained messages of a subscription have been sent, under the session's lock.
+    pub(super) fn store_replay(&self, slot: &mut Slot, filter: &TopicFilter) {
+        let Some(session) = self.stored_as else { return };
+        let filter = filter.clone();
+        match slot.session.replays.iter().find(|replay| replay.filter == filter) {
+            Some(replay) => {
+                let from = replay.from.clone();
+                slot.session.tell(Record::Replaying { session, filter, from });
+            }
+            None => slot.session.tell(Record::Replayed { session, filter }),
+        }
+    }
+
+    /// Tells the journal about a subscription, under the session's lock.
+    pub(super) fn store_subscription(&self, slot: &mut Slot, filter: &TopicFilter) {
+        let (Some(session), Some(subscription)) = (self.stored_as, slot.session.subscriptions.get(filter)) else { return };
+        let (options, identifier) = (subscription.options, subscription.identifier);
+        slot.session.tell(Record::Subscribed { session, filter: filter.clone(), options, identifier });
+        if slot.session.replays.iter().any(|replay| replay.filter == *filter) {
+            self.store_replay(slot, filter);
+        }
+    }
+
+    fn show(&self, slot: &Slot, clock: &Clock, walker: &mut Walker<'_>) {
+        let Some(session) = self.stored_as.filter(|_| !slot.is_ended) else { return };
+        walker.session(session, &self.header(slot, clock));
+        for (filter, subscription) in &slot.session.subscriptions {
+            walker.subscription(session, filter, subscription.options, subscription.identifier);
+        }
+        for replay in &slot.session.replays {
+            walker.replaying(session, &replay.filter, replay.from.as_deref());
+        }
+        for id in slot.session.received() {
+            walker.received(session, id);
+        }
+        let outbound = &slot.session.outbound;
+        for state in outbound.inflight.iter() {
+            match state {
+                ExchangeState::Released(Some(sequence)) => walker.released(session, *sequence),
+                ExchangeState::Released(None) => {}
+                ExchangeState::Published(queued) => show_waiting(session, queued, walker),
+            }
+        }
+        outbound.queue.iter().for_each(|queued| show_waiting(session, queued, walker));
+    }
+}
+
+fn show_waiting(session: u64, queued: &crate::session::Queued, walker: &mut Walker<'_>) {
+    if let (Some(body), Some(recipient)) = (queued.body(), queued.recipient(session)) {
+        walker.waiting(&recipient, body);
+    }
+}
+
+impl Slot {
+    /// Hands what the session has to tell to the journal, and asks for word if a message waits until it cannot be lost.
+    pub(super) fn hand_news(&mut self, effects: &mut Effects) {
+        let Some(outlasting) = &mut self.session.outbound.outlasting else { return };
+        outlasting.news().for_each(|item| effects.journal.push(item));
+        if std::mem::take(&mut outlasting.is_anxious)
+            && let (Some(_), Some(handle)) = (&self.online, self.me.upgrade())
+        {
+            let safe = outlasting.numbering.next;
+            effects.journal.wait(Waiter::Safe { handle, safe }, self.level);
+        }
+    }
+}
+
+/// All that is to survive, shown one session and one page of topics at a time.
+impl Walk for Broker {
+    fn walk(&self, walker: &mut Walker<'_>) {
+        let Some(journal) = &self.journal else { return };
+        for handle in self.registry.all() {
+            handle.lock(|slot| handle.show(slot, &journal.clock, walker));
+            walker.pause();
+        }
+        let mut from = None;
+        loop {
+            from = self.show_retained(from.as_deref(), walker);
+            walker.pause();
+            if from.is_none() {
+                return;
+            }
+        }
+    }
+}
+
+impl Broker {
+    fn show_retained(&self, from: Option<&str>, walker: &mut Walker<'_>) -> Option<Box<str>> {
+        self.page_of_retained(from, PAGE, |topic, publisher, body| {
+            walker.retained(topic, publisher, body);
+            ControlFlow::Continue(())
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! A socket in the data directory, for this program's own subcommands: whoever may read the directory may use it.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
+
+use crate::broker::{Broker, Waiter};
+use crate::storage::Keeper;
+
+/// The name of the socket.
+pub const SOCKET: &str = "control.sock";
+/// How long a request may take to come.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
+
+/// Binds the socket in place of one that an earlier process left.
+pub fn bind(data_dir: &Path) -> std::io::Result<UnixListener> {
+    let path = data_dir.join(SOCKET);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Answers requests, for ever.
+pub async fn run(listener: UnixListener, broker: Arc<Broker>, keeper: Arc<Keeper<Waiter>>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tokio::spawn(serve(stream, broker.clone(), keeper.clone()))),
+            Err(error) => {
+                tracing::warn!(%error, "control socket");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// `backup`: a checkpoint is made, and the answer names the files and how many bytes of each to copy. They stay as they are until the
+/// other side closes.
+async fn serve(stream: UnixStream, broker: Arc<Broker>, keeper: Arc<Keeper<Waiter>>) {
+    let (read, mut write) = stream.into_split();
+    let mut read = BufReader::new(read.take(64));
+    let mut line = String::new();
+    match timeout(REQUEST_TIME, read.read_line(&mut line)).await {
+        Ok(Ok(_)) if line.trim_end() == "backup" => {}
+        _ => return,
+    }
+    let held = tokio::task::spawn_blocking(move || keeper.hold(&*broker)).await;
+    let answer = match &held {
+        Ok(Ok(Some(held))) => serde_json::json!({ "files": held.files }),
+        Ok(Ok(None)) => serde_json::json!({ "error": "the broker is stopping, or its disk is full" }),
+        Ok(Err(error)) => serde_json::json!({ "error": error.to_string() }),
+        Err(_) => serde_json::json!({ "error": "the checkpoint could not be made" }),
+    };
+    if write.write_all(format!("{answer}\n").as_bytes()).await.is_ok() {
+        tracing::info!("backup: files are held");
+        let _ = read.read_line(&mut line).await; // ends when the other side has copied, or is gone
+        tracing::info!("backup: files are let go");
+    }
+    // Letting go wakes the committer, which may be writing.
+    drop(held);
+}

@@ -1,0 +1,109 @@
+//! The journal's threads: one commits, one keeps it short. What they need of the broker they get as it is.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+use super::StartError;
+use crate::broker::{Broker, Waiter};
+use crate::cli::exit;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::storage::{self, Backend, Clock, Committer, FileBackend, Keeper, Level, Opened, Recover};
+
+/// How often it is looked whether a checkpoint is worth it.
+const TEND_INTERVAL: Duration = Duration::from_millis(500);
+/// How often recovery tells how far it is.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A journal that is being written to.
+pub struct RunningJournal {
+    pub keeper: Arc<Keeper<Waiter>>,
+    journal: Arc<storage::Journal<Waiter>>,
+    committing: JoinHandle<()>,
+    /// The error that ended it.
+    pub failed: watch::Receiver<Option<String>>,
+}
+
+/// Reads what is in the data directory, which must be there; `None` if nothing is to survive.
+pub fn open(config: &Config, recover: Option<Recover>, metrics: &Arc<Metrics>) -> Result<Option<Opened<Waiter>>, StartError> {
+    if config.durability.highest() == Level::Memory {
+        tracing::warn!("durability is \"memory\": sessions, their messages and retained messages end with this process");
+        return Ok(None);
+    }
+    let started = Instant::now();
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let clock = Clock::new(started, wall);
+    let backend: Arc<dyn Backend> = Arc::new(FileBackend::new(&config.data_dir));
+    let mut told = started;
+    let mut progress = |read: u64, all: u64| {
+        if told.elapsed() > PROGRESS_INTERVAL {
+            told = Instant::now();
+            tracing::info!(read, all, "reading the journal");
+        }
+    };
+    let opened =
+        storage::open(backend, &config.durability, recover, (clock, Instant::now), metrics.clone(), &mut progress).map_err(
+            |error| StartError { code: exit::STORAGE, cause: format!("data directory {}: {error}", config.data_dir.display()) },
+        )?;
+    let report = &opened.report;
+    for given_up in &report.given_up {
+        tracing::warn!(given_up, "recovered, as asked for");
+    }
+    if report.torn > 0 {
+        tracing::info!(
+            bytes = report.torn,
+            "the end of the journal was not written to its end, and is cut: nothing acknowledged was in it"
+        );
+    }
+    metrics.storage.recovery_milliseconds.set(started.elapsed().as_millis() as u64);
+    tracing::info!(
+        seconds = started.elapsed().as_secs_f64(),
+        bytes = report.bytes,
+        segments = report.segments,
+        sessions = report.sessions,
+        messages = report.waiting,
+        retained = report.retained,
+        "journal read"
+    );
+    Ok(Some(opened))
+}
+
+/// Starts both threads.
+pub fn start(broker: &Arc<Broker>, mut committer: Committer<Waiter>, config: &Config) -> std::io::Result<RunningJournal> {
+    let journal = committer.journal().clone();
+    let backend: Arc<dyn Backend> = Arc::new(FileBackend::new(&config.data_dir));
+    let keeper = Arc::new(Keeper::new(journal.clone(), backend));
+    let (fail, failed) = watch::channel(None);
+    let of_commits = broker.clone();
+    let committing = std::thread::Builder::new().name("dunlin-journal".into()).spawn(move || {
+        if let Err(error) = committer.run(&mut |waiters| of_commits.release(waiters)) {
+            tracing::error!(%error, "the journal has failed: nothing is acknowledged any more");
+            let _ = fail.send(Some(error.to_string())); // without a receiver the process is ending already
+        }
+    })?;
+    let (of_keeping, tended) = (broker.clone(), keeper.clone());
+    let its = journal.clone();
+    std::thread::Builder::new().name("dunlin-keeper".into()).spawn(move || {
+        while !its.is_over() {
+            std::thread::sleep(TEND_INTERVAL);
+            if let Err(error) = tended.tend(&*of_keeping) {
+                tracing::error!(%error, "no checkpoint could be made; the journal grows until one can");
+            }
+        }
+    })?;
+    Ok(RunningJournal { keeper, journal, committing, failed })
+}
+
+impl RunningJournal {
+    /// Writes what is left and ends.
+    pub async fn stop(self) {
+        self.journal.stop();
+        let joined = tokio::task::spawn_blocking(|| self.committing.join());
+        if joined.await.is_err() {
+            tracing::error!("the journal's thread has panicked");
+        }
+    }
+}

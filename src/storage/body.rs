@@ -1,0 +1,275 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use super::frame::FRAME_HEAD;
+use super::journal::Item;
+use super::record::{Publisher, Record};
+use super::segment::{Place, Segment};
+use crate::packet::{Message, PacketId, QoS, TopicFilter};
+
+/// A message that is to survive, shared by all who wait for it: in memory until it is written, then on disk. When the last one lets go of
+/// it, its bytes count as dead.
+///
+/// Until it is written, those who are done with it before just take themselves out: a message that nobody waits for any more when its
+/// turn comes is not written at all.
+#[derive(Debug)]
+pub struct Body {
+    state: Mutex<State>,
+    /// Boxed, since most messages do not expire and there may be millions.
+    expires_at: Option<Box<Instant>>,
+    size: u32,
+    /// The QoS it was published with.
+    pub qos: QoS,
+}
+
+#[derive(Debug)]
+enum State {
+    Pending(Box<Pending>),
+    Stored { segment: Arc<Segment>, offset: u32 },
+}
+
+/// A body that is not on disk yet, with what will be written beside it.
+#[derive(Debug)]
+struct Pending {
+    message: Arc<Message>,
+    recipients: SmallVec<[Recipient; 1]>,
+    received: Option<Received>,
+    retained: Option<Box<Publisher>>,
+    /// The journal has been told of it and has not had its turn yet.
+    is_given: bool,
+    /// It is being written there.
+    place: Option<(Arc<Segment>, u32)>,
+}
+
+/// A session that a message waits for.
+#[derive(Clone, Debug)]
+pub struct Recipient {
+    pub session: u64,
+    /// The place in the session's order.
+    pub sequence: u64,
+    pub qos: QoS,
+    /// The RETAIN flag that this receiver sees.
+    pub retain: bool,
+    pub notes: Option<Arc<Notes>>,
+}
+
+/// What few recipients have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    pub identifiers: SmallVec<[u32; 1]>,
+    /// The whole filter of the shared subscription that chose the session.
+    pub share: Option<TopicFilter>,
+}
+
+/// The QoS 2 exchange that a message came in by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Received {
+    pub session: u64,
+    pub packet_id: PacketId,
+}
+
+/// Bytes of a body's content before topic, properties and payload: flags (1), lengths (2 + 4), expiry (8).
+pub(super) const BODY_HEAD: usize = 15;
+
+impl Body {
+    pub fn new(message: Arc<Message>) -> Arc<Self> {
+        let expires_at = message.expires_at.map(Box::new);
+        let (size, qos) = (message.len() as u32, message.qos);
+        let pending =
+            Pending { message, recipients: SmallVec::new(), received: None, retained: None, is_given: false, place: None };
+        Arc::new(Self { state: Mutex::new(State::Pending(Box::new(pending))), expires_at, size, qos })
+    }
+
+    /// One that lies on disk already; it counts as live there.
+    pub(super) fn stored(segment: Arc<Segment>, offset: u32, size: u32, qos: QoS, expires_at: Option<Instant>) -> Arc<Self> {
+        segment.add_live(frame_length(size));
+        let state = Mutex::new(State::Stored { segment, offset });
+        Arc::new(Self { state, expires_at: expires_at.map(Box::new), size, qos })
+    }
+
+    /// Bytes of topic, properties and payload.
+    pub const fn size(&self) -> usize {
+        self.size as usize
+    }
+
+    pub fn is_expired(&self, now: Instant) -> bool {
+        self.expires_at.as_ref().is_some_and(|expiry| **expiry <= now)
+    }
+
+    pub fn expires_at(&self) -> Option<Instant> {
+        self.expires_at.as_deref().copied()
+    }
+
+    /// The message, while it is in memory.
+    pub fn message(&self) -> Option<Arc<Message>> {
+        match &*self.state.lock() {
+            State::Pending(pending) => Some(pending.message.clone()),
+            State::Stored { .. } => None,
+        }
+    }
+
+    /// One more session waits for it. Returns what the journal must be told, if it does not know yet.
+    #[must_use]
+    pub fn add(self: &Arc<Self>, recipient: Recipient) -> Option<Item> {
+        self.tell(|pending| match pending {
+            Some(pending) => {
+                pending.recipients.push(recipient);
+                None
+            }
+            None => Some(Record::Queued { recipient, body: self.clone() }),
+        })
+    }
+
+    /// A session is done with it. `false`: it is written already, so that a [`Record::Settled`] must tell.
+    #[must_use]
+    pub fn settle(&self, session: u64, sequence: u64) -> bool {
+        match &mut *self.state.lock() {
+            State::Pending(pending) if pending.place.is_none() => {
+                pending.recipients.retain(|there| (there.session, there.sequence) != (session, sequence));
+                true
+            }
+            State::Pending(_) | State::Stored { .. } => false,
+        }
+    }
+
+    /// It came in by a QoS 2 exchange that must not be taken twice: both are written together. Only for one that is not written yet.
+    #[must_use]
+    pub fn came_by(self: &Arc<Self>, session: u64, packet_id: PacketId) -> Option<Item> {
+        self.tell(|pending| {
+            let pending = pending.expect("a body is told how it came before it is given to the journal");
+            pending.received = Some(Received { session, packet_id });
+            None
+        })
+    }
+
+    /// It is the retained message of its topic. Only for one that is not written yet.
+    #[must_use]
+    pub fn retain(self: &Arc<Self>, publisher: Publisher) -> Option<Item> {
+        self.tell(|pending| {
+            let pending = pending.expect("a body is told what it is before it is given to the journal");
+            pending.retained = Some(Box::new(publisher));
+            None
+        })
+    }
+
+    /// Another one is its topic's retained message, or none: if it is not written yet, it need not be.
+    pub fn unretain(&self) {
+        if let State::Pending(pending) = &mut *self.state.lock()
+            && pending.place.is_none()
+        {
+            pending.retained = None;
+        }
+    }
+
+    /// Where it lies, or is being written to.
+    pub fn place(&self) -> Option<Place> {
+        self.segment().map(|(segment, offset)| Place { segment: segment.number, offset })
+    }
+
+    /// The file to read it from, once it is there.
+    pub(super) fn stored_in(&self) -> Option<(Arc<Segment>, u32)> {
+        match &*self.state.lock() {
+            State::Pending(_) => None,
+            State::Stored { segment, offset } => Some((segment.clone(), *offset)),
+        }
+    }
+
+    /// Whether it is still to be written as a retained message.
+    pub(super) fn is_wanted_unwritten(&self) -> bool {
+        match &*self.state.lock() {
+            State::Pending(pending) => pending.retained.is_some() || pending.place.is_some(),
+            State::Stored { .. } => false,
+        }
+    }
+
+    /// Bytes of its frame.
+    pub(super) fn frame_length(&self) -> u64 {
+        frame_length(self.size)
+    }
+
+    /// Gives what is to be written to `write`, if there is anything, and marks it as being written at the place that it names.
+    pub(super) fn begin_write(&self, write: impl FnOnce(Unwritten<'_>) -> Option<(Arc<Segment>, u32)>) {
+        let mut state = self.state.lock();
+        let State::Pending(pending) = &mut *state else { return };
+        debug_assert!(pending.place.is_none(), "a body is written once");
+        pending.is_given = false;
+        let (recipients, received) = (std::mem::take(&mut pending.recipients), pending.received.take());
+        let retained = pending.retained.take();
+        let unwritten =
+            Unwritten { message: &pending.message, recipients: &recipients, received, retained: retained.as_deref() };
+        pending.place = write(unwritten);
+    }
+
+    /// What was being written is there. From now on it is read from disk.
+    pub(super) fn finish_write(&self) {
+        let mut state = self.state.lock();
+        let State::Pending(pending) = &mut *state else { return };
+        let Some((segment, offset)) = pending.place.take() else { return };
+        segment.add_live(frame_length(self.size));
+        *state = State::Stored { segment, offset };
+    }
+
+    /// It lies somewhere else now.
+    pub(super) fn move_to(&self, segment: Arc<Segment>, offset: u32) {
+        let length = frame_length(self.size);
+        segment.add_live(length);
+        let old = std::mem::replace(&mut *self.state.lock(), State::Stored { segment, offset });
+        if let State::Stored { segment, .. } = old {
+            segment.take_live(length);
+        }
+    }
+
+    fn segment(&self) -> Option<(Arc<Segment>, u32)> {
+        match &*self.state.lock() {
+            State::Pending(pending) => pending.place.clone(),
+            State::Stored { segment, offset } => Some((segment.clone(), *offset)),
+        }
+    }
+
+    /// Works on what is still to be written, `None` if it is written. Returns what the journal must be told.
+    fn tell(self: &Arc<Self>, work: impl FnOnce(Option<&mut Pending>) -> Option<Record>) -> Option<Item> {
+        match &mut *self.state.lock() {
+            State::Pending(pending) if pending.place.is_none() => {
+                let record = work(Some(pending));
+                debug_assert!(record.is_none(), "what is pending is written with its body");
+                (!std::mem::replace(&mut pending.is_given, true)).then(|| Item::Body(self.clone()))
+            }
+            State::Pending(_) | State::Stored { .. } => work(None).map(Item::Record),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let State::Stored { segment, .. } = self.state.get_mut() {
+            segment.take_live(frame_length(self.size));
+        }
+    }
+}
+
+/// What one body asks to be written.
+#[derive(Debug)]
+pub(super) struct Unwritten<'a> {
+    pub message: &'a Arc<Message>,
+    pub recipients: &'a [Recipient],
+    pub received: Option<Received>,
+    pub retained: Option<&'a Publisher>,
+}
+
+pub(super) const fn frame_length(size: u32) -> u64 {
+    (FRAME_HEAD + BODY_HEAD) as u64 + size as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_on_disk_costs_little_memory() {
+        // The counts of an Arc come on top.
+        assert!(size_of::<Body>() + 16 <= 56, "{}", size_of::<Body>());
+    }
+}

@@ -1,0 +1,536 @@
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::body::{Body, Notes, Recipient};
+use super::codec::{Parts, Put};
+use super::frame;
+use super::segment::Place;
+use crate::packet::{Message, PacketId, QoS, RetainHandling, SubscriptionOptions, TopicFilter};
+
+/// Something that changed and is to survive. Each can be replayed onto a state that has it already.
+#[derive(Debug)]
+pub enum Record {
+    /// A session began, or its connection, expiry or will changed.
+    Session {
+        session: u64,
+        header: Box<SessionHeader>,
+    },
+    /// A session is over, with all that belonged to it.
+    SessionEnded {
+        session: u64,
+    },
+    Subscribed {
+        session: u64,
+        filter: TopicFilter,
+        options: SubscriptionOptions,
+        identifier: Option<u32>,
+    },
+    Unsubscribed {
+        session: u64,
+        filter: TopicFilter,
+    },
+    /// A message that is on disk waits for a session.
+    Queued {
+        recipient: Recipient,
+        body: Arc<Body>,
+    },
+    /// A session is done with a message.
+    Settled {
+        session: u64,
+        sequence: u64,
+    },
+    /// The client has sent PUBREC: the message is its own, PUBREL is due until PUBCOMP.
+    Released {
+        session: u64,
+        sequence: u64,
+    },
+    /// A QoS 2 message came in under this identifier.
+    Received {
+        session: u64,
+        packet_id: PacketId,
+    },
+    /// Its identifier is free again.
+    Unreceived {
+        session: u64,
+        packet_id: PacketId,
+    },
+    /// A topic has no retained message any more.
+    Unretained {
+        topic: Box<str>,
+    },
+    /// Retained messages are still to be sent for a subscription, from this topic on.
+    Replaying {
+        session: u64,
+        filter: TopicFilter,
+        from: Option<Box<str>>,
+    },
+    /// All of them are sent.
+    Replayed {
+        session: u64,
+        filter: TopicFilter,
+    },
+}
+
+/// A session without what it holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionHeader {
+    pub mount_point: Option<Arc<str>>,
+    pub client_id: Arc<str>,
+    pub username: Option<Arc<str>>,
+    /// The listener whose users and rights it has.
+    pub listener: Arc<str>,
+    /// In seconds.
+    pub expiry_interval: u32,
+    pub state: OnlineState,
+    pub will: Option<StoredWill>,
+    /// Messages from here on have not been queued yet.
+    pub next_sequence: u64,
+    /// Messages from here on had never been sent when this was written; while online that is not known.
+    pub first_unsent: u64,
+}
+
+/// Whether a connection held the session when this was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnlineState {
+    Online,
+    /// Milliseconds since the epoch; `None`: it never expires.
+    Offline {
+        expires_at: Option<u64>,
+    },
+}
+
+/// A will, whose lifetime has not begun.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredWill {
+    pub message: Arc<Message>,
+    /// In seconds.
+    pub delay_interval: u32,
+    /// In seconds.
+    pub message_expiry_interval: Option<u32>,
+    /// Milliseconds since the epoch; set once the connection is lost.
+    pub due_at: Option<u64>,
+}
+
+/// Who published a retained message; `None` for the broker itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Publisher {
+    pub client: Option<PublishingClient>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishingClient {
+    pub client_id: Arc<str>,
+    pub username: Option<Arc<str>>,
+    /// The listener whose rights it had.
+    pub listener: Arc<str>,
+}
+
+pub(super) mod kind {
+    pub const BODY: u8 = 1;
+    pub const COMMIT: u8 = 2;
+    pub const SESSION: u8 = 3;
+    pub const SESSION_ENDED: u8 = 4;
+    pub const SUBSCRIBED: u8 = 5;
+    pub const UNSUBSCRIBED: u8 = 6;
+    pub const QUEUED: u8 = 7;
+    pub const SETTLED: u8 = 8;
+    pub const RELEASED: u8 = 9;
+    pub const RECEIVED: u8 = 10;
+    pub const UNRECEIVED: u8 = 11;
+    pub const RETAINED: u8 = 12;
+    pub const UNRETAINED: u8 = 13;
+    pub const RELOCATED: u8 = 14;
+    pub const REPLAYING: u8 = 15;
+    pub const REPLAYED: u8 = 16;
+    pub const CHECKPOINT: u8 = 17;
+    pub const CHECKPOINT_END: u8 = 18;
+}
+
+/// A record as it is read back: bodies are the places where they lie.
+#[derive(Debug, PartialEq)]
+pub(super) enum Told {
+    /// The content is read when it is wanted.
+    Body,
+    /// The end of a batch that began at `start` of the same file; all before the batch was on disk when it was written, if `is_synced`.
+    Commit {
+        start: u32,
+        is_synced: bool,
+    },
+    Session(u64, Box<SessionHeader>),
+    SessionEnded(u64),
+    Subscribed(u64, TopicFilter, SubscriptionOptions, Option<u32>),
+    Unsubscribed(u64, TopicFilter),
+    Queued(Recipient, Place),
+    Settled(u64, u64),
+    Released(u64, u64),
+    Received(u64, PacketId),
+    Unreceived(u64, PacketId),
+    Retained {
+        place: Place,
+        topic: Box<str>,
+        publisher: Publisher,
+    },
+    Unretained(Box<str>),
+    Relocated {
+        from: Place,
+        to: Place,
+    },
+    Replaying(u64, TopicFilter, Option<Box<str>>),
+    Replayed(u64, TopicFilter),
+    /// The beginning of a checkpoint: replay goes on with this segment.
+    Checkpoint {
+        segment: u64,
+        next_session: u64,
+    },
+    /// Its end, with the number of records in between.
+    CheckpointEnd(u64),
+}
+
+impl PartialEq for Recipient {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |one: &Self| (one.session, one.sequence, one.qos, one.retain, one.notes.clone());
+        parts(self) == parts(other)
+    }
+}
+
+impl Record {
+    /// Appends its frame. A `Queued` must be written behind its body.
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Session { session, header } => put_session(out, *session, header),
+            Self::SessionEnded { session } => frame::put(out, kind::SESSION_ENDED, |out| out.put_varint(*session)),
+            Self::Subscribed { session, filter, options, identifier } => {
+                put_subscribed(out, *session, filter, *options, *identifier);
+            }
+            Self::Unsubscribed { session, filter } => put_filter(out, kind::UNSUBSCRIBED, *session, filter),
+            Self::Queued { recipient, body } => {
+                // A body that was skipped since nobody waited for it has no place, and then nobody waits for this either.
+                if let Some(place) = body.place() {
+                    put_queued(out, recipient, place);
+                }
+            }
+            Self::Settled { session, sequence } => put_numbers(out, kind::SETTLED, &[*session, *sequence]),
+            Self::Released { session, sequence } => put_numbers(out, kind::RELEASED, &[*session, *sequence]),
+            Self::Received { session, packet_id } => {
+                put_numbers(out, kind::RECEIVED, &[*session, packet_id.get().into()]);
+            }
+            Self::Unreceived { session, packet_id } => {
+                put_numbers(out, kind::UNRECEIVED, &[*session, packet_id.get().into()]);
+            }
+            Self::Unretained { topic } => frame::put(out, kind::UNRETAINED, |out| out.put_text(topic)),
+            Self::Replaying { session, filter, from } => frame::put(out, kind::REPLAYING, |out| {
+                out.put_varint(*session);
+                out.put_text(filter.as_str());
+                out.put_option(from.as_deref());
+            }),
+            Self::Replayed { session, filter } => put_filter(out, kind::REPLAYED, *session, filter),
+        }
+    }
+
+    /// About how many bytes it takes.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Session { header, .. } => {
+                64 + header.client_id.len() + header.will.as_ref().map_or(0, |will| will.message.len())
+            }
+            Self::Subscribed { filter, .. } | Self::Unsubscribed { filter, .. } | Self::Replayed { filter, .. } => {
+                24 + filter.as_str().len()
+            }
+            Self::Replaying { filter, from, .. } => 24 + filter.as_str().len() + from.as_ref().map_or(0, |from| from.len()),
+            Self::Unretained { topic } => 24 + topic.len(),
+            Self::Queued { .. }
+            | Self::SessionEnded { .. }
+            | Self::Settled { .. }
+            | Self::Released { .. }
+            | Self::Received { .. }
+            | Self::Unreceived { .. } => 32,
+        }
+    }
+}
+
+fn put_numbers(out: &mut Vec<u8>, kind: u8, numbers: &[u64]) {
+    frame::put(out, kind, |out| numbers.iter().for_each(|number| out.put_varint(*number)));
+}
+
+fn put_filter(out: &mut Vec<u8>, kind: u8, session: u64, filter: &TopicFilter) {
+    frame::put(out, kind, |out| {
+        out.put_varint(session);
+        out.put_text(filter.as_str());
+    });
+}
+
+fn put_place(out: &mut Vec<u8>, place: Place) {
+    out.put_varint(place.segment);
+    out.extend_from_slice(&place.offset.to_le_bytes());
+}
+
+pub(super) fn put_subscribed(
+    out: &mut Vec<u8>,
+    session: u64,
+    filter: &TopicFilter,
+    options: SubscriptionOptions,
+    identifier: Option<u32>,
+) {
+    frame::put(out, kind::SUBSCRIBED, |out| {
+        out.put_varint(session);
+        out.push(options_byte(options));
+        out.put_varint(identifier.unwrap_or(0).into()); // [MQTT-3.8.2.1.2]: zero is none
+        out.put_text(filter.as_str());
+    });
+}
+
+/// `QoS | no local << 2 | retain as published << 3 | retain handling << 4`, as in SUBSCRIBE (3.8.3.1).
+fn options_byte(options: SubscriptionOptions) -> u8 {
+    let SubscriptionOptions { qos, no_local, retain_as_published, retain_handling } = options;
+    qos as u8 | u8::from(no_local) << 2 | u8::from(retain_as_published) << 3 | (retain_handling as u8) << 4
+}
+
+fn read_options(byte: u8) -> Option<SubscriptionOptions> {
+    let retain_handling = match byte >> 4 {
+        0 => RetainHandling::Send,
+        1 => RetainHandling::SendIfNew,
+        2 => RetainHandling::DoNotSend,
+        _ => return None,
+    };
+    let (no_local, retain_as_published) = (byte & 4 != 0, byte & 8 != 0);
+    Some(SubscriptionOptions { qos: QoS::from_bits(byte & 3)?, no_local, retain_as_published, retain_handling })
+}
+
+pub(super) fn put_queued(out: &mut Vec<u8>, recipient: &Recipient, place: Place) {
+    frame::put(out, kind::QUEUED, |out| {
+        let Recipient { session, sequence, qos, retain, notes } = recipient;
+        out.put_varint(*session);
+        out.put_varint(*sequence);
+        out.push(*qos as u8 | u8::from(*retain) << 2 | u8::from(notes.is_some()) << 3);
+        put_place(out, place);
+        if let Some(notes) = notes {
+            out.put_varint(notes.identifiers.len() as u64);
+            notes.identifiers.iter().for_each(|identifier| out.put_varint((*identifier).into()));
+            out.put_option(notes.share.as_ref().map(TopicFilter::as_str));
+        }
+    });
+}
+
+pub(super) fn put_retained(out: &mut Vec<u8>, topic: &str, publisher: &Publisher, place: Place) {
+    frame::put(out, kind::RETAINED, |out| {
+        put_place(out, place);
+        out.put_text(topic);
+        match &publisher.client {
+            None => out.push(0),
+            Some(client) => {
+                out.push(1);
+                out.put_text(&client.client_id);
+                out.put_option(client.username.as_deref());
+                out.put_text(&client.listener);
+            }
+        }
+    });
+}
+
+pub(super) fn put_relocated(out: &mut Vec<u8>, from: Place, to: Place) {
+    frame::put(out, kind::RELOCATED, |out| {
+        put_place(out, from);
+        put_place(out, to);
+    });
+}
+
+pub(super) fn put_commit(out: &mut Vec<u8>, start: u32, is_synced: bool) {
+    frame::put(out, kind::COMMIT, |out| {
+        out.extend_from_slice(&start.to_le_bytes());
+        out.push(is_synced.into());
+    });
+}
+
+pub(super) fn put_session(out: &mut Vec<u8>, session: u64, header: &SessionHeader) {
+    frame::put(out, kind::SESSION, |out| {
+        out.put_varint(session);
+        out.put_varint(header.expiry_interval.into());
+        out.put_varint(header.next_sequence);
+        out.put_varint(header.first_unsent);
+        match header.state {
+            OnlineState::Online => out.push(0),
+            OnlineState::Offline { expires_at: None } => out.push(1),
+            OnlineState::Offline { expires_at: Some(at) } => {
+                out.push(2);
+                out.put_varint(at);
+            }
+        }
+        out.put_option(header.mount_point.as_deref());
+        out.put_text(&header.client_id);
+        out.put_option(header.username.as_deref());
+        out.put_text(&header.listener);
+        match &header.will {
+            None => out.push(0),
+            Some(will) => {
+                out.push(1);
+                put_will(out, will);
+            }
+        }
+    });
+}
+
+fn put_will(out: &mut Vec<u8>, will: &StoredWill) {
+    out.put_varint(will.delay_interval.into());
+    // One more than the value; zero is none.
+    out.put_varint(will.message_expiry_interval.map_or(0, |seconds| u64::from(seconds) + 1));
+    out.put_varint(will.due_at.map_or(0, |at| at + 1));
+    put_message(out, &will.message, None);
+}
+
+/// A message with all that is sent on. `expires_at` is in milliseconds since the epoch.
+pub(super) fn put_message(out: &mut Vec<u8>, message: &Message, expires_at: Option<u64>) {
+    let (topic_length, properties_length, bytes) = message.parts();
+    out.push(message.qos as u8 | u8::from(message.retain) << 2);
+    out.extend_from_slice(&topic_length.to_le_bytes());
+    out.extend_from_slice(&properties_length.to_le_bytes());
+    out.extend_from_slice(&expires_at.unwrap_or(0).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+/// What [`put_message`] wrote, as far as it is known without looking into it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StoredMessage<'a> {
+    pub qos: QoS,
+    pub retain: bool,
+    pub topic_length: u16,
+    pub properties_length: u32,
+    pub expires_at: Option<u64>,
+    pub bytes: &'a [u8],
+}
+
+pub(super) fn read_message<'a>(parts: &mut Parts<'a>) -> Option<StoredMessage<'a>> {
+    let flags = parts.u8()?;
+    let (topic_length, properties_length) = (parts.u16()?, parts.u32()?);
+    let expires_at = Some(parts.u64()?).filter(|at| *at > 0);
+    let (qos, retain) = (QoS::from_bits(flags & 3)?, flags & 4 != 0);
+    let bytes = std::mem::take(&mut parts.0);
+    Some(StoredMessage { qos, retain, topic_length, properties_length, expires_at, bytes })
+}
+
+impl Told {
+    /// Reads the content of a frame; `None` if it is not what its kind says, or of no known kind.
+    pub(super) fn read(kind: u8, content: &[u8]) -> Option<Self> {
+        let mut parts = Parts(content);
+        let told = Self::read_parts(kind, &mut parts)?;
+        (parts.is_empty() || told == Self::Body).then_some(told)
+    }
+
+    fn read_parts(kind: u8, parts: &mut Parts<'_>) -> Option<Self> {
+        Some(match kind {
+            kind::BODY => Self::Body,
+            kind::COMMIT => Self::Commit { start: parts.u32()?, is_synced: parts.u8()? == 1 },
+            kind::SESSION => {
+                let session = parts.varint()?;
+                Self::Session(session, Box::new(read_header(parts)?))
+            }
+            kind::SESSION_ENDED => Self::SessionEnded(parts.varint()?),
+            kind::SUBSCRIBED => {
+                let session = parts.varint()?;
+                let options = read_options(parts.u8()?)?;
+                let identifier = Some(parts.number()?).filter(|identifier| *identifier > 0);
+                Self::Subscribed(session, read_filter(parts)?, options, identifier)
+            }
+            kind::UNSUBSCRIBED => Self::Unsubscribed(parts.varint()?, read_filter(parts)?),
+            kind::QUEUED => read_queued(parts)?,
+            kind::SETTLED => Self::Settled(parts.varint()?, parts.varint()?),
+            kind::RELEASED => Self::Released(parts.varint()?, parts.varint()?),
+            kind::RECEIVED => Self::Received(parts.varint()?, PacketId::new(parts.number()?)?),
+            kind::UNRECEIVED => Self::Unreceived(parts.varint()?, PacketId::new(parts.number()?)?),
+            kind::RETAINED => read_retained(parts)?,
+            kind::UNRETAINED => Self::Unretained(parts.text()?.into()),
+            kind::RELOCATED => Self::Relocated { from: read_place(parts)?, to: read_place(parts)? },
+            kind::REPLAYING => {
+                let session = parts.varint()?;
+                Self::Replaying(session, read_filter(parts)?, parts.option()?.map(Box::from))
+            }
+            kind::REPLAYED => Self::Replayed(parts.varint()?, read_filter(parts)?),
+            kind::CHECKPOINT => Self::Checkpoint { segment: parts.varint()?, next_session: parts.varint()? },
+            kind::CHECKPOINT_END => Self::CheckpointEnd(parts.varint()?),
+            _ => return None,
+        })
+    }
+}
+
+fn read_place(parts: &mut Parts<'_>) -> Option<Place> {
+    Some(Place { segment: parts.varint()?, offset: parts.u32()? })
+}
+
+fn read_filter(parts: &mut Parts<'_>) -> Option<TopicFilter> {
+    TopicFilter::new(parts.text()?).ok()
+}
+
+fn read_queued(parts: &mut Parts<'_>) -> Option<Told> {
+    let (session, sequence, flags) = (parts.varint()?, parts.varint()?, parts.u8()?);
+    let place = read_place(parts)?;
+    let notes = if flags & 8 == 0 {
+        None
+    } else {
+        let count: usize = parts.number()?;
+        let identifiers = (0..count).map(|_| parts.number()).collect::<Option<SmallVec<[u32; 1]>>>()?;
+        let share = parts.option()?.map(TopicFilter::new).transpose().ok()?;
+        Some(Arc::new(Notes { identifiers, share }))
+    };
+    let (qos, retain) = (QoS::from_bits(flags & 3)?, flags & 4 != 0);
+    Some(Told::Queued(Recipient { session, sequence, qos, retain, notes }, place))
+}
+
+fn read_retained(parts: &mut Parts<'_>) -> Option<Told> {
+    let place = read_place(parts)?;
+    let topic = parts.text()?.into();
+    let client = match parts.u8()? {
+        0 => None,
+        1 => Some(PublishingClient {
+            client_id: parts.text()?.into(),
+            username: parts.option()?.map(Arc::from),
+            listener: parts.text()?.into(),
+        }),
+        _ => return None,
+    };
+    Some(Told::Retained { place, topic, publisher: Publisher { client } })
+}
+
+fn read_header(parts: &mut Parts<'_>) -> Option<SessionHeader> {
+    let (expiry_interval, next_sequence, first_unsent) = (parts.number()?, parts.varint()?, parts.varint()?);
+    let state = match parts.u8()? {
+        0 => OnlineState::Online,
+        1 => OnlineState::Offline { expires_at: None },
+        2 => OnlineState::Offline { expires_at: Some(parts.varint()?) },
+        _ => return None,
+    };
+    let mount_point = parts.option()?.map(Arc::from);
+    let (client_id, username, listener) = (parts.text()?.into(), parts.option()?.map(Arc::from), parts.text()?.into());
+    let will = match parts.u8()? {
+        0 => None,
+        1 => Some(read_will(parts)?),
+        _ => return None,
+    };
+    Some(SessionHeader {
+        mount_point,
+        client_id,
+        username,
+        listener,
+        expiry_interval,
+        state,
+        will,
+        next_sequence,
+        first_unsent,
+    })
+}
+
+fn read_will(parts: &mut Parts<'_>) -> Option<StoredWill> {
+    let delay_interval = parts.number()?;
+    let message_expiry_interval = parts.varint()?.checked_sub(1).map(u32::try_from).transpose().ok()?;
+    let due_at = parts.varint()?.checked_sub(1);
+    let stored = read_message(parts)?;
+    let message = Arc::new(stored.message(None)?);
+    Some(StoredWill { message, delay_interval, message_expiry_interval, due_at })
+}
+
+impl StoredMessage<'_> {
+    /// The message, copied; `None` if its parts do not make one.
+    pub(super) fn message(&self, expires_at: Option<std::time::Instant>) -> Option<Message> {
+        let Self { qos, retain, topic_length, properties_length, bytes, .. } = *self;
+        Message::from_parts(topic_length, properties_length, bytes, qos, retain, expires_at)
+    }
+}
