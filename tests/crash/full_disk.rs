@@ -6,7 +6,7 @@ use dunlin::packet::{Delivery, QoS};
 use crate::failures::{take_all, waited, waiting};
 use crate::faults::{Call, ENOSPC, Fault};
 use crate::house::{Broker, House};
-use crate::steps::{begin, id, keeping, leave, resume, send};
+use crate::steps::{begin, expect_puback, id, keeping, leave, resume, send};
 use crate::support::client::{V5, V311};
 use crate::support::{Client, eventually};
 
@@ -111,10 +111,35 @@ fn little_space_is_left() {
     a_full_disk_refuses_and_recovers(&[(Call::Space, Fault::Pretend(1 << 20))]);
 }
 
-/// The space that is asked for is not there, whatever was said of it.
+/// Nothing can be written at all. What had been taken when that came to light waits until it can; all else is refused.
 #[test]
 fn no_space_is_left() {
-    a_full_disk_refuses_and_recovers(&[(Call::Allocate, Fault::Fail(ENOSPC)), (Call::Write, Fault::Fail(ENOSPC))]);
+    let house = House::with_faults(CONFIG);
+    let broker = house.start();
+    waiting(&broker, "s");
+    let mut publisher = Client::connect(broker.address(), V5, "publisher");
+    assert_eq!(publisher.publish("a/full", "before", QoS::AtLeastOnce), 0);
+    full(&house, &[(Call::Allocate, Fault::Fail(ENOSPC)), (Call::Write, Fault::Fail(ENOSPC))], true);
+    send(&mut publisher, "a/full", "held", Delivery::AtLeastOnce(id(900)), false);
+    publisher.expect_nothing();
+    for version in [V5, V311] {
+        for delivery in [Delivery::AtLeastOnce(id(7)), Delivery::ExactlyOnce(id(7))] {
+            let mut other = Client::connect(broker.address(), version, "other");
+            if version == V5 {
+                assert_eq!(other.publish("a/full", "refused", delivery.qos()), 0x97);
+            } else {
+                send(&mut other, "a/full", "refused", delivery, false);
+                assert_eq!(other.rest(), [0; 0], "no acknowledgement, and closed");
+            }
+        }
+    }
+    who_needs_no_disk_goes_on(&broker);
+    publisher.expect_nothing();
+    full(&house, &[(Call::Allocate, Fault::Fail(ENOSPC)), (Call::Write, Fault::Fail(ENOSPC))], false);
+    assert_eq!(expect_puback(&mut publisher, id(900)), 0);
+    eventually("it takes messages again by itself", || publisher.publish("a/full", "after", QoS::ExactlyOnce) == 0);
+    broker.kill();
+    assert_eq!(waited(&house.start(), "s"), ["before", "held", "after"]);
 }
 
 /// Only new files find no space, what was set aside can still be written.
@@ -123,24 +148,21 @@ fn no_space_is_left_for_a_new_segment() {
     a_full_disk_refuses_and_recovers(&[(Call::Allocate, Fault::Fail(ENOSPC)), (Call::Create, Fault::Fail(ENOSPC))]);
 }
 
-/// Sessions that were there are taken up while the disk is full; one that would be new and kept is refused, and not half made.
+/// Sessions that were there are taken up while there is little space; they are how it comes back.
 #[test]
 fn sessions_while_the_disk_is_full() {
-    let faults =
-        [(Call::Space, Fault::Pretend(1 << 20)), (Call::Allocate, Fault::Fail(ENOSPC)), (Call::Write, Fault::Fail(ENOSPC))];
     let house = House::with_faults(CONFIG);
     let broker = house.start();
     waiting(&broker, "s");
-    full(&house, &faults, true);
+    house.faults().every(Call::Space, Fault::Pretend(1 << 20));
     let mut publisher = Client::connect(broker.address(), V5, "publisher");
     let mut sent = Vec::new();
     fill(&mut publisher, QoS::AtLeastOnce, &mut sent);
     assert_eq!(waited(&broker, "s"), sent);
-    let refused = Client::refused(broker.address(), keeping(V5, "new"));
-    assert!(matches!(refused, 0x97 | 0x88 | 0x89), "{refused:#x}");
-    full(&house, &faults, false);
-    eventually("sessions are made again", || Client::refused(broker.address(), keeping(V5, "later")) == 0);
-    begin(broker.address(), keeping(V5, "new"));
+    house.faults().off(Call::Space);
+    eventually("messages are taken again", || publisher.publish("a/b", "later", QoS::AtLeastOnce) == 0);
+    broker.kill();
+    assert_eq!(waited(&house.start(), "s"), ["later"]);
 }
 
 /// Whoever restarts a broker because the disk is full must get one that can at least give away what it has.
@@ -185,8 +207,8 @@ fn a_write_is_torn_while_there_is_no_room_for_a_new_segment() {
         house.faults().every(Call::Allocate, Fault::Fail(ENOSPC));
         fill(&mut publisher, QoS::AtLeastOnce, &mut sent);
         // Acknowledgements of what waits are still written.
-        house.faults().at_nth(Call::Write, 1, Fault::Tear(tear));
         let mut subscriber = resume(broker.address(), keeping(V5, "s"));
+        house.faults().at_nth(Call::Write, 1, Fault::Tear(tear));
         for _ in 0..sent.len() {
             let (_, id) = crate::steps::next_id(&mut subscriber);
             subscriber.puback(id);

@@ -52,11 +52,6 @@ impl House {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let place = folder.path().canonicalize().expect("the folder is there");
         let path = place.join("dunlin.toml");
-        let config = if std::env::var("PLAIN").is_ok() {
-            config.split("[limits]").nth(1).map(|c| format!("[limits]{c}")).unwrap_or_default()
-        } else {
-            config.to_owned()
-        };
         let text = format!("{config}\n[[listeners]]\nname = \"tcp\"\nurl = \"tcp://127.0.0.1:0\"\n");
         fs::write(&path, text).expect("the config can be written");
         let data = place.join("data");
@@ -164,9 +159,10 @@ pub fn copy_folder(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("the folder can be read") {
         let entry = entry.expect("an entry");
         let target = to.join(entry.file_name());
-        if entry.file_type().expect("a file type").is_dir() {
+        let kind = entry.file_type().expect("a file type");
+        if kind.is_dir() {
             copy_folder(&entry.path(), &target);
-        } else {
+        } else if kind.is_file() {
             fs::copy(entry.path(), target).expect("a file can be copied");
         }
     }
