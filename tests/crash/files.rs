@@ -63,6 +63,19 @@ fn a_data_directory_of_a_newer_format_is_refused() {
     assert!(waited(&house.start(), "s").is_empty());
 }
 
+/// A socket may have a path of some hundred bytes only, a data directory a longer one.
+#[test]
+fn a_data_directory_may_have_a_long_path() {
+    let short = House::new(CONFIG);
+    let house = short.moved_to(short.folder().join("long".repeat(40)).join("data"));
+    let broker = house.start();
+    waiting(&broker, "s");
+    let backup = house.folder().join("backup");
+    let made = dunlin(&["backup", &text(&backup), "--data-dir", &text(house.data())]);
+    assert_eq!(made.code, Some(0), "{}", made.told);
+    assert!(made.said.contains("1 sessions"), "{}", made.said);
+}
+
 /// Queues are other people's letters.
 #[test]
 fn the_files_are_for_their_owner_only() {

@@ -63,6 +63,8 @@ pub struct Delivery {
     pub member: usize,
     /// Which of the sessions that the member has had.
     pub session: usize,
+    /// Between which kills it came.
+    pub cycle: usize,
 }
 
 /// A subscriber, or the members of a shared subscription together.
@@ -136,41 +138,49 @@ impl Audience {
         self.judge_calls(history, judgement);
     }
 
-    /// A message published with QoS 2 that was delivered with QoS 2 comes once: to a session, and among the members of a group.
+    /// A message that was delivered with QoS 2 does not come again: to a session, and among the members of a group.
     fn judge_repetitions(&self, history: &History, judgement: &mut Judgement) {
-        let mut times: HashMap<(Key, usize), (usize, bool)> = HashMap::new();
+        let mut once = HashSet::new();
         for delivery in &self.deliveries {
             let session = if self.is_group { 0 } else { delivery.session };
-            let (count, exactly_once) = times.entry((delivery.key, session)).or_default();
-            *count += 1;
-            *exactly_once |= delivery.qos == QoS::ExactlyOnce;
+            if once.contains(&(delivery.key, session)) {
+                judgement.doubled.push(self.describe(history, delivery.key));
+            }
+            if delivery.qos == QoS::ExactlyOnce {
+                once.insert((delivery.key, session));
+            }
         }
-        let mut doubled: Vec<_> = times.into_iter().filter(|(_, (count, exactly_once))| *exactly_once && *count > 1).collect();
-        doubled.sort_unstable();
-        let describe = |((key, _), (count, _))| format!("{count} times: {}", self.describe(history, key));
-        judgement.doubled.extend(doubled.into_iter().map(describe));
     }
 
     /// [MQTT-4.6.0-6]: for one publisher, topic and QoS, messages come for the first time in the order in which they were sent. Not to
     /// the members of a group: one that leaves hands on what it had, to others who have got later ones already.
+    ///
+    /// A kill may come between: a QoS 1 message reached a subscriber that had just come, was not acknowledged, and is sent again with
+    /// one before it that the subscriber had missed. Then it is the second time that is in order.
     fn judge_order(&self, history: &History, judgement: &mut Judgement) {
         if self.is_group {
             return;
         }
         let mut came = HashSet::new();
-        let mut last: HashMap<_, usize> = HashMap::new();
-        for delivery in &self.deliveries {
+        let mut highest: HashMap<_, &Delivery> = HashMap::new();
+        for (place, delivery) in self.deliveries.iter().enumerate() {
             let message = &history[delivery.key.publisher][delivery.key.number];
-            let is_first = came.insert((delivery.key, delivery.session, delivery.member));
-            if !is_first {
+            if !came.insert((delivery.key, delivery.session)) {
                 continue;
             }
             let qos = (message.qos as u8, delivery.qos as u8);
-            let stream = (delivery.member, delivery.session, delivery.key.publisher, &message.topic, qos);
-            let before = last.insert(stream, delivery.key.number);
-            if before.is_some_and(|before| before > delivery.key.number) {
-                let after = before.unwrap_or_default();
-                judgement.disordered.push(format!("after number {after}: {}", self.describe(history, delivery.key)));
+            let before = highest.entry((delivery.session, delivery.key.publisher, &message.topic, qos)).or_insert(delivery);
+            if before.key.number <= delivery.key.number {
+                *before = delivery;
+                continue;
+            }
+            let comes_again = || self.deliveries[place..].iter().any(|later| later.key == before.key);
+            if before.cycle == delivery.cycle || !comes_again() {
+                judgement.disordered.push(format!(
+                    "after number {}: {}",
+                    before.key.number,
+                    self.describe(history, delivery.key)
+                ));
             }
         }
     }
@@ -196,9 +206,10 @@ impl Audience {
     fn describe(&self, history: &History, key: Key) -> String {
         let message = &history[key.publisher][key.number];
         let times = self.deliveries.iter().filter(|delivery| delivery.key == key);
-        let came: Vec<_> = times.map(|delivery| (delivery.member, delivery.session, delivery.qos as u8)).collect();
+        let came: Vec<_> =
+            times.map(|delivery| (delivery.member, delivery.session, delivery.qos as u8, delivery.cycle)).collect();
         format!(
-            "{} for {}: {} QoS {}, sent in cycle {} at {}, accepted {:?}; came to (member, session, QoS) {came:?}",
+            "{} for {}: {} QoS {}, sent in cycle {} at {}, accepted {:?}; came to (member, session, QoS, cycle) {came:?}",
             name_of(key),
             self.name,
             message.topic,
@@ -318,7 +329,7 @@ mod tests {
     }
 
     fn delivery(number: usize, qos: QoS) -> Delivery {
-        Delivery { key: Key { publisher: 0, number }, qos, member: 0, session: 0 }
+        Delivery { key: Key { publisher: 0, number }, qos, member: 0, session: 0, cycle: 0 }
     }
 
     fn judge(messages: Vec<Message>, subscription: (Tick, Option<Tick>), deliveries: Vec<Delivery>) -> [usize; 4] {
@@ -350,6 +361,12 @@ mod tests {
         assert_eq!(judge(sent(), steady, vec![delivery(1, two), delivery(0, two)]), [0, 0, 1, 0], "1 came before 0");
         assert_eq!(judge(sent(), steady, vec![delivery(0, two), delivery(1, two), delivery(0, two)]), [0, 1, 0, 0]);
         assert_eq!(judge(sent(), steady, vec![delivery(0, two), delivery(1, one)]), [0, 0, 0, 1], "1 with QoS 1");
+        let later = |delivery| Delivery { cycle: 1, ..delivery };
+        let sent_again = || vec![message(one, 10, Some(20)), message(one, 12, Some(21))];
+        assert_eq!(judge(sent_again(), steady, vec![delivery(1, one), delivery(0, one), delivery(1, one)]), [0, 0, 1, 0]);
+        assert_eq!(judge(sent_again(), steady, vec![delivery(1, one), later(delivery(0, one))]), [0, 0, 1, 0]);
+        let killed = vec![delivery(1, one), later(delivery(0, one)), later(delivery(1, one))];
+        assert_eq!(judge(sent_again(), steady, killed), [0, 0, 0, 0], "1 was sent again, behind 0");
         assert_eq!(judge(sent(), (12, None), vec![]), [0, 0, 0, 0], "accepted while the subscription was on its way");
         assert_eq!(judge(sent(), (12, None), vec![delivery(0, two)]), [0, 0, 0, 1], "accepted before it was asked for");
         assert_eq!(judge(sent(), (5, Some(8)), vec![delivery(0, two)]), [0, 0, 0, 1], "dropped before it was sent");

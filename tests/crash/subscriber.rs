@@ -283,7 +283,8 @@ impl State<'_> {
                 .world
                 .complain(format!("{}: {start:?}.. to {topic} is not as it was sent", self.subscriber.login.name));
         };
-        let delivery = Delivery { key, qos, member: self.subscriber.member, session: self.session };
+        let (member, session, cycle) = (self.subscriber.member, self.session, self.world.cycle());
+        let delivery = Delivery { key, qos, member, session, cycle };
         self.world.audience(self.subscriber.audience).deliver(delivery);
     }
 
