@@ -118,7 +118,7 @@ impl House {
 
     /// A broker of which nothing is known yet.
     pub fn spawn(&self, arguments: &[&str]) -> Broker {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
+        let mut command = Command::new(program());
         command.arg("run").arg("--config").arg(&self.config).arg("--data-dir").arg(&self.data);
         command.args(["--admin", "127.0.0.1:0", "--log-format", "json"]).args(arguments);
         if let Some(faults) = &self.faults {
@@ -143,9 +143,14 @@ impl House {
     }
 }
 
+/// The program that was built with the tests, or `DUNLIN_CRASH_PROGRAM`.
+fn program() -> PathBuf {
+    std::env::var_os("DUNLIN_CRASH_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_dunlin").into(), PathBuf::from)
+}
+
 /// Runs `dunlin` with these arguments to its end.
 pub fn dunlin(arguments: &[&str]) -> Ended {
-    let output = Command::new(env!("CARGO_BIN_EXE_dunlin")).args(arguments).output().expect("dunlin runs");
+    let output = Command::new(program()).args(arguments).output().expect("dunlin runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ended { code: output.status.code(), said: text(&output.stdout), told: text(&output.stderr) }
 }
