@@ -6,6 +6,7 @@ pub mod auth;
 pub mod broker;
 pub mod cli;
 pub mod config;
+pub mod loadtest;
 pub mod metrics;
 pub mod packet;
 pub mod routing;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 5  server  config  cli     reads the config, builds the house, opens the doors
-//! 4  transport  admin        bytes and sockets; HTTP and $SYS
+//! 4  transport  admin  loadtest    bytes and sockets; HTTP and $SYS; clients that measure
 //! 3  broker                  where the rooms below meet
 //! 2  session  routing  auth  rules without sockets and without a clock
 //! 1  storage                 what survives a crash; messages that wait may lie there
@@ -21,6 +21,7 @@ const FLOORS: [(&str, u8); 13] = [
     ("cli", 5),
     ("transport", 4),
     ("admin", 4),
+    ("loadtest", 4),
     ("broker", 3),
     ("session", 2),
     ("routing", 2),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dunlin::admin::{AdminState, Exporter, Process, serve};
-use dunlin::metrics::Metrics;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 

@@ -243,11 +243,11 @@ impl Client {
         let qos = publish.packet.delivery.qos();
         deliveries.batch.publish_received(qos as u8, publish.packet.payload.len());
         let (reason, wait) = match &handle.mount_point {
-            None => route(broker, handle, publish, publish.topic(), now, deliveries),
+            None => route(broker, (handle, hold.epoch), publish, publish.topic(), now, deliveries),
             Some(mount_point) => {
                 let topic = format!("{mount_point}{}", publish.topic());
                 match TopicName::new(&topic) {
-                    Ok(topic) => route(broker, handle, publish, topic, now, deliveries),
+                    Ok(topic) => route(broker, (handle, hold.epoch), publish, topic, now, deliveries),
                     Err(_) => (PublishReason::TopicNameInvalid, None),
                 }
             }
@@ -288,6 +288,7 @@ impl Client {
             self.append_local(&output);
             return if self.end.is_some() { self.finish(now, deliveries) } else { Closed::No };
         };
+        let (next_ack, owes_suback) = (self.connection.next_ack(), self.connection.owes_suback());
         let told = hold.handle.lock(|slot| {
             let is_current = slot.is_online(hold.epoch);
             let online = slot.connection(hold.epoch)?;
@@ -298,6 +299,11 @@ impl Client {
             if !output.is_empty() {
                 online.outbox.buffer.append(&output);
             }
+            slot.session.outbound.acknowledged_before(next_ack);
+            if !owes_suback {
+                slot.session.let_replays_go();
+            }
+            let online = slot.connection(hold.epoch)?;
             let asked = online.closing;
             let is_broken = online.outbox.is_broken;
             if is_current && asked.is_none() {
@@ -411,7 +417,7 @@ impl Client {
 /// Gives a client's message to the broker, if it may publish it.
 fn route(
     broker: &Broker,
-    handle: &Arc<SessionHandle>,
+    (handle, epoch): (&Arc<SessionHandle>, u64),
     publish: &InboundPublish<'_>,
     topic: TopicName<'_>,
     now: Instant,
@@ -426,7 +432,8 @@ fn route(
     let expires_at = packet.properties.message_expiry_interval.map(|seconds| now + Duration::from_secs(seconds.into()));
     let scratch = std::mem::take(&mut deliveries.scratch);
     let mut publication = Publication::new(packet.view(topic), packet.delivery.qos(), packet.retain, expires_at, scratch);
-    let result = broker.publish(&mut publication, &Publisher::of(handle), now, deliveries);
+    let publisher = Publisher { session: Some(handle), ack: publish.ack.map(|token| (epoch, token)) };
+    let result = broker.publish(&mut publication, &publisher, now, deliveries);
     let came_by = result.is_ok() && came_by(handle, publish, &mut publication, deliveries);
     deliveries.scratch = publication.into_scratch();
     let level = || broker.journal.as_ref().map(|journal| journal.level(topic));
@@ -454,6 +461,7 @@ fn came_by(
     let (Delivery::ExactlyOnce(id), Some(session)) = (publish.packet.delivery, handle.stored_as) else { return false };
     let Some(body) = publication.body() else { return false };
     body.came_by(session, id).into_iter().for_each(|item| deliveries.batch.journal.push(item));
+    handle.lock(|slot| slot.session.received_in(id, body));
     true
 }
 

@@ -127,6 +127,7 @@ impl Broker {
                     slot.session.outbound.settle(&dropped);
                     effects.dropped(DropReason::NotAuthorized, dropped.len() as u64);
                 }
+                slot.session.let_replays_go();
                 slot.session.outbound.connect(request.receive_maximum);
                 slot.online = online.take();
                 handle.store_header(slot, self);

@@ -5,6 +5,7 @@ use super::Broker;
 use super::effects::Effects;
 use super::handle::SessionHandle;
 use super::outbox;
+use super::publish::Publisher;
 use crate::metrics::DropReason;
 use crate::session::{Grant, Publication};
 
@@ -31,14 +32,14 @@ impl Deliveries {
         handle: &Arc<SessionHandle>,
         publication: &mut Publication<'_>,
         grant: Grant,
-        publisher: Option<u64>,
+        publisher: &Publisher<'_>,
         now: Instant,
     ) {
         if !handle.rights.is_unrestricted() && !handle.may_read(publication.topic()) {
             self.batch.dropped(DropReason::NotAuthorized, 1);
             return;
         }
-        let is_own = publisher == Some(handle.key);
+        let is_own = publisher.key() == Some(handle.key);
         let batch = &mut self.batch;
         let (becomes_dirty, is_ahead) = handle.lock(|slot| {
             if slot.is_ended {
@@ -51,7 +52,9 @@ impl Deliveries {
             };
             if is_own || !online.is_welcomed {
                 // Behind CONNACK, or the acknowledgement of the same message, which is not in the buffer yet.
-                slot.session.outbound.deliver_later(publication, grant, &slot.limits, now, batch);
+                let behind = publisher.ack.filter(|(epoch, _)| is_own && online.epoch == *epoch);
+                let behind = behind.map(|(_, token)| token);
+                slot.session.outbound.deliver_later(publication, grant, behind, &slot.limits, now, batch);
                 slot.report(batch);
                 return (false, false);
             }

@@ -141,7 +141,7 @@ impl Slot {
 
     /// Something for the client lies on disk, or among the retained messages.
     pub fn has_more_to_fetch(&self) -> bool {
-        self.session.outbound.is_starved() || !self.session.replays.is_empty()
+        self.session.outbound.is_starved() || self.session.next_replay().is_some()
     }
 
     fn availability(&self) -> u8 {

@@ -10,7 +10,7 @@ use super::deliver::Deliveries;
 use super::handle::{Receiver, SessionHandle};
 use crate::packet::{Message, PublishReason, QoS};
 use crate::routing::{Availability, MatchCache, Matches, PublisherHash, Subscriber};
-use crate::session::{Grant, Publication, Queued};
+use crate::session::{AckToken, Grant, Publication, Queued};
 use crate::storage::Level;
 
 /// Who publishes.
@@ -18,13 +18,15 @@ use crate::storage::Level;
 pub struct Publisher<'a> {
     /// `None`: the broker itself.
     pub session: Option<&'a SessionHandle>,
+    /// The acknowledgement that it will get, and on which connection.
+    pub ack: Option<(u64, AckToken)>,
 }
 
 impl<'a> Publisher<'a> {
-    pub const BROKER: Publisher<'static> = Publisher { session: None };
+    pub const BROKER: Publisher<'static> = Publisher { session: None, ack: None };
 
     pub fn of(handle: &'a SessionHandle) -> Self {
-        Self { session: Some(handle) }
+        Self { session: Some(handle), ack: None }
     }
 
     pub(super) fn key(&self) -> Option<u64> {
@@ -86,7 +88,7 @@ impl Broker {
                 identifiers: grant.identifiers.clone(),
                 share: None,
             };
-            deliveries.deliver(handle, publication, grant, publisher.key(), now);
+            deliveries.deliver(handle, publication, grant, publisher, now);
         }
         if !matches.groups.is_empty() {
             matched += self.publish_to_groups(publication, &matches, publisher, now, deliveries);
@@ -137,7 +139,7 @@ impl Broker {
                 identifiers: grant.identifiers,
                 share: Some(group.whole_filter().clone()),
             };
-            deliveries.deliver(&handle, publication, grant, publisher.key(), now);
+            deliveries.deliver(&handle, publication, grant, publisher, now);
             matched += 1;
         }
         matched
@@ -176,7 +178,7 @@ impl Broker {
                         share: queued.share().cloned(),
                     };
                     let mut publication = Publication::stored(&message).in_body(queued.body().cloned());
-                    deliveries.deliver(&handle, &mut publication, grant, None, now);
+                    deliveries.deliver(&handle, &mut publication, grant, &Publisher::BROKER, now);
                     handed.others.push(queued);
                 }
                 _ => handed.kept.push(queued),

@@ -80,7 +80,7 @@ impl Broker {
             let all = subscriptions.into_iter();
             slot.session.subscriptions =
                 all.map(|(filter, (options, identifier))| (filter, Subscription { options, identifier })).collect();
-            slot.session.replays = replays.into_iter().map(|(filter, from)| Replay { filter, from }).collect();
+            slot.session.replays = replays.into_iter().map(|(filter, from)| Replay { filter, from, is_held: false }).collect();
             for id in received {
                 slot.session.receive(id);
                 slot.session.owned(id);

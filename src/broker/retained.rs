@@ -249,7 +249,7 @@ impl Broker {
     pub(super) fn replay(&self, handle: &SessionHandle, epoch: u64, now: Instant, batch: &mut Effects) {
         while let Some((replay, room)) = handle.lock(|slot| {
             let online = slot.online.as_ref().filter(|online| online.epoch == epoch)?;
-            let replay = slot.session.replays.first()?;
+            let replay = slot.session.next_replay()?;
             Some((replay.clone(), Room::of(slot, online.outbox.len())?))
         }) {
             self.replay_step(handle, &replay, room, now, batch);

@@ -103,7 +103,7 @@ impl Broker {
             session.subscriptions.insert(filter.clone(), subscription);
             if replays(is_new) {
                 session.replays.retain(|replay| replay.filter != *filter);
-                session.replays.push(Replay { filter: filter.clone(), from: None });
+                session.replays.push(Replay { filter: filter.clone(), from: None, is_held: handle.stored_as.is_some() });
             }
             handle.store_subscription(slot, filter);
             slot.report(effects);

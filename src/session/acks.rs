@@ -12,7 +12,8 @@ pub struct AckQueue {
 }
 
 /// Names an acknowledgement that is owed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Later ones are greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AckToken(u64);
 
 /// An answer to one of the client's packets.
@@ -50,6 +51,16 @@ impl AckQueue {
         }
         entry.is_ready = true;
         Some(&entry.ack)
+    }
+
+    /// All before this one have left.
+    pub const fn next_to_leave(&self) -> AckToken {
+        AckToken(self.first)
+    }
+
+    /// Whether a SUBACK waits.
+    pub fn has_suback(&self) -> bool {
+        self.entries.iter().any(|entry| matches!(entry.ack, Ack::SubAck(..)))
     }
 
     /// The next acknowledgement that may leave.

@@ -429,6 +429,16 @@ impl Connection {
         self.acks.open(Ack::UnsubAck(packet_id, Box::new(reasons)))
     }
 
+    /// All acknowledgements before this one have been written.
+    pub const fn next_ack(&self) -> AckToken {
+        self.acks.next_to_leave()
+    }
+
+    /// Whether a SUBSCRIBE waits to be answered.
+    pub fn owes_suback(&self) -> bool {
+        self.acks.has_suback()
+    }
+
     /// Whether something waits to be answered.
     pub fn owes(&self) -> bool {
         !self.acks.is_empty()

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use super::acks::AckToken;
 use super::config::Limits;
 use super::inflight::{ExchangeState, Inflight, Received};
 use super::numbering::Numbering;
@@ -29,6 +30,17 @@ pub struct Outbound {
     window: u16,
     /// Of a session that outlives the process.
     pub outlasting: Option<Box<Outlasting>>,
+    /// Of a client that gets messages of its own.
+    own: Option<Box<Own>>,
+}
+
+/// Messages in the queue that the client itself has published, and that come behind their acknowledgements.
+#[derive(Debug, Default)]
+struct Own {
+    /// For each of them, in order.
+    behind: VecDeque<AckToken>,
+    /// All acknowledgements before this one are written.
+    next_ack: Option<AckToken>,
 }
 
 /// What one subscription, or several of one client together, make of a message.
@@ -50,6 +62,7 @@ impl Outbound {
     /// A connection takes the session up. `receive_maximum` is the lower of the client's and our own bound.
     pub fn connect(&mut self, receive_maximum: u16) {
         self.window = receive_maximum;
+        self.own = None;
         // A resumed PUBREL takes its place from the start: its PUBCOMP must not let more through than the client takes.
         self.in_use = self.inflight.released();
         let mut resend = self.inflight.in_order();
@@ -60,6 +73,7 @@ impl Outbound {
 
     /// The connection is gone.
     pub fn disconnect(&mut self) {
+        self.own = None;
         self.resend = None;
         self.window = 0;
     }
@@ -115,16 +129,22 @@ impl Outbound {
         }
     }
 
-    /// Takes a message for this session and leaves it in the queue, whatever its QoS, for the next [`Self::fill`].
+    /// Takes a message for this session and leaves it in the queue, whatever its QoS, for the next [`Self::fill`]. The session's own one
+    /// leaves behind its acknowledgement, which has the token `behind`.
     pub fn deliver_later(
         &mut self,
         publication: &mut Publication<'_>,
         grant: Grant,
+        behind: Option<AckToken>,
         limits: &Limits,
         now: Instant,
         batch: &mut Batch,
     ) {
-        let queued = self.keep(publication, grant);
+        let mut queued = self.keep(publication, grant);
+        if let Some(token) = behind {
+            queued = queued.own();
+            self.own.get_or_insert_default().behind.push_back(token);
+        }
         self.push_kept(queued, Some(publication), limits, now, batch);
     }
 
@@ -157,6 +177,15 @@ impl Outbound {
         let (stored_before, body) = (self.queue.stored(), queued.body().cloned());
         let Pushed { refused, dropped, expired } = self.queue.push(queued, &QueueBounds::of(limits), now);
         let is_queued = refused.is_none();
+        dropped.iter().for_each(|gone| self.passed(gone));
+        if refused.as_ref().is_some_and(Queued::is_own)
+            && let Some(own) = &mut self.own
+        {
+            own.behind.pop_back();
+        }
+        if !expired.is_empty() {
+            self.own = None; // Taken out of the middle: rather early than never.
+        }
         let lost = usize::from(!is_queued) + dropped.len();
         if lost > 0 {
             let is_count = self.queue.len() >= limits.max_queued_messages;
@@ -170,6 +199,29 @@ impl Outbound {
             outlasting.memory.follow(stored_before, &body, publication.message());
         }
         refused.iter().chain(&dropped).chain(&expired).for_each(|gone| outlasting.settle(gone));
+    }
+
+    /// The connection has written all acknowledgements before `next`.
+    pub fn acknowledged_before(&mut self, next: AckToken) {
+        if let Some(own) = &mut self.own {
+            own.next_ack = Some(next);
+        }
+    }
+
+    /// Whether the first message is the client's own and its acknowledgement is still due.
+    fn is_behind_ack(&self, first: &Queued) -> bool {
+        let Some(own) = self.own.as_ref().filter(|_| first.is_own()) else { return false };
+        own.behind.front().is_some_and(|token| own.next_ack.is_none_or(|next| *token >= next))
+    }
+
+    /// A message has left the front of the queue.
+    fn passed(&mut self, gone: &Queued) {
+        if let Some(own) = self.own.as_mut().filter(|_| gone.is_own()) {
+            own.behind.pop_front();
+            if own.behind.is_empty() {
+                self.own = None;
+            }
+        }
     }
 
     /// The session is done with messages that were taken out of it.
@@ -215,6 +267,7 @@ impl Outbound {
         if let Some(outlasting) = &mut self.outlasting {
             outlasting.memory = Window::default();
         }
+        self.own = None; // As when some have expired.
         self.queue.extract(keep)
     }
 
@@ -329,9 +382,13 @@ impl Outbound {
         let Some(first) = self.queue.front() else { return false };
         if first.is_expired(now) {
             let expired = self.queue.pop();
+            expired.iter().for_each(|expired| self.passed(expired));
             self.settle(&expired);
             batch.dropped(DropReason::Expired, 1); // [MQTT-3.3.2-5]
             return true;
+        }
+        if self.is_behind_ack(first) {
+            return false;
         }
         if first.qos() != QoS::AtMostOnce && !(self.may_begin_with(first) && self.may_leave(first)) {
             return false;
@@ -339,6 +396,7 @@ impl Outbound {
         let first = first.clone();
         let Some(message) = self.message_of(&first) else { return false };
         let Some(queued) = self.queue.pop() else { return false };
+        self.passed(&queued);
         let mut publication = Publication::stored(&message);
         if queued.qos() == QoS::AtMostOnce {
             let receiver = Receiver {

@@ -11,7 +11,7 @@ use crate::storage::{Body, Notes, Recipient};
 pub struct Queued {
     content: Content,
     notes: Option<Arc<Notes>>,
-    /// `sequence << 8 | retain << 2 | QoS`.
+    /// `sequence << 8 | own << 3 | retain << 2 | QoS`.
     stamp: u64,
 }
 
@@ -57,6 +57,17 @@ impl Queued {
     /// The RETAIN flag that this receiver sees.
     pub const fn retain(&self) -> bool {
         self.stamp & 4 != 0
+    }
+
+    /// The session's own message, which comes behind its acknowledgement.
+    #[must_use]
+    pub const fn own(mut self) -> Self {
+        self.stamp |= OWN;
+        self
+    }
+
+    pub const fn is_own(&self) -> bool {
+        self.stamp & OWN != 0
     }
 
     pub fn identifiers(&self) -> &[u32] {
@@ -118,6 +129,8 @@ impl Queued {
         Some(Recipient { session, sequence, qos: self.qos(), retain: self.retain(), notes: self.notes.clone() })
     }
 }
+
+const OWN: u64 = 8;
 
 fn stamp(sequence: u64, qos: QoS, retain: bool) -> u64 {
     debug_assert!(sequence < 1 << 56, "no session lives for so long");

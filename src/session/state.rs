@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
@@ -5,7 +7,7 @@ use super::numbering::Numbering;
 use super::outbound::Outbound;
 use super::outlasting::Outlasting;
 use crate::packet::{PacketId, SubscriptionOptions, TopicFilter};
-use crate::storage::Record;
+use crate::storage::{Body, Record};
 
 /// What outlives the Network Connection (4.1): the subscriptions, the exchanges that are open in both directions, what waits to be
 /// sent. The broker keeps it under one lock; whoever holds the connection works on it through [`SessionCell`].
@@ -15,8 +17,19 @@ pub struct Session {
     pub outbound: Outbound,
     /// Retained messages that new subscriptions are still to be sent.
     pub replays: Vec<Replay>,
-    /// QoS 2 messages that were received and not yet released `[MQTT-4.3.3-10]`; whether PUBREC was due already.
-    received: Option<Box<HashMap<PacketId, bool, foldhash::fast::FixedState>>>,
+    /// QoS 2 messages that were received and not yet released `[MQTT-4.3.3-10]`.
+    received: Option<Box<HashMap<PacketId, Receipt, foldhash::fast::FixedState>>>,
+}
+
+/// How far a QoS 2 message that was received has come.
+#[derive(Debug)]
+enum Receipt {
+    /// It is being looked at.
+    Open,
+    /// It is stored, together with its identifier, in this body.
+    Told(Arc<Body>),
+    /// PUBREC is due or was sent.
+    Owned,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,25 +44,51 @@ pub struct Replay {
     pub filter: TopicFilter,
     /// The topic to go on with; `None` to begin.
     pub from: Option<Box<str>>,
+    /// SUBACK is still due, and goes first.
+    pub is_held: bool,
 }
 
 impl Session {
+    /// The retained messages to be sent next.
+    pub fn next_replay(&self) -> Option<&Replay> {
+        self.replays.iter().find(|replay| !replay.is_held)
+    }
+
+    /// SUBACK was written, or will never be.
+    pub fn let_replays_go(&mut self) {
+        self.replays.iter_mut().for_each(|replay| replay.is_held = false);
+    }
+
     /// A QoS 2 PUBLISH came in; `false` if its message is ours already `[MQTT-4.3.3-10]`.
     pub fn receive(&mut self, id: PacketId) -> bool {
-        self.received.get_or_insert_default().try_insert(id, false).is_ok()
+        self.received.get_or_insert_default().try_insert(id, Receipt::Open).is_ok()
+    }
+
+    /// The message that came under this identifier is stored with it.
+    pub fn received_in(&mut self, id: PacketId, body: &Arc<Body>) {
+        self.set_receipt(id, Receipt::Told(body.clone()));
     }
 
     /// The message that came under this identifier is owned.
     pub fn owned(&mut self, id: PacketId) {
-        if let Some(is_owned) = self.received.as_mut().and_then(|received| received.get_mut(&id)) {
-            *is_owned = true;
+        self.set_receipt(id, Receipt::Owned);
+    }
+
+    fn set_receipt(&mut self, id: PacketId, receipt: Receipt) {
+        if let Some(there) = self.received.as_mut().and_then(|received| received.get_mut(&id)) {
+            *there = receipt;
         }
     }
 
-    /// The identifiers of messages that are owned and not released.
+    /// The identifiers of messages that are stored and not released. Those of which the journal has still to write are not among them.
     pub fn received(&self) -> impl Iterator<Item = PacketId> {
+        let is_stored = |receipt: &Receipt| match receipt {
+            Receipt::Open => false,
+            Receipt::Told(body) => body.is_receipt_written(),
+            Receipt::Owned => true,
+        };
         let received = self.received.iter().flat_map(|received| received.iter());
-        received.filter_map(|(id, is_owned)| is_owned.then_some(*id))
+        received.filter_map(move |(id, receipt)| is_stored(receipt).then_some(*id))
     }
 
     /// The client gives the identifier free: by PUBREL, or since we refused the message. `false` if it was not in use.

@@ -155,8 +155,14 @@ impl Body {
         })
     }
 
-    /// Another one is its topic's retained message, or none: if it is not written yet, it need not be.
-    pub fn unretain(&self) {
+    /// Another one is its topic's retained message, or none: if it is not written before that, it need not be. The journal must be told
+    /// together with what takes its place, and not before: otherwise a crash in between leaves neither.
+    #[must_use]
+    pub fn unretain(self: &Arc<Self>) -> Item {
+        Item::Superseded(self.clone())
+    }
+
+    pub(super) fn forget_retained(&self) {
         if let State::Pending(pending) = &mut *self.state.lock()
             && pending.place.is_none()
         {
@@ -174,6 +180,14 @@ impl Body {
         match &*self.state.lock() {
             State::Pending(_) => None,
             State::Stored { segment, offset } => Some((segment.clone(), *offset)),
+        }
+    }
+
+    /// Whether the identifier that it came under has been written, or is just being.
+    pub fn is_receipt_written(&self) -> bool {
+        match &*self.state.lock() {
+            State::Pending(pending) => pending.received.is_none(),
+            State::Stored { .. } => true,
         }
     }
 

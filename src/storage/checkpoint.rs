@@ -151,11 +151,14 @@ impl<'a> Walker<'a> {
         Ok(self.offset)
     }
 
-    /// Puts it in force in place of all older ones.
-    pub(super) fn publish(&self, backend: &dyn Backend) -> Result<(), StorageError> {
+    /// Puts it in force in place of all older ones, which stay if a copy of them may be made.
+    pub(super) fn publish(&self, backend: &dyn Backend, keeps_old: bool) -> Result<(), StorageError> {
         let name = &self.name;
         backend.rename(UNFINISHED, name).map_err(StorageError::io("cannot rename", name))?;
         backend.sync_names().map_err(StorageError::io("cannot sync the folder of", name))?;
+        if keeps_old {
+            return Ok(());
+        }
         let names = backend.list().map_err(StorageError::io("cannot list the folder of", name))?;
         for old in names.iter().filter(|old| checkpoint_number(old).is_some() && *old != name) {
             backend.remove(old).map_err(StorageError::io("cannot remove", old))?;

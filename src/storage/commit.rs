@@ -10,7 +10,7 @@ use super::frame;
 use super::journal::{Command, Item, Journal, Pending};
 use super::maintain::Cut;
 use super::reader;
-use super::record::{Record, kind, put_commit, put_message, put_queued, put_relocated, put_retained};
+use super::record::{Record, kind, put_commit, put_message, put_queued, put_relocated, put_removed, put_retained};
 use super::segment::{Place, Segment};
 
 /// The one who writes. Takes all that was told since the last time, writes it as one batch, syncs once, and hands back all who waited:
@@ -66,6 +66,8 @@ pub enum Committed {
     Stopped,
 }
 
+/// A batch may be larger than a segment; places are numbers of four bytes.
+const SEGMENT_MAX: u64 = 1 << 30;
 /// How often free space is asked for.
 const SPACE_INTERVAL: Duration = Duration::from_millis(500);
 /// A buffer larger than this is given back.
@@ -93,7 +95,7 @@ impl<W> Committer<W> {
             checkpoint: checkpoint.0,
             checkpoint_bytes: checkpoint.1,
             holds: 0,
-            segment_size: config.segment_size.0,
+            segment_size: config.segment_size.0.min(SEGMENT_MAX),
             min_free_space: config.min_free_space.0,
             level: config.highest(),
             now,
@@ -143,7 +145,7 @@ impl<W> Committer<W> {
                 return Ok(Committed::Stuck);
             }
         }
-        // What was dead before this batch is told to be so in it at the latest: once it is synced, the segment is not missed.
+        // That they are to go is told in this batch: once it is synced, nobody misses them.
         let dead = self.dead_segments();
         let Pending { items, waiters, early, weight, commands, is_stopping, .. } = self.journal.take();
         let records = items.len();
@@ -151,7 +153,7 @@ impl<W> Committer<W> {
             // The batch goes on in the old segment, if there is room in it at all.
             self.note_full(true);
         }
-        self.encode(items)?;
+        self.encode(items, &dead)?;
         let waiters = Waiters { disk: waiters, early, weight, records };
         if !self.write(waiters, release)? {
             commands.into_iter().for_each(|command| self.journal.command(command));
@@ -173,8 +175,13 @@ impl<W> Committer<W> {
         self.segments.back().expect("there is always a segment to write to")
     }
 
-    fn encode(&mut self, items: Vec<Item>) -> Result<(), StorageError> {
+    fn encode(&mut self, items: Vec<Item>, dead: &[u64]) -> Result<(), StorageError> {
         debug_assert!(self.buffer.is_empty() && self.written.is_empty());
+        for item in &items {
+            if let Item::Superseded(body) = item {
+                body.forget_retained();
+            }
+        }
         let segment = self.current().clone();
         let base = segment.length() as usize;
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -187,9 +194,11 @@ impl<W> Committer<W> {
                     }
                 }
                 Item::Record(record) => record.put(&mut buffer),
+                Item::Superseded(_) => {}
                 Item::Move(body) => self.put_moved(&mut buffer, base, body)?,
             }
         }
+        dead.iter().for_each(|number| put_removed(&mut buffer, *number));
         if !buffer.is_empty() {
             put_commit(&mut buffer, base as u32, !self.is_unsynced);
         }
@@ -226,6 +235,9 @@ impl<W> Committer<W> {
     /// A body is copied as it is, and all who know where it was are told.
     fn put_moved(&mut self, out: &mut Vec<u8>, base: usize, body: Arc<Body>) -> Result<(), StorageError> {
         let Some((segment, offset)) = body.stored_in() else { return Ok(()) };
+        if Arc::strong_count(&body) == 1 {
+            return Ok(()); // Nobody else waits for it any more.
+        }
         let from = Place { segment: segment.number, offset };
         let mut bytes = vec![0; body.frame_length() as usize];
         reader::read_frame(&segment, offset, &mut bytes)?;
@@ -324,10 +336,13 @@ impl<W> Committer<W> {
                 self.sync()?;
                 let _ = reply.send(());
             }
+            Command::Files(reply) => {
+                self.sync()?;
+                let _ = reply.send(self.segments.iter().map(|segment| (segment.name(), segment.length())).collect());
+            }
             Command::Checkpointed { segment, bytes } => {
                 self.sync()?;
                 (self.checkpoint, self.checkpoint_bytes) = (segment, bytes);
-                self.remove(self.dead_segments())?;
                 self.measure();
             }
             Command::Hold => self.holds += 1,
@@ -349,7 +364,7 @@ impl<W> Committer<W> {
         if dead.is_empty() {
             return Ok(());
         }
-        self.sync()?; // That nobody waits for them is on disk.
+        self.sync()?; // That they are gone is on disk.
         for number in dead {
             let name = super::segment::segment_name(number);
             self.backend.remove(&name).map_err(StorageError::io("cannot remove", name))?;

@@ -9,6 +9,7 @@ pub struct Durability {
     /// What sessions, subscriptions and retained messages survive, and messages unless `topics` says otherwise.
     pub level: Level,
     /// Other levels for the messages of some topics; the first filter that matches counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub topics: Vec<TopicLevel>,
     /// Bytes of one file of the journal. Space comes back in units of this.
     pub segment_size: ByteSize,

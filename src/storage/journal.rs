@@ -42,6 +42,8 @@ pub enum Item {
     Record(Record),
     /// A body whose segment is to go.
     Move(Arc<Body>),
+    /// A retained message whose place another one or none takes, told in the same transaction as that.
+    Superseded(Arc<Body>),
 }
 
 /// Changes that are told together: either all of them survive, or none. Kept and used again, so that it need not be allocated.
@@ -75,6 +77,8 @@ pub(super) enum Command {
     Consider(Sender<Option<Cut>>),
     /// Answer once all that was told before is on disk.
     Sync(Sender<()>),
+    /// The same, and tell which segments there are, with their bytes.
+    Files(Sender<Vec<(String, u64)>>),
     /// The checkpoint before this segment is on disk: what only older ones need can go.
     Checkpointed {
         segment: u64,
@@ -134,6 +138,7 @@ impl Item {
         match self {
             Self::Body(body) | Self::Move(body) => body.size() + 64,
             Self::Record(record) => record.weight(),
+            Self::Superseded(_) => 16,
         }
     }
 }
@@ -220,6 +225,14 @@ impl<W> Journal<W> {
         self.added(pending, weight);
     }
 
+    /// Tells changes of which either all or none survive.
+    pub fn tell_together<const N: usize>(&self, items: [Item; N]) {
+        let weight = items.iter().map(Item::weight).sum();
+        let mut pending = self.pending.lock();
+        pending.items.extend(items);
+        self.added(pending, weight);
+    }
+
     fn added(&self, mut pending: parking_lot::MutexGuard<'_, Pending<W>>, weight: usize) {
         let was_light = pending.weight == 0;
         pending.weight += weight;
@@ -268,6 +281,12 @@ impl<W> Journal<W> {
         let taken = std::mem::take(&mut *pending);
         pending.is_stopping = is_stopping;
         taken
+    }
+
+    /// Someone stands still until the committer has its turn.
+    #[cfg(test)]
+    pub(super) fn awaits_answer(&self) -> bool {
+        matches!(self.pending.lock().commands.last(), Some(Command::Cut(_) | Command::Consider(_) | Command::Sync(_) | Command::Files(_)))
     }
 
     pub(super) fn is_drained(&self) -> bool {

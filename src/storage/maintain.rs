@@ -20,8 +20,6 @@ pub(super) struct Cut {
     pub segment: u64,
     /// Segments that are mostly dead.
     pub victims: HashSet<u64>,
-    /// All segments that are there.
-    pub segments: Vec<Arc<Segment>>,
 }
 
 /// Segments that may be dead or replayed before anything is done about it.
@@ -40,7 +38,7 @@ impl Cut {
     pub fn of<W>(committer: &Committer<W>) -> Self {
         let segments: Vec<_> = committer.segments.iter().cloned().collect();
         let (current, old) = segments.split_last().expect("there is always a segment to write to");
-        Self { segment: current.number, victims: victims(old, SLACK * committer.segment_size), segments: segments.clone() }
+        Self { segment: current.number, victims: victims(old, SLACK * committer.segment_size) }
     }
 }
 
@@ -69,12 +67,15 @@ pub struct Keeper<W> {
     backend: Arc<dyn Backend>,
     /// One checkpoint at a time.
     turn: parking_lot::Mutex<()>,
+    /// Shared with all that is held.
+    held: Arc<()>,
 }
 
 /// Files that stay as they are as long as this lives, and make a whole data directory together.
 #[derive(Debug)]
 pub struct Held<W> {
     journal: Arc<Journal<W>>,
+    _held: Arc<()>,
     /// Names, and how many bytes of each belong to it.
     pub files: Vec<(String, u64)>,
 }
@@ -90,7 +91,7 @@ const MOVE_STEP: usize = 1 << 20;
 
 impl<W> Keeper<W> {
     pub fn new(journal: Arc<Journal<W>>, backend: Arc<dyn Backend>) -> Self {
-        Self { journal, backend, turn: parking_lot::Mutex::new(()) }
+        Self { journal, backend, turn: parking_lot::Mutex::new(()), held: Arc::default() }
     }
 
     /// Makes a checkpoint and makes room, if it is worth it. Returns whether it was.
@@ -114,14 +115,13 @@ impl<W> Keeper<W> {
     pub fn hold(&self, state: &dyn Walk) -> Result<Option<Held<W>>, StorageError> {
         let _turn = self.turn.lock();
         self.journal.command(Command::Hold);
-        let mut held = Held { journal: self.journal.clone(), files: Vec::new() };
+        let mut held = Held { journal: self.journal.clone(), _held: self.held.clone(), files: Vec::new() };
         let Some(cut) = self.ask(Command::Cut) else { return Ok(None) };
         let Some(bytes) = self.checkpoint(&cut, state)? else { return Ok(None) };
-        if self.ask(Command::Sync).is_none() {
-            return Ok(None);
-        }
+        // What the walk saw may lie in segments that began since.
+        let Some(segments) = self.ask(Command::Files) else { return Ok(None) };
         held.files.push((checkpoint_name(cut.segment), bytes));
-        held.files.extend(cut.segments.iter().map(|segment| (segment.name(), segment.length())));
+        held.files.extend(segments);
         Ok(Some(held))
     }
 
@@ -132,7 +132,7 @@ impl<W> Keeper<W> {
         if !self.wait_for(&std::mem::take(&mut walker.unwritten)) {
             return Ok(None);
         }
-        walker.publish(&*self.backend)?;
+        walker.publish(&*self.backend, Arc::strong_count(&self.held) > 1)?;
         let segment = cut.segment;
         self.journal.command(Command::Checkpointed { segment, bytes });
         self.journal.metrics.storage.checkpoint_bytes.set(bytes);
@@ -147,11 +147,12 @@ impl<W> Keeper<W> {
     /// Waits until the bodies are on disk, or nobody wants them any more. `false`: the committer has stopped.
     fn wait_for(&self, bodies: &[Arc<Body>]) -> bool {
         loop {
+            // First the look, then the sync: what is written in between is not synced.
+            let are_written = !bodies.iter().any(|body| body.is_wanted_unwritten());
             if self.ask(Command::Sync).is_none() {
                 return false;
             }
-            let is_unwritten = |body: &&Arc<Body>| body.is_wanted_unwritten();
-            if !bodies.iter().any(|body| is_unwritten(&body)) {
+            if are_written {
                 return true;
             }
             std::thread::sleep(Duration::from_millis(1));

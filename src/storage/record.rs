@@ -145,6 +145,7 @@ pub(super) mod kind {
     pub const REPLAYED: u8 = 16;
     pub const CHECKPOINT: u8 = 17;
     pub const CHECKPOINT_END: u8 = 18;
+    pub const REMOVED: u8 = 19;
 }
 
 /// A record as it is read back: bodies are the places where they lie.
@@ -185,6 +186,8 @@ pub(super) enum Told {
     },
     /// Its end, with the number of records in between.
     CheckpointEnd(u64),
+    /// Nobody waits for anything in this segment any more: its file may be gone.
+    Removed(u64),
 }
 
 impl PartialEq for Recipient {
@@ -335,6 +338,10 @@ pub(super) fn put_relocated(out: &mut Vec<u8>, from: Place, to: Place) {
     });
 }
 
+pub(super) fn put_removed(out: &mut Vec<u8>, segment: u64) {
+    put_numbers(out, kind::REMOVED, &[segment]);
+}
+
 pub(super) fn put_commit(out: &mut Vec<u8>, start: u32, is_synced: bool) {
     frame::put(out, kind::COMMIT, |out| {
         out.extend_from_slice(&start.to_le_bytes());
@@ -447,6 +454,7 @@ impl Told {
             kind::REPLAYED => Self::Replayed(parts.varint()?, read_filter(parts)?),
             kind::CHECKPOINT => Self::Checkpoint { segment: parts.varint()?, next_session: parts.varint()? },
             kind::CHECKPOINT_END => Self::CheckpointEnd(parts.varint()?),
+            kind::REMOVED => Self::Removed(parts.varint()?),
             _ => return None,
         })
     }

@@ -263,7 +263,8 @@ impl Found {
                     batch.push(told);
                     continue;
                 }
-                Ok(None) if batch.is_empty() => return Ok(batch_start),
+                Ok(None) if batch.is_empty() && scan.is_rest_empty() => return Ok(batch_start),
+                Ok(None) if batch.is_empty() => Stop { offset: scan.offset(), what: "nothing where a batch was written" },
                 Ok(None) => Stop { offset: scan.offset(), what: "a batch without its end" },
                 Err(what) => Stop { offset: scan.offset(), what },
             };
@@ -374,6 +375,9 @@ fn put_right(backend: &dyn Backend, found: &Found) -> Result<(), StorageError> {
         backend.rename(name, &format!("{name}.given-up")).map_err(StorageError::io("cannot rename", name))?;
     }
     if let Some(last) = found.segments.back() {
+        // What was read may be in the kernel's memory only: after a sync that failed it takes pages for clean that the disk never got.
+        let bytes = read_segment_bytes(last)?;
+        last.file().write_at(&bytes, 0).map_err(StorageError::io("cannot write", last.name()))?;
         last.file().set_len(last.length()).map_err(StorageError::io("cannot cut", last.name()))?;
         last.file().sync().map_err(StorageError::io("cannot sync", last.name()))?;
     }

@@ -39,6 +39,11 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Whether nothing was written from here on.
+    pub fn is_rest_empty(&self) -> bool {
+        self.bytes.get(self.offset..).unwrap_or_default().iter().all(|byte| *byte == 0)
+    }
+
     /// Goes to the next record behind what cannot be read; `false`, at the end of the file, if there is none.
     pub fn skip(&mut self) -> bool {
         match self.find_later() {

@@ -1,10 +1,10 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::body::Recipient;
 use super::record::{Publisher, SessionHeader, Told};
 use super::segment::Place;
-use crate::packet::{PacketId, SubscriptionOptions, TopicFilter};
+use crate::packet::{PacketId, QoS, SubscriptionOptions, TopicFilter};
 
 /// What records fold into: plain values, with bodies as the places where they lie.
 #[derive(Debug, Default)]
@@ -13,6 +13,10 @@ pub struct State {
     pub retained: HashMap<Box<str>, RetainedState>,
     pub next_session: u64,
     relocated: HashMap<Place, Place>,
+    /// Segments that were dead in memory, though not all that killed their bodies may have been written.
+    removed: HashSet<u64>,
+    /// Messages for sessions that are told of later: a message that is not written yet takes on recipients until its turn comes.
+    early: HashMap<u64, BTreeMap<u64, (Recipient, Place)>>,
 }
 
 #[derive(Debug)]
@@ -56,6 +60,11 @@ impl SessionState {
         }
     }
 
+    fn queue(&mut self, recipient: Recipient, place: Place) {
+        self.saw(recipient.sequence);
+        self.entries.insert(recipient.sequence, EntryState::Waiting(recipient, place));
+    }
+
     fn saw(&mut self, sequence: u64) {
         self.next_sequence = self.next_sequence.max(sequence + 1);
     }
@@ -66,7 +75,10 @@ impl State {
     pub(super) fn apply(&mut self, told: Told) {
         match told {
             Told::Session(session, header) => self.set_session(session, *header),
-            Told::SessionEnded(session) => drop(self.sessions.remove(&session)),
+            Told::SessionEnded(session) => {
+                self.early.remove(&session);
+                self.sessions.remove(&session);
+            }
             Told::Subscribed(session, filter, options, identifier) => self.with(session, |session| {
                 session.subscriptions.insert(filter, (options, identifier));
             }),
@@ -74,10 +86,7 @@ impl State {
                 session.subscriptions.remove(&filter);
                 session.replays.remove(&filter);
             }),
-            Told::Queued(recipient, place) => self.with(recipient.session, |session| {
-                session.saw(recipient.sequence);
-                session.entries.insert(recipient.sequence, EntryState::Waiting(recipient, place));
-            }),
+            Told::Queued(recipient, place) => self.queue(recipient, place),
             Told::Settled(session, sequence) => self.with(session, |session| {
                 session.saw(sequence);
                 session.entries.remove(&sequence);
@@ -100,7 +109,20 @@ impl State {
             Told::Replaying(session, filter, from) => self.with(session, |session| drop(session.replays.insert(filter, from))),
             Told::Replayed(session, filter) => self.with(session, |session| drop(session.replays.remove(&filter))),
             Told::Checkpoint { next_session, .. } => self.next_session = self.next_session.max(next_session),
+            Told::Removed(segment) => drop(self.removed.insert(segment)),
             Told::Body | Told::Commit { .. } | Told::CheckpointEnd(_) => {}
+        }
+    }
+
+    fn queue(&mut self, recipient: Recipient, place: Place) {
+        let number = recipient.session;
+        match self.sessions.get_mut(&number) {
+            Some(session) => session.queue(recipient, place),
+            None => {
+                // Whoever gets the number after a crash must not get the message.
+                self.next_session = self.next_session.max(number + 1);
+                self.early.entry(number).or_default().insert(recipient.sequence, (recipient, place));
+            }
         }
     }
 
@@ -111,7 +133,11 @@ impl State {
                 session.next_sequence = session.next_sequence.max(header.next_sequence);
                 session.header = header;
             }
-            None => drop(self.sessions.insert(number, SessionState::new(header))),
+            None => {
+                let session = self.sessions.entry(number).or_insert(SessionState::new(header));
+                let early = self.early.remove(&number).unwrap_or_default();
+                early.into_values().for_each(|(recipient, place)| session.queue(recipient, place));
+            }
         }
     }
 
@@ -123,6 +149,12 @@ impl State {
 
     /// Brings all places up to date: bodies that were moved are where they were moved to.
     pub(super) fn settle_places(&mut self) {
+        self.early.clear();
+        self.follow_bodies();
+        self.bury();
+    }
+
+    fn follow_bodies(&mut self) {
         let relocated = std::mem::take(&mut self.relocated);
         if relocated.is_empty() {
             return;
@@ -137,6 +169,24 @@ impl State {
                 *place = *to;
             }
         }
+    }
+
+    /// A segment is removed once nobody in memory waits for what is in it: whoever seems to is done with it, and the record that says so
+    /// was not written.
+    fn bury(&mut self) {
+        let removed = std::mem::take(&mut self.removed);
+        for session in self.sessions.values_mut() {
+            session.entries.retain(|_, entry| match entry {
+                EntryState::Waiting(recipient, place) if removed.contains(&place.segment) => {
+                    // PUBREC may have come: a PUBREL too many does no harm, one too few leaves the identifier in use for ever.
+                    let may_be_released = recipient.qos == QoS::ExactlyOnce;
+                    *entry = EntryState::Released;
+                    may_be_released
+                }
+                EntryState::Waiting(..) | EntryState::Released => true,
+            });
+        }
+        self.retained.retain(|_, retained| !removed.contains(&retained.place.segment));
     }
 
     /// All places where a body must be, each once, in their order.

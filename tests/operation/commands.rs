@@ -9,10 +9,10 @@ fn version_and_help_are_told() {
     }
     let (code, told, _) = outcome(&dunlin(folder.path(), &["--help"]));
     assert_eq!(code, 0);
-    for word in ["passwd", "certs", "check", "config", "--listen", "DUNLIN__SECTION__KEY", "127.0.0.1:1883"] {
+    for word in ["passwd", "certs", "check", "config", "bench", "--listen", "DUNLIN__SECTION__KEY", "127.0.0.1:1883"] {
         assert!(told.contains(word), "{word} is not in:\n{told}");
     }
-    for subcommand in ["run", "check", "config", "passwd", "certs"] {
+    for subcommand in ["run", "check", "config", "passwd", "certs", "bench"] {
         assert_eq!(outcome(&dunlin(folder.path(), &[subcommand, "--help"])).0, 0, "{subcommand}");
     }
 }

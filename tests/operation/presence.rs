@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use dunlin::packet::{Connect, QoS, SubscriptionOptions};
@@ -76,9 +77,12 @@ fn the_reason_of_an_end_has_its_name() {
     note("malformed", "malformed packet", &|mut client| client.send_bytes(b"\x00\x00"));
     note("protocol", "protocol error", &|mut client| client.send_bytes(b"\x10\x0d\0\x04MQTT\x05\x02\0\x3c\0\0\0"));
     note("cut", "unspecified error", &Client::cut);
+    let taking = RefCell::new(None);
     note("taken", "session taken over", &|_client| {
-        // Dropped only after the other one is in.
-        Client::connect(broker.address(), V5, "taken").ping();
+        // The other one stays until the end of the first has been told.
+        let mut other = Client::connect(broker.address(), V5, "taken");
+        other.ping();
+        *taking.borrow_mut() = Some(other);
     });
     assert_eq!(ends.len(), 5);
 }

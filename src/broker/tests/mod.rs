@@ -1,6 +1,7 @@
 //! Many clients, one thread, a clock that is told what time it is: the broker without a socket.
 
 mod basics;
+mod crashes;
 mod hand_over;
 mod lifecycle;
 mod simulation;
@@ -64,6 +65,10 @@ impl House {
     }
 
     pub fn with_rights(limits: Limits, acl: Option<&str>) -> Self {
+        Self::with_journal(limits, acl, None)
+    }
+
+    pub fn with_journal(limits: Limits, acl: Option<&str>, journal: Option<Arc<Journal<Waiter>>>) -> Self {
         let now = Instant::now();
         let metrics = Arc::new(Metrics::default());
         let settings = BrokerSettings {
@@ -72,7 +77,7 @@ impl House {
             password_checks: (1, 1),
             metrics: metrics.clone(),
             events: None,
-            journal: None,
+            journal,
         };
         let acl = acl.map(|text| Arc::new(AclFile::parse(text).unwrap()));
         let door = Arc::new(Door {
@@ -180,6 +185,12 @@ impl Peer {
         }
         assert!(rest.is_empty(), "the broker writes whole packets");
         seen
+    }
+
+    /// Whether nothing has come since the last time; what came stays to be received.
+    pub fn is_quiet(&mut self, house: &House) -> bool {
+        self.turn(house, false);
+        self.received.is_empty() && self.early.is_empty()
     }
 
     /// The network goes away.

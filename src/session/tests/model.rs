@@ -159,7 +159,7 @@ impl World {
         let message = stored("topic", payload.as_bytes(), qos, expires_at);
         let mut publication = Publication::stored(&message);
         if is_own && self.is_online {
-            self.outbound.deliver_later(&mut publication, grant(qos), &self.limits, self.now, &mut self.batch);
+            self.outbound.deliver_later(&mut publication, grant(qos), None, &self.limits, self.now, &mut self.batch);
         } else {
             let link = self.is_online.then_some((&mut self.writer, &mut self.out));
             self.outbound.deliver(link, &mut publication, grant(qos), &self.limits, self.now, &mut self.batch);

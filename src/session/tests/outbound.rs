@@ -245,6 +245,7 @@ fn a_message_too_large_for_the_client_is_dropped_and_its_place_is_free_again() {
         line.outbound.deliver_later(
             &mut Publication::stored(&stored("t", large.as_bytes(), qos, None)),
             grant(qos),
+            None,
             &line.limits,
             line.now,
             &mut line.batch,

@@ -1,0 +1,357 @@
+//! `dunlin bench compare` and `dunlin bench plot`.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{env, fs};
+
+use clap::{Args, Parser};
+use serde::Deserialize;
+
+use super::scenario::{Plan, ScenarioCommand};
+use super::{complain, exit, interrupted, say, write_file};
+use crate::loadtest;
+use crate::loadtest::compare::{self, Contest, Contestant, Figure, Outcome, Process, Round, Trial};
+
+/// Run a list of scenarios on several brokers in turn (A B A B …) and print a table with ratios.
+///
+/// The file says which brokers and which scenarios; benches/compare.toml is one, and explains all keys. A broker is one that runs
+/// (host, port, pid), or a command that is started anew for each run and ended after it.
+#[derive(Debug, Args)]
+pub(super) struct CompareArgs {
+    /// Brokers and scenarios (TOML).
+    file: PathBuf,
+    /// Only scenarios and plots with this in their name; can be given several times.
+    #[arg(long, value_name = "TEXT")]
+    only: Vec<String>,
+    /// Only these brokers, in this order; the first one is what others are compared with.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    brokers: Vec<String>,
+    /// Times that each scenario is run on each broker, instead of what the file says; the table has medians.
+    #[arg(long)]
+    rounds: Option<usize>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Run a scenario at several sizes and draw what it costs: x the size, y the cost.
+///
+///     dunlin bench plot --sizes 10,100,1000 --pid 4711 --svg cost.svg -- p2p -c {size} -q 1
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct PlotArgs {
+    /// What {size} stands for, one after the other.
+    #[arg(long, value_delimiter = ',', required = true)]
+    sizes: Vec<u64>,
+    /// What is drawn: cpu, cpu-percent, rate, p50, p99, ack-p50, ack-p99 or memory.
+    #[arg(long, default_value = "cpu", value_parser = figure)]
+    figure: Figure,
+    /// Only this phase of the scenario: publish, enqueue, drain, store, replay, subscribe, connect, idle.
+    #[arg(long)]
+    phase: Option<String>,
+    /// Heading of the plot [default: the scenario as given]
+    #[arg(long)]
+    title: Option<String>,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// The scenario with its flags.
+    #[arg(last = true, required = true)]
+    scenario: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct OutputArgs {
+    /// Write charts to this file; further ones get a number behind its name.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Write the tables to this file as Markdown.
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Write all values to this file as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default = "one")]
+    rounds: usize,
+    /// Flags before those of each scenario.
+    #[serde(default)]
+    common: String,
+    brokers: Vec<Broker>,
+    #[serde(default)]
+    scenarios: Vec<Entry>,
+    #[serde(default)]
+    plots: Vec<Entry>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Broker {
+    name: String,
+    #[serde(default = "localhost")]
+    host: String,
+    port: u16,
+    pid: Option<u32>,
+    #[serde(default)]
+    command: Vec<String>,
+    #[serde(default)]
+    files: BTreeMap<String, String>,
+    /// Flags behind those of each scenario, for this broker.
+    #[serde(default)]
+    flags: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    run: String,
+    #[serde(default)]
+    sizes: Vec<u64>,
+    figures: Option<Vec<String>>,
+    phase: Option<String>,
+    /// Only these; all others if it is not given.
+    brokers: Option<Vec<String>>,
+    #[serde(default)]
+    except: Vec<String>,
+}
+
+/// A scenario as in the file, read by the command line's own parser.
+#[derive(Debug, Parser)]
+#[command(name = "run", disable_help_flag = true, no_binary_name = true)]
+struct Line {
+    #[command(subcommand)]
+    scenario: ScenarioCommand,
+}
+
+pub(super) fn compare(args: &CompareArgs) -> Result<ExitCode, String> {
+    let text = fs::read_to_string(&args.file).map_err(|error| format!("{}: {error}", args.file.display()))?;
+    let mut file: File = toml::from_str(&text).map_err(|error| format!("{}: {error}", args.file.display()))?;
+    file.rounds = args.rounds.unwrap_or(file.rounds).max(1);
+    file.choose(args)?;
+    finish(&file.contest()?, &args.output)
+}
+
+pub(super) fn plot(args: &PlotArgs) -> Result<ExitCode, String> {
+    let mut trials = Vec::new();
+    for size in &args.sizes {
+        let words: Vec<_> = args.scenario.iter().map(|word| word.replace("{size}", &size.to_string())).collect();
+        let plan = parse(&words)?;
+        let title = args.title.clone().unwrap_or_else(|| args.scenario.join(" "));
+        trials.push(trial(title, Some(*size), vec![Some(plan)], vec![args.figure], args.phase.clone())?);
+    }
+    let settings = trials.first().and_then(|trial| trial.settings.first()?.as_ref());
+    let name = settings.map_or_else(String::new, |settings| settings.target.address.to_string());
+    let process = Process::Running(settings.and_then(|settings| settings.pid));
+    finish(&Contest { contestants: vec![Contestant { name, process }], trials, rounds: 1 }, &args.output)
+}
+
+fn finish(contest: &Contest, output: &OutputArgs) -> Result<ExitCode, String> {
+    let total = contest.trials.len();
+    let outcome = compare::compare(contest, &interrupted(), |round| complain(progress(round, total)))?;
+    let text = compare::markdown(&outcome);
+    say(text.trim_end());
+    if let Some(path) = &output.markdown {
+        write_file(path, &text)?;
+    }
+    if let Some(path) = &output.json {
+        let json = serde_json::to_string_pretty(&outcome).map_err(|error| error.to_string())?;
+        write_file(path, &(json + "\n"))?;
+    }
+    if let Some(path) = &output.svg {
+        for (index, svg) in charts(&outcome).iter().enumerate() {
+            write_file(&numbered(path, index), svg)?;
+        }
+    }
+    Ok(ExitCode::from(if outcome.faults.is_empty() { exit::OK } else { exit::BENCH_FAULTS }))
+}
+
+fn charts(outcome: &Outcome) -> Vec<String> {
+    let bars = Figure::ALL.into_iter().filter_map(|figure| compare::bars(outcome, figure));
+    bars.chain(outcome.series.iter().filter_map(|series| compare::lines(outcome, series))).collect()
+}
+
+/// `cost.svg`, `cost-2.svg`, `cost-3.svg`.
+fn numbered(path: &Path, index: usize) -> PathBuf {
+    if index == 0 {
+        return path.into();
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{stem}-{}.svg", index + 1))
+}
+
+fn progress(round: &Round<'_>, trials: usize) -> String {
+    let size = round.trial.size.map(|size| format!(" at {size}")).unwrap_or_default();
+    let head = format!("{}/{trials} {}{size}, {}", round.trial_index + 1, round.trial.title, round.contestant);
+    match &round.report {
+        Ok(report) => {
+            let phase = |phase: &loadtest::Phase| {
+                let cost = phase.broker.and_then(|cost| cost.cpu_seconds_per_million);
+                let cost = cost.map(|cost| format!(", {cost:.3} µs each")).unwrap_or_default();
+                format!("{} {:.0}/s{cost}", phase.name, phase.per_second)
+            };
+            let phases: Vec<_> = report.phases.iter().map(phase).collect();
+            format!("{head}: {}", phases.join("; "))
+        }
+        Err(error) => format!("{head}: {error}"),
+    }
+}
+
+impl File {
+    /// Leaves what was asked for.
+    fn choose(&mut self, args: &CompareArgs) -> Result<(), String> {
+        let is_wanted = |entry: &Entry| args.only.is_empty() || args.only.iter().any(|text| entry.name.contains(text));
+        self.scenarios.retain(is_wanted);
+        self.plots.retain(is_wanted);
+        if !args.brokers.is_empty() {
+            let named = |name: &String| self.brokers.iter().find(|broker| broker.name == *name).cloned();
+            let chosen = args.brokers.iter().map(|name| named(name).ok_or_else(|| format!("no broker {name:?} in the file")));
+            self.brokers = chosen.collect::<Result<_, _>>()?;
+        }
+        if self.scenarios.is_empty() && self.plots.is_empty() || self.brokers.is_empty() {
+            return Err("nothing to compare: neither brokers nor scenarios are left".into());
+        }
+        let names: HashSet<_> = self.brokers.iter().map(|broker| &broker.name).collect();
+        if names.len() < self.brokers.len() {
+            return Err("two brokers have the same name".into());
+        }
+        Ok(())
+    }
+
+    fn contest(&self) -> Result<Contest, String> {
+        let contestants = self.brokers.iter().map(Broker::contestant).collect::<Result<_, _>>()?;
+        let mut trials = Vec::new();
+        for entry in &self.scenarios {
+            trials.push(self.trial(entry, None)?);
+        }
+        for entry in &self.plots {
+            for size in &entry.sizes {
+                trials.push(self.trial(entry, Some(*size))?);
+            }
+        }
+        Ok(Contest { contestants, trials, rounds: self.rounds })
+    }
+
+    fn trial(&self, entry: &Entry, size: Option<u64>) -> Result<Trial, String> {
+        let in_entry = |error: String| format!("{}: {error}", entry.name);
+        let plans = self.brokers.iter().map(|broker| entry.takes(broker).then(|| self.plan(entry, broker, size)).transpose());
+        let plans: Vec<_> = plans.collect::<Result<_, _>>().map_err(in_entry)?;
+        let figures = match &entry.figures {
+            Some(names) => names.iter().map(|name| figure(name)).collect::<Result<_, _>>().map_err(in_entry)?,
+            None if size.is_some() => vec![Figure::Cpu],
+            None => vec![Figure::Cpu, Figure::Rate],
+        };
+        trial(entry.name.clone(), size, plans, figures, entry.phase.clone()).map_err(in_entry)
+    }
+
+    fn plan(&self, entry: &Entry, broker: &Broker, size: Option<u64>) -> Result<Plan, String> {
+        let size = size.map(|size| size.to_string()).unwrap_or_default();
+        let run = entry.run.replace("{size}", &size);
+        let (scenario, flags) = run.split_once(' ').unwrap_or((&run, ""));
+        let place = format!("-h {} -p {}", broker.host, broker.port);
+        let line = [scenario, &self.common, flags, &broker.flags, &place].join(" ");
+        parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>())
+    }
+}
+
+impl Entry {
+    fn takes(&self, broker: &Broker) -> bool {
+        let is_named = self.brokers.as_ref().is_none_or(|names| names.contains(&broker.name));
+        is_named && !self.except.contains(&broker.name)
+    }
+}
+
+impl Broker {
+    /// `{self}` is this program, `{port}` the port, `{dir}` a folder of the broker's own.
+    fn contestant(&self) -> Result<Contestant, String> {
+        let process = if self.command.is_empty() {
+            Process::Running(self.pid)
+        } else {
+            let program = env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+            let folder = env::temp_dir().join(format!("dunlin-bench-{}-{}", std::process::id(), self.name));
+            let filled = |text: &String| {
+                let text = text.replace("{self}", &program.display().to_string()).replace("{port}", &self.port.to_string());
+                text.replace("{dir}", &folder.display().to_string())
+            };
+            Process::Started {
+                command: self.command.iter().map(filled).collect(),
+                files: self.files.iter().map(|(name, text)| (name.clone(), filled(text))).collect(),
+                folder,
+            }
+        };
+        Ok(Contestant { name: self.name.clone(), process })
+    }
+}
+
+/// Puts together what each broker's plan says; they differ in where the broker is.
+fn trial(
+    title: String,
+    size: Option<u64>,
+    plans: Vec<Option<Plan>>,
+    figures: Vec<Figure>,
+    phase: Option<String>,
+) -> Result<Trial, String> {
+    let first = plans.iter().flatten().next().ok_or("no broker takes part")?;
+    let (name, scenario) = (first.name, first.scenario.clone());
+    let settings = plans.into_iter().map(|plan| plan.map(|plan| plan.settings)).collect();
+    Ok(Trial { title, size, settings, name, scenario, figures, phase })
+}
+
+fn parse(words: &[String]) -> Result<Plan, String> {
+    let line = Line::try_parse_from(words).map_err(|error| format!("{:?}: {error}", words.join(" ")))?;
+    line.scenario.plan()
+}
+
+fn figure(name: &str) -> Result<Figure, String> {
+    let names = Figure::ALL.map(Figure::key);
+    let index = names.iter().position(|there| *there == name);
+    index.map(|index| Figure::ALL[index]).ok_or_else(|| format!("{name:?} is no figure; there are {}", names.join(", ")))
+}
+
+const fn one() -> usize {
+    1
+}
+
+fn localhost() -> String {
+    "127.0.0.1".into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loadtest::{Pace, Version};
+
+    #[test]
+    fn the_shipped_comparison_is_right_in_all_its_scenarios() {
+        let file: File = toml::from_str(include_str!("../../../benches/compare.toml")).unwrap();
+        let contest = file.contest().unwrap();
+        assert_eq!(contest.contestants.len(), 4);
+        let points: usize = file.plots.iter().map(|plot| plot.sizes.len()).sum();
+        assert_eq!(contest.trials.len(), file.scenarios.len() + points);
+        for contestant in &contest.contestants {
+            let Process::Started { command, files, .. } = &contestant.process else { panic!("{contestant:?}") };
+            let texts = command.iter().chain(files.iter().map(|(_, text)| text));
+            assert!(texts.clone().all(|text| !text.contains("{port}") && !text.contains("{dir}")), "{contestant:?}");
+        }
+    }
+
+    #[test]
+    fn flags_of_a_scenario_win_over_those_of_all_and_those_of_a_broker_over_both() {
+        let text = "common = \"-V 4 -F 5 -s 100\"\n[[brokers]]\nname = \"a\"\nport = 7\nflags = \"-s 300\"\n\
+            [[scenarios]]\nname = \"x\"\nrun = \"p2p -V 5 -s 200\"\n";
+        let file: File = toml::from_str(text).unwrap();
+        let contest = file.contest().unwrap();
+        let settings = contest.trials[0].settings[0].as_ref().unwrap();
+        assert_eq!((settings.target.version, settings.target.address.port()), (Version::V5, 7));
+        assert_eq!((settings.load.pace, settings.load.size), (Pace::Window(5), 300));
+    }
+
+    #[test]
+    fn further_charts_are_numbered() {
+        assert_eq!(numbered(Path::new("a/b.svg"), 0), Path::new("a/b.svg"));
+        assert_eq!(numbered(Path::new("a/b.svg"), 2), Path::new("a/b-3.svg"));
+    }
+}

@@ -1,0 +1,211 @@
+//! The leader of a run: tells the workers what to do, waits, and measures.
+
+mod findings;
+mod waiting;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::campaign::Campaign;
+use super::clock;
+use super::codec::SessionWish;
+use super::crew::Crew;
+use super::process::{self, Usage};
+use super::progress::Progress;
+use super::report::{Phase, Unit};
+use super::settings::Settings;
+use super::tally::{Figure, Tally};
+use super::worker::{Command, Group};
+use waiting::{LOOK, Patience, share};
+
+/// How long clients may take to part.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+pub(super) struct Lead<'a> {
+    pub(super) crew: Crew,
+    pub(super) settings: &'a Settings,
+    pub(super) phases: Vec<Phase>,
+    /// Deliveries that must be made besides those that publishers count.
+    pub(super) also_expected: u64,
+    progress: Progress,
+    interrupted: &'a AtomicBool,
+    problems: Vec<String>,
+    publishers_online: u64,
+    others_online: u64,
+}
+
+/// How things stood at one moment.
+#[derive(Clone, Copy)]
+pub(super) struct Snapshot {
+    at: Instant,
+    tally: Tally,
+    usage: Option<Usage>,
+}
+
+impl<'a> Lead<'a> {
+    pub(super) fn new(crew: Crew, settings: &'a Settings, is_quiet: bool, interrupted: &'a AtomicBool) -> Self {
+        let progress = Progress::new(settings.pid, is_quiet);
+        Self {
+            crew,
+            settings,
+            phases: Vec::new(),
+            also_expected: 0,
+            progress,
+            interrupted,
+            problems: Vec::new(),
+            publishers_online: 0,
+            others_online: 0,
+        }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn snapshot(&self) -> Result<Snapshot, String> {
+        let usage = self.settings.pid.map(process::usage).transpose()?;
+        Ok(Snapshot { at: Instant::now(), tally: self.crew.tally(), usage })
+    }
+
+    /// Connects a group; an error if nobody gets in.
+    pub(super) fn connect(&mut self, group: Group, wish: SessionWish) -> Result<(), String> {
+        let wanted = if group == Group::Publishers { self.crew.publishers } else { self.crew.others } as u64;
+        let before = self.crew.tally();
+        self.crew.tell(&Command::Connect { group, wish, interval: self.settings.connect_interval });
+        let settled = move |tally: &Tally| {
+            let change = tally.since(&before);
+            change[Figure::Connected] + change[Figure::Refused]
+        };
+        let is_done = self.wait("connect", Patience::UntilInterrupted, |tally| share(settled(tally), wanted));
+        let connected = self.crew.tally().since(&before)[Figure::Connected];
+        *self.online(group) = connected;
+        if connected == 0 && wanted > 0 && !self.is_interrupted() {
+            let reasons = self.crew.shared.reasons.lock().join("; ");
+            let none = format!("{} does not answer", self.settings.target.address);
+            return Err(if reasons.is_empty() { none } else { reasons });
+        }
+        if !is_done {
+            self.note_problem(format!("{} of {wanted} connections got no answer", wanted - settled(&self.crew.tally())));
+        } else if connected < wanted {
+            self.note_problem(format!("{} of {wanted} connections did not come about", wanted - connected));
+        }
+        Ok(())
+    }
+
+    pub(super) fn subscribe(&mut self) {
+        let wanted = self.crew.filters;
+        let before = self.crew.tally();
+        self.crew.tell(&Command::Subscribe);
+        let answered = move |tally: &Tally| {
+            let change = tally.since(&before);
+            change[Figure::Granted] + change[Figure::Denied] + change[Figure::Broken]
+        };
+        let is_done = self.wait("subscribe", Patience::UntilInterrupted, |tally| share(answered(tally), wanted));
+        let granted = self.crew.tally().since(&before)[Figure::Granted];
+        if !is_done || granted < wanted {
+            self.note_problem(format!("{} of {wanted} subscriptions were not granted", wanted - granted));
+        }
+    }
+
+    /// Publishes as the settings say, and measures it as a phase of this name.
+    pub(super) fn publish(&mut self, name: &'static str, unit: Unit) -> Result<(), String> {
+        let load = &self.settings.load;
+        if load.warmup.is_zero() {
+            self.crew.measure_from(0);
+        }
+        let mut before = self.snapshot()?;
+        self.crew.tell(&Command::Publish(self.campaign()));
+        if !load.warmup.is_zero() {
+            self.pause("warm-up", load.warmup);
+            self.crew.measure_from(clock::now());
+            before = self.snapshot()?;
+        }
+        match load.duration {
+            Some(duration) => self.pause_unless_done(name, duration),
+            None => self.wait_until_done(name, load.limit.unwrap_or(0), Patience::UntilInterrupted),
+        }
+        let after = self.snapshot()?;
+        self.crew.tell(&Command::Stop);
+        self.note_phase(name, unit, &before, &after);
+        // What is under way arrives, or is lost, also of a run that ends early.
+        self.wait_until_done("finish", 0, Patience::Lasting);
+        Ok(())
+    }
+
+    /// The same for retained messages without payload.
+    pub(super) fn clear(&mut self) -> Result<(), String> {
+        let campaign = Campaign { size: 0, retain: true, ..self.campaign() };
+        let before = self.snapshot()?;
+        self.crew.tell(&Command::Publish(campaign));
+        let wanted = self.settings.load.limit.unwrap_or(0);
+        let acknowledged = |tally: &Tally| tally.since(&before.tally)[Figure::Acknowledged];
+        self.wait("clear", Patience::UntilInterrupted, |tally| share(acknowledged(tally), wanted));
+        let after = self.snapshot()?;
+        self.note_phase("clear", Unit::Messages, &before, &after);
+        Ok(())
+    }
+
+    fn campaign(&self) -> Campaign {
+        Campaign::new(&self.settings.load, self.crew.publishers, self.delivers_now())
+    }
+
+    pub(super) fn note_phase(&mut self, name: &'static str, unit: Unit, before: &Snapshot, after: &Snapshot) {
+        let change = after.tally.since(&before.tally);
+        let (count, bytes) = match unit {
+            Unit::Connections => (change[Figure::Connected], 0),
+            Unit::Subscriptions => (change[Figure::Granted], 0),
+            Unit::Messages if self.settings.load.qos as u8 > 0 => (change[Figure::Acknowledged], change[Figure::BytesSent]),
+            Unit::Messages => (change[Figure::Sent], change[Figure::BytesSent]),
+            Unit::Queued => (change[Figure::Expected], change[Figure::BytesSent]),
+            Unit::Deliveries => (change[Figure::Fresh], change[Figure::BytesDelivered]),
+        };
+        let seconds = (after.at - before.at).as_secs_f64();
+        let mut phase = Phase::new(name, unit, seconds, count, bytes);
+        phase.acknowledged_per_second = phase.rate(change[Figure::Acknowledged]);
+        if let (Some(before), Some(after)) = (&before.usage, &after.usage) {
+            phase = phase.with_usage(before, after);
+        }
+        self.phases.push(phase);
+    }
+
+    /// What connections cost that do nothing.
+    pub(super) fn note_idle(&mut self, before: &Snapshot, after: &Snapshot) {
+        let tally = &after.tally;
+        let online = tally[Figure::Connected] - tally[Figure::Broken];
+        let phase = Phase::new("idle", Unit::Connections, (after.at - before.at).as_secs_f64(), online, 0);
+        self.phases.push(match (&before.usage, &after.usage) {
+            (Some(before), Some(after)) => phase.with_usage(before, after),
+            _ => phase,
+        });
+    }
+
+    /// Lets a group go, and closes the connections of those whom the broker does not let go.
+    pub(super) fn disconnect(&mut self, group: Group) {
+        let before = self.crew.tally();
+        let online = std::mem::take(self.online(group));
+        let wanted = online.saturating_sub(before[Figure::Broken]);
+        self.crew.tell(&Command::Disconnect(group));
+        let deadline = Instant::now() + GOODBYE;
+        while self.crew.tally().since(&before)[Figure::Closed] < wanted && Instant::now() < deadline {
+            thread::sleep(LOOK);
+        }
+        self.crew.tell(&Command::Drop(group));
+    }
+
+    pub(super) fn note_problem(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+
+    /// Whether subscribers are there to get what is published.
+    const fn delivers_now(&self) -> bool {
+        self.others_online > 0
+    }
+
+    const fn online(&mut self, group: Group) -> &mut u64 {
+        match group {
+            Group::Publishers => &mut self.publishers_online,
+            Group::Others => &mut self.others_online,
+        }
+    }
+}
