@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::say;
-use crate::server::CONTROL_SOCKET;
+use crate::server::connect_control;
 use crate::storage::{FileBackend, Summary};
 
 /// Copies the data directory of a running broker, or of one that is stopped, as it is at one moment. The broker goes on meanwhile;
@@ -42,9 +42,11 @@ struct Answer {
 }
 
 pub(super) fn backup(args: &BackupArgs) -> Result<(), String> {
+    if !args.data_dir.is_dir() {
+        return Err(format!("{} is no folder", args.data_dir.display()));
+    }
     empty_folder(&args.dir)?;
-    let socket = args.data_dir.join(CONTROL_SOCKET);
-    match UnixStream::connect(&socket) {
+    match connect_control(&args.data_dir) {
         Ok(stream) => backup_running(args, stream)?,
         Err(_) => backup_stopped(args)?,
     }

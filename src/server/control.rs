@@ -1,8 +1,9 @@
 //! A socket in the data directory, for this program's own subcommands: whoever may read the directory may use it.
 
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +15,34 @@ use crate::broker::{Broker, Waiter};
 use crate::storage::Keeper;
 
 /// The name of the socket.
-pub const SOCKET: &str = "control.sock";
+const SOCKET: &str = "control.sock";
+/// A path to a socket may not be longer than about this (`sun_path`).
+const PATH_MAX: usize = 100;
 /// How long a request may take to come.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 
+/// The path of the socket, by way of the open folder where it would be too long; good as long as that stays open.
+fn path(data_dir: &Path) -> std::io::Result<(PathBuf, Option<File>)> {
+    let path = data_dir.join(SOCKET);
+    if path.as_os_str().len() < PATH_MAX {
+        return Ok((path, None));
+    }
+    let folder = File::open(data_dir)?;
+    Ok((format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd()).into(), Some(folder)))
+}
+
+/// Reaches the broker of a data directory.
+///
+/// # Errors
+/// If there is none.
+pub fn connect(data_dir: &Path) -> std::io::Result<std::os::unix::net::UnixStream> {
+    let (path, _folder) = path(data_dir)?;
+    std::os::unix::net::UnixStream::connect(path)
+}
+
 /// Binds the socket in place of one that an earlier process left.
 pub fn bind(data_dir: &Path) -> std::io::Result<UnixListener> {
-    let path = data_dir.join(SOCKET);
+    let (path, _folder) = path(data_dir)?;
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}

@@ -222,12 +222,17 @@ fn take_over(
     doors: &HashMap<String, OpenDoor>,
     config: &Config,
 ) -> Result<RunningJournal, StartError> {
-    let Opened { committer, state, bodies, messages, .. } = opened;
+    let Opened { committer, state, bodies, messages, report } = opened;
     let rights = RightsOfDoors::new(doors);
     broker.restore(Recovered { state, bodies, messages, rights: &rights }, Instant::now());
     let wrong =
         |error: std::io::Error| StartError { code: exit::STORAGE, cause: format!("the journal cannot be run: {error}") };
     let journal = journal::start(broker, committer, config).map_err(wrong)?;
+    if !report.given_up.is_empty() {
+        // What was given up is behind a checkpoint now, so that the next start does not find it again.
+        let held = journal.keeper.hold(&**broker);
+        held.map_err(|error| StartError { code: exit::STORAGE, cause: format!("after recovery: {error}") })?;
+    }
     let socket = control::bind(&config.data_dir).map_err(wrong)?;
     tokio::spawn(control::run(socket, broker.clone(), journal.keeper.clone()));
     Ok(journal)

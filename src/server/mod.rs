@@ -24,7 +24,7 @@ use crate::config::{Config, ConfigSource};
 use crate::packet::DisconnectReason;
 use crate::storage::Recover;
 pub use check::file_errors;
-pub use control::SOCKET as CONTROL_SOCKET;
+pub use control::connect as connect_control;
 use house::House;
 
 /// Serves until SIGTERM or SIGINT; SIGHUP makes it read its config from `source` again.

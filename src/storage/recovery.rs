@@ -135,6 +135,7 @@ pub(super) fn find(backend: &dyn Backend, recover: Option<Recover>, progress: Pr
         let length = file.len().map_err(StorageError::io("cannot read", &name))?;
         files.push((number, file, length));
     }
+    found.pass_over_unbegun(&mut files)?;
     let total = files.iter().map(|(.., length)| length).sum();
     let last = files.last().map(|(number, ..)| *number);
     for (number, file, length) in files {
@@ -217,6 +218,27 @@ impl Found {
         Ok(())
     }
 
+    /// A last segment without a header was being made, when the process ended or there was no room for it: it is no part of the journal,
+    /// and the one before it may be torn.
+    fn pass_over_unbegun(&mut self, files: &mut Vec<(u64, Arc<dyn StoreFile>, u64)>) -> Result<(), StorageError> {
+        while let Some((number, file, length)) = files.last() {
+            let name = segment_name(*number);
+            let mut bytes = vec![0; (*length).min(HEADER as u64) as usize];
+            let read = file.read_at(&mut bytes, 0).map_err(StorageError::io("cannot read", &name))?;
+            bytes.truncate(read);
+            if *number < self.checkpoint.0 || check_header(&name, *number, &bytes)?.is_some() {
+                return Ok(());
+            }
+            let bytes = read_all(&**file, &name, *length)?;
+            if Scan::new(&bytes, 0).find_later().is_some() {
+                return Ok(()); // It is damaged.
+            }
+            self.leftovers.push(name);
+            files.pop();
+        }
+        Ok(())
+    }
+
     fn read_segment(
         &mut self,
         number: u64,
@@ -231,14 +253,8 @@ impl Found {
             self.segments.push_back(Arc::new(Segment::opened(number, file, length)));
             return Ok(());
         }
-        let mut bytes = vec![0; length as usize];
-        let read = file.read_at(&mut bytes, 0).map_err(StorageError::io("cannot read", &name))?;
-        bytes.truncate(read);
+        let bytes = read_all(&*file, &name, length)?;
         if check_header(&name, number, &bytes)?.is_none() {
-            if is_last && Scan::new(&bytes, 0).find_later().is_none() {
-                self.leftovers.push(name); // It was being made.
-                return Ok(());
-            }
             self.allow(recover, damage(&name, 0, "a header that is none"))?;
         }
         let end = self.replay(&name, number, &bytes, is_last, recover)?;
@@ -401,6 +417,10 @@ fn put_right(backend: &dyn Backend, found: &Found) -> Result<(), StorageError> {
 fn read_whole(backend: &dyn Backend, name: &str) -> Result<Vec<u8>, StorageError> {
     let file = backend.open(name).map_err(StorageError::io("cannot open", name))?;
     let length = file.len().map_err(StorageError::io("cannot read", name))?;
+    read_all(&*file, name, length)
+}
+
+fn read_all(file: &dyn StoreFile, name: &str, length: u64) -> Result<Vec<u8>, StorageError> {
     let mut bytes = vec![0; length as usize];
     let read = file.read_at(&mut bytes, 0).map_err(StorageError::io("cannot read", name))?;
     bytes.truncate(read);
