@@ -110,7 +110,8 @@ impl Promises {
             let history = &self.histories[key];
             let is_latest = history.last().is_some_and(|(latest, _)| latest == change);
             // What was handed on may not have been promised itself.
-            let was_promised = *is_there || history.iter().rev().nth(1).is_some_and(|(before, _)| self.is_given_by(*before, safe));
+            let was_promised =
+                *is_there || history.iter().rev().nth(1).is_some_and(|(before, _)| self.is_given_by(*before, safe));
             if !is_latest || !was_promised || self.is_given_by(*change, safe) || found.contains_key(key) != *is_there {
                 continue;
             }
