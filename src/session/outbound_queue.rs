@@ -5,6 +5,9 @@ use super::config::{Limits, QueuePolicy};
 use super::queued::Queued;
 use crate::packet::QoS;
 
+/// From here on a queue does not double when it grows: there may be millions of entries.
+const GROW_BY_QUARTER: usize = 256;
+
 /// What waits for a session, bounded in messages and bytes. Offline only means that nobody takes from it.
 #[derive(Debug, Default)]
 pub struct OutboundQueue {
@@ -69,6 +72,10 @@ impl OutboundQueue {
         self.bytes += queued.size();
         self.at_most_once += usize::from(queued.qos() == QoS::AtMostOnce);
         self.stored += usize::from(queued.body().is_some());
+        let length = self.messages.len();
+        if length >= GROW_BY_QUARTER && length == self.messages.capacity() {
+            self.messages.reserve_exact(length / 4);
+        }
         self.messages.push_back(queued);
     }
 

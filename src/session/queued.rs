@@ -112,7 +112,7 @@ impl Queued {
     pub fn published_qos(&self) -> QoS {
         match &self.content {
             Content::Memory(message) => message.qos,
-            Content::Stored(body) => body.qos,
+            Content::Stored(body) => body.qos(),
         }
     }
 

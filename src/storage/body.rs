@@ -1,5 +1,5 @@
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -18,11 +18,35 @@ use crate::packet::{Message, PacketId, QoS, TopicFilter};
 #[derive(Debug)]
 pub struct Body {
     state: Mutex<State>,
-    /// Boxed, since most messages do not expire and there may be millions.
-    expires_at: Option<Box<Instant>>,
+    expiry: Expiry,
+    /// `bytes << 2 | QoS`: no message has more than 2^28 bytes.
     size: u32,
-    /// The QoS it was published with.
-    pub qos: QoS,
+}
+
+/// When a message expires, in seconds after [`ORIGIN`], rounded up; 0 is never. Small, since there may be millions. One that has
+/// expired before is found to have at the first second.
+#[derive(Clone, Copy, Debug)]
+struct Expiry(u32);
+
+/// The instant from which expiry counts in this process: that of its first [`super::Clock`].
+static ORIGIN: OnceLock<Instant> = OnceLock::new();
+
+/// Expiry counts from here, unless it counts already.
+pub(super) fn begin_time(at: Instant) {
+    ORIGIN.get_or_init(|| at);
+}
+
+impl Expiry {
+    fn of(expires_at: Option<Instant>) -> Self {
+        let Some(at) = expires_at else { return Self(0) };
+        let after = at.saturating_duration_since(*ORIGIN.get_or_init(|| at));
+        Self(u32::try_from(after.as_millis().div_ceil(1000).max(1)).unwrap_or(0))
+    }
+
+    fn instant(self) -> Option<Instant> {
+        let origin = ORIGIN.get().filter(|_| self.0 > 0)?;
+        origin.checked_add(Duration::from_secs(self.0.into()))
+    }
 }
 
 #[derive(Debug)]
@@ -76,31 +100,40 @@ pub(super) const BODY_HEAD: usize = 15;
 
 impl Body {
     pub fn new(message: Arc<Message>) -> Arc<Self> {
-        let expires_at = message.expires_at.map(Box::new);
-        let (size, qos) = (message.len() as u32, message.qos);
+        let expiry = Expiry::of(message.expires_at);
+        let size = (message.len() as u32) << 2 | message.qos as u32;
         let pending =
             Pending { message, recipients: SmallVec::new(), received: None, retained: None, is_given: false, place: None };
-        Arc::new(Self { state: Mutex::new(State::Pending(Box::new(pending))), expires_at, size, qos })
+        Arc::new(Self { state: Mutex::new(State::Pending(Box::new(pending))), expiry, size })
     }
 
     /// One that lies on disk already; it counts as live there.
     pub(super) fn stored(segment: Arc<Segment>, offset: u32, size: u32, qos: QoS, expires_at: Option<Instant>) -> Arc<Self> {
         segment.add_live(frame_length(size));
         let state = Mutex::new(State::Stored { segment, offset });
-        Arc::new(Self { state, expires_at: expires_at.map(Box::new), size, qos })
+        Arc::new(Self { state, expiry: Expiry::of(expires_at), size: size << 2 | qos as u32 })
     }
 
     /// Bytes of topic, properties and payload.
     pub const fn size(&self) -> usize {
-        self.size as usize
+        (self.size >> 2) as usize
+    }
+
+    /// The QoS it was published with.
+    pub const fn qos(&self) -> QoS {
+        match self.size & 3 {
+            0 => QoS::AtMostOnce,
+            1 => QoS::AtLeastOnce,
+            _ => QoS::ExactlyOnce,
+        }
     }
 
     pub fn is_expired(&self, now: Instant) -> bool {
-        self.expires_at.as_ref().is_some_and(|expiry| **expiry <= now)
+        self.expiry.instant().is_some_and(|expiry| expiry <= now)
     }
 
     pub fn expires_at(&self) -> Option<Instant> {
-        self.expires_at.as_deref().copied()
+        self.expiry.instant()
     }
 
     /// The message, while it is in memory.
@@ -201,7 +234,7 @@ impl Body {
 
     /// Bytes of its frame.
     pub(super) fn frame_length(&self) -> u64 {
-        frame_length(self.size)
+        frame_length(self.size >> 2)
     }
 
     /// Gives what is to be written to `write`, if there is anything, and marks it as being written at the place that it names.
@@ -222,13 +255,13 @@ impl Body {
         let mut state = self.state.lock();
         let State::Pending(pending) = &mut *state else { return };
         let Some((segment, offset)) = pending.place.take() else { return };
-        segment.add_live(frame_length(self.size));
+        segment.add_live(frame_length(self.size >> 2));
         *state = State::Stored { segment, offset };
     }
 
     /// It lies somewhere else now.
     pub(super) fn move_to(&self, segment: Arc<Segment>, offset: u32) {
-        let length = frame_length(self.size);
+        let length = frame_length(self.size >> 2);
         segment.add_live(length);
         let old = std::mem::replace(&mut *self.state.lock(), State::Stored { segment, offset });
         if let State::Stored { segment, .. } = old {
@@ -259,7 +292,7 @@ impl Body {
 impl Drop for Body {
     fn drop(&mut self) {
         if let State::Stored { segment, .. } = self.state.get_mut() {
-            segment.take_live(frame_length(self.size));
+            segment.take_live(frame_length(self.size >> 2));
         }
     }
 }
@@ -284,6 +317,6 @@ mod tests {
     #[test]
     fn a_body_on_disk_costs_little_memory() {
         // The counts of an Arc come on top.
-        assert!(size_of::<Body>() + 16 <= 56, "{}", size_of::<Body>());
+        assert!(size_of::<Body>() + 16 <= 48, "{}", size_of::<Body>());
     }
 }

@@ -68,7 +68,7 @@ fn damage_of<T: std::fmt::Debug>(result: Result<T, StorageError>) -> Damage {
 #[test]
 fn an_empty_folder_becomes_a_journal() {
     let backend = FakeBackend::new();
-    assert_eq!(waiting(&backend, None).unwrap(), []);
+    assert_eq!(waiting(&backend, None).unwrap(), Vec::<u64>::new());
     assert_eq!(backend.list().unwrap(), [segment_name(1)]);
 }
 

@@ -282,7 +282,7 @@ impl SmallBroker {
         let sequence = session.header.next_sequence;
         session.header.next_sequence += 1;
         let notes = self.random.one_in(3).then(|| Arc::new(notes));
-        let recipient = Recipient { session: number, sequence, qos: body.qos, retain, notes };
+        let recipient = Recipient { session: number, sequence, qos: body.qos(), retain, notes };
         session.entries.insert(sequence, Entry::Waiting(recipient.clone(), body.clone()));
         let key = Key::Entry(number, sequence);
         self.promises.note(hand, key.clone(), Some(recipient_in_words(&recipient, id)));
