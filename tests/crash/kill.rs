@@ -44,9 +44,13 @@ struct Plan {
 
 impl Plan {
     fn from_environment() -> Self {
-        let cycles = number("DUNLIN_CRASH_CYCLES").unwrap_or(20);
-        Self { seed: seed(), cycles: usize::try_from(cycles).expect("a number of cycles") }
+        Self { seed: seed(), cycles: cycles() }
     }
+}
+
+/// `DUNLIN_CRASH_CYCLES`, or 20.
+pub fn cycles() -> usize {
+    usize::try_from(number("DUNLIN_CRASH_CYCLES").unwrap_or(20)).expect("a number of cycles")
 }
 
 /// `DUNLIN_CRASH_SEED`, or one that changes every second.

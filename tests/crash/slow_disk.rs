@@ -88,3 +88,24 @@ fn many_acknowledgements_share_one_sync() {
     assert!(broker.metric("dunlin_storage_batch_records_sum") >= 1000.0);
     assert!(broker.metric("dunlin_storage_batch_bytes_sum") >= 1000.0);
 }
+
+#[test]
+fn what_storage_does_can_be_watched() {
+    let house = House::with_faults(CONFIG);
+    let broker = house.start();
+    waiting(&broker, "s");
+    let mut publisher = Client::connect(broker.address(), V5, "publisher");
+    publisher.publish("a/b", "x", QoS::AtLeastOnce);
+    let (_, metrics) = broker.get("/metrics").unwrap();
+    for name in [
+        "sync_seconds_bucket",
+        "batch_records_bucket",
+        "batch_bytes_bucket",
+        "bytes{kind=",
+        "recovery_seconds",
+        "refused_total",
+    ] {
+        let series = format!("\ndunlin_storage_{name}");
+        assert!(metrics.contains(&series), "{series}");
+    }
+}
