@@ -528,7 +528,11 @@ mod tests {
         file.sync().unwrap();
         file.write_at(&[2; 10], 0).unwrap();
         assert!(file.sync().is_err() && file.sync().is_ok());
-        assert_eq!(backend.crash(&mut Random(3)).bytes("a")[0], 1, "what could not be synced is gone, whatever the next sync says");
+        assert_eq!(
+            backend.crash(&mut Random(3)).bytes("a")[0],
+            1,
+            "what could not be synced is gone, whatever the next sync says"
+        );
         backend.fail(Call::Change, 1, Trouble::Full, true);
         assert!(file.sync().is_err() && backend.create("b").is_err() && file.read_at(&mut [0], 0).is_ok());
         backend.heal();

@@ -286,7 +286,10 @@ impl<W> Journal<W> {
     /// Someone stands still until the committer has its turn.
     #[cfg(test)]
     pub(super) fn awaits_answer(&self) -> bool {
-        matches!(self.pending.lock().commands.last(), Some(Command::Cut(_) | Command::Consider(_) | Command::Sync(_) | Command::Files(_)))
+        matches!(
+            self.pending.lock().commands.last(),
+            Some(Command::Cut(_) | Command::Consider(_) | Command::Sync(_) | Command::Files(_))
+        )
     }
 
     pub(super) fn is_drained(&self) -> bool {

@@ -513,7 +513,17 @@ fn read_header(parts: &mut Parts<'_>) -> Option<SessionHeader> {
         1 => Some(read_will(parts)?),
         _ => return None,
     };
-    Some(SessionHeader { mount_point, client_id, username, listener, expiry_interval, state, will, next_sequence, first_unsent })
+    Some(SessionHeader {
+        mount_point,
+        client_id,
+        username,
+        listener,
+        expiry_interval,
+        state,
+        will,
+        next_sequence,
+        first_unsent,
+    })
 }
 
 fn read_will(parts: &mut Parts<'_>) -> Option<StoredWill> {
