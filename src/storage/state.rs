@@ -134,7 +134,7 @@ impl State {
                 session.header = header;
             }
             None => {
-                let session = self.sessions.entry(number).or_insert(SessionState::new(header));
+                let session = self.sessions.entry(number).or_insert_with(|| SessionState::new(header));
                 let early = self.early.remove(&number).unwrap_or_default();
                 early.into_values().for_each(|(recipient, place)| session.queue(recipient, place));
             }
