@@ -94,6 +94,7 @@ impl Broker {
                 unsent,
             });
             restore_entries(slot, entries, bodies, unsent);
+            slot.revision = header.revision;
             slot.expiry_interval = header.expiry_interval;
             slot.expires_at = match header.state {
                 OnlineState::Offline { expires_at } => expires_at.map(|at| self.instant_of(at, now)),
