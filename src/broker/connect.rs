@@ -78,7 +78,7 @@ impl Broker {
         let mut effects = Effects::default();
         let mut online = Some(Box::new(online(&request, epoch, waker, direct, now)));
         let mut will = request.will.take();
-        let (mut orphaned, mut safe) = (None, 0);
+        let mut orphaned = None;
         let decide = |there: &SessionHandle| {
             there.lock(|slot| {
                 let is_same_user = is_same_user(there, &request);
@@ -132,7 +132,6 @@ impl Broker {
                 slot.online = online.take();
                 handle.store_header(slot, self);
                 slot.report(&mut effects);
-                safe = slot.session.numbering().map_or(0, |numbering| numbering.next);
             })
         };
         let mut ends_stored = false;
@@ -151,7 +150,7 @@ impl Broker {
             }
         };
         if handle.stored_as.is_some() || ends_stored {
-            let waiter = Waiter::Opened { handle: handle.clone(), epoch, safe };
+            let waiter = Waiter::Opened { handle: handle.clone(), epoch };
             effects.journal.wait(waiter, self.stored_level());
         } else {
             handle.lock(|slot| slot.connection(epoch).into_iter().for_each(|online| online.is_stored = true));

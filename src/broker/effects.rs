@@ -20,10 +20,10 @@ pub struct Effects {
 pub enum Waiter {
     /// A connection owes answers.
     Answers { handle: Arc<SessionHandle>, epoch: u64, answers: Vec<(AckToken, PublishReason)> },
-    /// A connection's CONNACK; all messages before `safe` are on disk then, too.
-    Opened { handle: Arc<SessionHandle>, epoch: u64, safe: u64 },
-    /// A session's messages before `safe` may be sent.
-    Safe { handle: Arc<SessionHandle>, safe: u64 },
+    /// A connection's CONNACK.
+    Opened { handle: Arc<SessionHandle>, epoch: u64 },
+    /// A session's messages that were told from `first` on may be sent.
+    Safe { handle: Arc<SessionHandle>, first: u64 },
 }
 
 /// Most of what is done only changes figures.
@@ -81,15 +81,14 @@ impl Broker {
                         online.notify();
                     }
                 }),
-                Waiter::Opened { handle, epoch, safe } => handle.lock(|slot| {
-                    slot.session.is_safe_before(safe);
+                Waiter::Opened { handle, epoch } => handle.lock(|slot| {
                     if let Some(online) = slot.connection(epoch) {
                         online.is_stored = true;
                         online.notify();
                     }
                 }),
-                Waiter::Safe { handle, safe } => handle.lock(|slot| {
-                    slot.session.is_safe_before(safe);
+                Waiter::Safe { handle, first } => handle.lock(|slot| {
+                    slot.session.is_safe_from(first);
                     if let Some(online) = &mut slot.online {
                         online.notify();
                     }

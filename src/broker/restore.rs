@@ -87,12 +87,7 @@ impl Broker {
             }
             let was_online = header.state == OnlineState::Online;
             let unsent = if was_online { u64::MAX } else { header.first_unsent };
-            slot.session.outlast(Numbering {
-                session: number,
-                next: next_sequence + SEQUENCE_GAP,
-                safe: next_sequence + SEQUENCE_GAP,
-                unsent,
-            });
+            slot.session.outlast(Numbering::starting(number, next_sequence + SEQUENCE_GAP, unsent));
             restore_entries(slot, entries, bodies, unsent);
             slot.revision = header.revision;
             slot.expiry_interval = header.expiry_interval;

@@ -106,10 +106,13 @@ impl Slot {
         let Some(outlasting) = &mut self.session.outbound.outlasting else { return };
         outlasting.news().for_each(|item| effects.journal.push(item));
         if std::mem::take(&mut outlasting.is_anxious)
-            && let (Some(_), Some(handle)) = (&self.online, self.me.upgrade())
+            && let Some(handle) = self.me.upgrade()
         {
-            let safe = outlasting.numbering.next;
-            effects.journal.wait(Waiter::Safe { handle, safe }, self.level);
+            // Also while the client is away: who comes back must not get what another thread has not told yet.
+            let first = outlasting.numbering.hand();
+            effects.journal.wait(Waiter::Safe { handle, first }, self.level);
+        } else {
+            outlasting.numbering.hand_unwatched();
         }
     }
 }

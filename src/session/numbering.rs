@@ -1,3 +1,5 @@
+use std::collections::VecDeque;
+
 use crate::packet::PacketId;
 
 /// The order of messages in a session that outlives the process. Each message that is stored gets the next number when it is queued, and
@@ -9,10 +11,20 @@ pub struct Numbering {
     pub session: u64,
     /// The number of the next message.
     pub next: u64,
-    /// Messages before this one cannot be lost any more.
-    pub safe: u64,
     /// Messages from here on have never been sent.
     pub unsent: u64,
+    /// Messages from here on have not been handed to the journal.
+    handed: u64,
+    /// What was handed and may still be lost, in order. Threads hand on what they have done one after the other, and tell the journal of
+    /// it in whatever order: a later part can be safe before an earlier one is.
+    under_way: VecDeque<UnderWay>,
+}
+
+/// Messages that were handed to the journal together, from `first` on.
+#[derive(Clone, Copy, Debug)]
+struct UnderWay {
+    first: u64,
+    is_safe: bool,
 }
 
 /// Identifiers of stored messages; those above are for messages that end with the process, so that none is ever taken for the other.
@@ -20,7 +32,43 @@ const STORED_IDS: u16 = 0x7FFF;
 
 impl Numbering {
     pub const fn new(session: u64) -> Self {
-        Self { session, next: 0, safe: 0, unsent: 0 }
+        Self::starting(session, 0, 0)
+    }
+
+    /// One whose next message is `next`, and whose earlier ones cannot be lost.
+    pub const fn starting(session: u64, next: u64, unsent: u64) -> Self {
+        Self { session, next, unsent, handed: next, under_way: VecDeque::new() }
+    }
+
+    /// All that has a number is handed to the journal now. Returns what [`Self::is_safe_from`] is to be told once that cannot be lost.
+    pub fn hand(&mut self) -> u64 {
+        let first = self.handed;
+        self.handed = self.next;
+        self.under_way.push_back(UnderWay { first, is_safe: false });
+        first
+    }
+
+    /// The same where nobody minds if it is lost.
+    pub const fn hand_unwatched(&mut self) {
+        self.handed = self.next;
+    }
+
+    /// What was handed from this number on cannot be lost any more.
+    pub fn is_safe_from(&mut self, first: u64) {
+        if let Some(part) = self.under_way.iter_mut().find(|part| part.first == first && !part.is_safe) {
+            part.is_safe = true;
+        }
+        while self.under_way.front().is_some_and(|part| part.is_safe) {
+            self.under_way.pop_front();
+        }
+        if self.under_way.is_empty() {
+            self.under_way = VecDeque::new();
+        }
+    }
+
+    /// Whether a message and all before it cannot be lost any more.
+    pub fn is_safe(&self, sequence: u64) -> bool {
+        sequence < self.handed && self.under_way.front().is_none_or(|part| sequence < part.first)
     }
 
     /// The identifier of a message by its number.
@@ -62,5 +110,24 @@ mod tests {
         numbering.next = 32_767;
         assert_eq!(numbering.take(|id| id == PacketId::FIRST), 32_768, "an identifier that is in use is passed over");
         assert_eq!(Numbering::first_free_id().get(), 32_768);
+    }
+
+    #[test]
+    fn a_message_is_safe_once_all_before_it_are() {
+        let mut numbering = Numbering::new(1);
+        let number = |numbering: &mut Numbering| numbering.take(|_| false);
+        let one = number(&mut numbering);
+        assert!(!numbering.is_safe(one), "it is not even handed on");
+        let first = numbering.hand();
+        let (two, three) = (number(&mut numbering), number(&mut numbering));
+        let second = numbering.hand();
+        assert!(![one, two, three].iter().any(|number| numbering.is_safe(*number)));
+        numbering.is_safe_from(second);
+        assert!(![one, two, three].iter().any(|number| numbering.is_safe(*number)), "the thread before is slow");
+        numbering.is_safe_from(first);
+        assert!([one, two, three].iter().all(|number| numbering.is_safe(*number)));
+        let four = number(&mut numbering);
+        numbering.hand_unwatched();
+        assert!(numbering.is_safe(four));
     }
 }

@@ -235,7 +235,7 @@ impl Outbound {
     /// not mean another message, which the client would take for the same (4.3.3).
     fn may_leave(&self, queued: &Queued) -> bool {
         let (Some(outlasting), Some(sequence)) = (&self.outlasting, queued.sequence()) else { return true };
-        queued.qos() != QoS::ExactlyOnce || sequence < outlasting.numbering.safe
+        queued.qos() != QoS::ExactlyOnce || outlasting.numbering.is_safe(sequence)
     }
 
     /// Whether what comes next must be read from disk before it can be sent.

@@ -112,11 +112,10 @@ impl Session {
         }
     }
 
-    /// Messages before this number cannot be lost any more.
-    pub fn is_safe_before(&mut self, number: u64) {
+    /// Messages that were handed to the journal from this number on cannot be lost any more.
+    pub fn is_safe_from(&mut self, first: u64) {
         if let Some(outlasting) = &mut self.outbound.outlasting {
-            let safe = &mut outlasting.numbering.safe;
-            *safe = number.max(*safe);
+            outlasting.numbering.is_safe_from(first);
         }
     }
 
