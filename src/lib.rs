@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod metrics;
 pub mod packet;
+pub mod queue;
 pub mod routing;
 pub mod server;
 pub mod session;

@@ -4,7 +4,7 @@
 //! 5  server  config  cli     reads the config, builds the house, opens the doors
 //! 4  transport  admin        bytes and sockets; HTTP and $SYS
 //! 3  broker                  where the rooms below meet
-//! 1  session  routing  auth  rules without sockets and without a clock
+//! 1  session  routing  queue  auth  rules without sockets and without a clock
 //! 0  packet  metrics  units
 //! ```
 //!
@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FLOORS: [(&str, u8); 12] = [
+const FLOORS: [(&str, u8); 13] = [
     ("server", 5),
     ("config", 5),
     ("cli", 5),
@@ -23,6 +23,7 @@ const FLOORS: [(&str, u8); 12] = [
     ("broker", 3),
     ("session", 1),
     ("routing", 1),
+    ("queue", 1),
     ("auth", 1),
     ("packet", 0),
     ("metrics", 0),
