@@ -1,9 +1,9 @@
 //! The rules of the house: which room may know which, what the lower floors may not touch, how long a file may be.
 //!
 //! ```text
-//! 5  server  config  cli     reads the config, builds the house, opens the doors
-//! 4  transport  admin        bytes and sockets; HTTP and $SYS
-//! 3  broker                  where the rooms below meet
+//! 5  server  config  cli            reads the config, builds the house, opens the doors
+//! 4  transport  admin               bytes and sockets; HTTP and $SYS
+//! 3  broker                         where the rooms below meet
 //! 1  session  routing  queue  auth  rules without sockets and without a clock
 //! 0  packet  metrics  units
 //! ```

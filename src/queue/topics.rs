@@ -187,13 +187,15 @@ fn parse_target(topic: &str) -> Result<Option<Target<'_>>, TopicError> {
             Part::Dead => Err(TopicError::PutToDead),
         };
     }
+    if !["$ack", "$nack", "$reject", "$extend"].contains(&verb) {
+        return Err(TopicError::NoVerb);
+    }
     let words = Words::parse(rest)?;
     let settle = match verb {
         "$ack" => words.without_number(Settle::Ack)?,
         "$reject" => words.without_number(Settle::Reject)?,
         "$nack" => Settle::Nack(words.number),
-        "$extend" => Settle::Extend(words.number.ok_or(TopicError::NoSeconds)?),
-        _ => return Err(TopicError::NoVerb),
+        _ => Settle::Extend(words.number.ok_or(TopicError::NoSeconds)?),
     };
     Ok(Some(Target::Settle { queue, tag: words.tag, settle }))
 }
