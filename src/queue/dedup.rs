@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use hashbrown::HashSet;
+use hashbrown::HashTable;
 
 use super::change::DedupId;
 use super::time::UnixMillis;
@@ -9,21 +9,27 @@ use super::time::UnixMillis;
 /// The deduplication identifiers of the last minutes, bounded in time and number.
 #[derive(Debug, Default)]
 pub(super) struct Dedup {
-    ids: HashSet<DedupId, foldhash::fast::RandomState>,
     /// By age.
     order: VecDeque<(UnixMillis, DedupId)>,
+    /// Where in `order` an identifier is: the low bits of how many were remembered before it.
+    places: HashTable<u32>,
+    /// How many have been forgotten.
+    forgotten: u32,
 }
 
 impl Dedup {
     pub(super) fn contains(&self, id: DedupId) -> bool {
-        self.ids.contains(&id)
+        self.places.find(hash(id), |place| self.at(*place).1 == id).is_some()
     }
 
     pub(super) fn insert(&mut self, id: DedupId, at: UnixMillis, max: u64) {
-        if max == 0 || !self.ids.insert(id) {
+        if max == 0 || self.contains(id) {
             return;
         }
+        let place = self.forgotten.wrapping_add(self.order.len() as u32);
         self.order.push_back((at, id));
+        let (order, forgotten) = (&self.order, self.forgotten);
+        self.places.insert_unique(hash(id), place, |place| hash(order[place.wrapping_sub(forgotten) as usize].1));
         while self.order.len() as u64 > max {
             self.forget_first();
         }
@@ -48,8 +54,21 @@ impl Dedup {
     }
 
     fn forget_first(&mut self) {
-        if let Some((_, id)) = self.order.pop_front() {
-            self.ids.remove(&id);
+        let Some((_, id)) = self.order.front().copied() else { return };
+        let first = self.forgotten;
+        if let Ok(found) = self.places.find_entry(hash(id), |place| *place == first) {
+            found.remove();
         }
+        self.order.pop_front();
+        self.forgotten = first.wrapping_add(1);
     }
+
+    fn at(&self, place: u32) -> (UnixMillis, DedupId) {
+        self.order[place.wrapping_sub(self.forgotten) as usize]
+    }
+}
+
+/// An identifier is a keyed hash already.
+const fn hash(id: DedupId) -> u64 {
+    id.0[0]
 }

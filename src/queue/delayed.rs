@@ -1,9 +1,7 @@
 use std::collections::VecDeque;
 
-use hashbrown::HashTable;
-
+use super::index::Index;
 use super::list::{Linked, Links};
-use super::random::mix;
 use super::slab::Slab;
 use super::time::UnixMillis;
 use super::wheel::{Timed, Wheel, WheelPlace};
@@ -14,7 +12,7 @@ use super::wheel::{Timed, Wheel, WheelPlace};
 pub struct DelayedMessages<B> {
     slab: Slab<Delayed<B>>,
     /// By the number of the message.
-    index: HashTable<u32>,
+    index: Index,
     wheel: Wheel<0>,
     bytes: u64,
     next_number: u64,
@@ -87,7 +85,7 @@ impl<B: Clone> DelayedMessages<B> {
     pub fn new(bounds: DelayedBounds, now: UnixMillis) -> Self {
         Self {
             slab: Slab::new(),
-            index: HashTable::new(),
+            index: Index::default(),
             wheel: Wheel::new(now),
             bytes: 0,
             next_number: 1,
@@ -191,21 +189,19 @@ impl<B: Clone> DelayedMessages<B> {
     }
 
     fn find(&self, number: u64) -> Option<u32> {
-        self.index.find(mix(number), |id| self.slab[*id].number == number).copied()
+        self.index.find(number, |id| self.slab[id].number == number)
     }
 
     fn insert(&mut self, number: u64, at: UnixMillis, size: u32, body: B) {
         self.bytes += u64::from(size);
         let id = self.slab.insert(Delayed { body, number, at, links: Links::default(), size, place: WheelPlace::NONE });
-        self.index.insert_unique(mix(number), id, |id| mix(self.slab[*id].number));
+        self.index.insert(number, id, |id| self.slab[id].number);
         self.wheel.insert(&mut self.slab, id);
     }
 
     fn remove(&mut self, id: u32) -> Delayed<B> {
         self.wheel.remove(&mut self.slab, id);
-        if let Ok(found) = self.index.find_entry(mix(self.slab[id].number), |at| *at == id) {
-            found.remove();
-        }
+        self.index.remove(self.slab[id].number, id);
         let delayed = self.slab.remove(id);
         self.bytes -= u64::from(delayed.size);
         delayed

@@ -7,7 +7,6 @@ use super::entry::State;
 use super::machine::Queue;
 use super::properties::DeliveryProperties;
 use super::ready::Unit;
-use super::slab::NONE;
 use super::tag::{Lease, Tag};
 use super::time::UnixMillis;
 use super::{Key, QueueName};
@@ -97,7 +96,7 @@ impl<B: Clone> Queue<B> {
         let entry = &self.entries.slab[id];
         let excluded = if entry.has_excluded { self.excluded.get(&entry.seq) } else { None };
         let is_excluded = |consumer| excluded.is_some_and(|excluded| excluded.contains(&consumer));
-        self.consumers.choose(entry.last_client, &mut self.random, is_excluded)
+        self.consumers.choose(entry.holder, &mut self.random, is_excluded)
     }
 
     fn deliver(&mut self, unit: Unit, consumer: u32, now: UnixMillis) -> Delivery<B> {
@@ -151,11 +150,9 @@ impl<B: Clone> Queue<B> {
         let holder = self.consumers.get_mut(consumer);
         let entry = &mut self.entries.slab[id];
         entry.until = deadline;
-        entry.holder = consumer;
+        let before = std::mem::replace(&mut entry.holder, consumer);
         entry.held_at = holder.held.len() as u32;
         holder.held.push(id);
-        let before = std::mem::replace(&mut entry.last_client, holder.name);
-        self.names.hold_again(holder.name);
         self.names.release(before);
         self.entries.retime(id);
     }
@@ -166,9 +163,11 @@ impl<B: Clone> Queue<B> {
         if entry.state != State::Leased {
             return;
         }
-        let (consumer, at) = (std::mem::replace(&mut entry.holder, NONE), entry.held_at);
-        self.entries.set_state(id, State::Ready);
+        let (consumer, at) = (entry.holder, entry.held_at);
         let holder = self.consumers.get_mut(consumer);
+        entry.holder = holder.name;
+        self.names.hold_again(holder.name);
+        self.entries.set_state(id, State::Ready);
         holder.held.swap_remove(at as usize);
         if let Some(moved) = holder.held.get(at as usize) {
             self.entries.slab[*moved].held_at = at;

@@ -93,7 +93,7 @@ impl<B: Clone> Queue<B> {
         entry.expires_at = record.expires_at.unwrap_or(UnixMillis::NEVER);
         entry.until = record.not_before.unwrap_or(record.enqueued_at);
         entry.key = record.key.map_or(NONE, |key| self.ready.intern(key));
-        entry.last_client = record.last_client.as_ref().map_or(NONE, |client| self.names.hold(client));
+        entry.holder = record.last_client.as_ref().map_or(NONE, |client| self.names.hold(client));
         entry.attempts = u16::try_from(record.attempts).unwrap_or(u16::MAX);
         entry.busy = record.busy;
         entry.leases = record.leases;

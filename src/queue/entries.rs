@@ -1,8 +1,6 @@
-use hashbrown::HashTable;
-
 use super::entry::{Entry, ORDER, State, TIMER};
+use super::index::Index;
 use super::list::{Linked, List};
-use super::random::mix;
 use super::slab::{NONE, Slab};
 use super::time::UnixMillis;
 use super::wheel::{Timed, Wheel};
@@ -11,8 +9,7 @@ use super::wheel::{Timed, Wheel};
 #[derive(Debug)]
 pub(super) struct Entries<B> {
     pub(super) slab: Slab<Entry<B>>,
-    /// The low half of each sequence number, and where the entry is.
-    index: HashTable<(u32, u32)>,
+    index: Index,
     order: List<ORDER>,
     /// All before it in `order` are leased.
     first_waiting: u32,
@@ -26,7 +23,7 @@ impl<B> Entries<B> {
     pub(super) fn new(now: UnixMillis) -> Self {
         Self {
             slab: Slab::new(),
-            index: HashTable::new(),
+            index: Index::default(),
             order: List::default(),
             first_waiting: NONE,
             wheel: Wheel::new(now),
@@ -54,8 +51,7 @@ impl<B> Entries<B> {
     }
 
     pub(super) fn find(&self, seq: u64) -> Option<u32> {
-        let found = self.index.find(mix(seq as u32 as u64), |(low, id)| *low == seq as u32 && self.slab[*id].seq == seq);
-        found.map(|(_, id)| *id)
+        self.index.find(seq, |id| self.slab[id].seq == seq)
     }
 
     /// Adds a message that is ready, as the youngest.
@@ -63,7 +59,7 @@ impl<B> Entries<B> {
         let seq = entry.seq;
         self.bytes += u64::from(entry.size);
         let id = self.slab.insert(entry);
-        self.index.insert_unique(mix(seq as u32 as u64), (seq as u32, id), |(low, _)| mix(u64::from(*low)));
+        self.index.insert(seq, id, |id| self.slab[id].seq);
         self.order.push_back(&mut self.slab, id);
         if self.first_waiting == NONE {
             self.first_waiting = id;
@@ -81,12 +77,7 @@ impl<B> Entries<B> {
         self.order.remove(&mut self.slab, id);
         let entry = self.slab.remove(id);
         self.bytes -= u64::from(entry.size);
-        if let Ok(found) = self.index.find_entry(mix(entry.seq as u32 as u64), |(_, at)| *at == id) {
-            found.remove();
-        }
-        if self.slab.len() == 0 {
-            self.index = HashTable::new();
-        }
+        self.index.remove(entry.seq, id);
         entry
     }
 

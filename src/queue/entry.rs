@@ -23,12 +23,10 @@ pub(super) struct Entry<B> {
     pub(super) size: u32,
     /// Number of its key, or none.
     pub(super) key: u32,
-    /// Leased: the consumer.
+    /// Leased: the consumer. Otherwise: number of the client that had it last, or none.
     pub(super) holder: u32,
     /// Leased: where among the holder's leases.
     pub(super) held_at: u32,
-    /// Number of the client that had it last, or none.
-    pub(super) last_client: u32,
     pub(super) attempts: u16,
     pub(super) busy: u16,
     /// Leases so far; the number of the present one.
@@ -85,7 +83,6 @@ impl<B> Entry<B> {
             key: NONE,
             holder: NONE,
             held_at: 0,
-            last_client: NONE,
             attempts: 0,
             busy: 0,
             leases: 0,

@@ -11,6 +11,7 @@ use super::consumers::Consumers;
 use super::dead_letter::DeadLetter;
 use super::dedup::Dedup;
 use super::entries::Entries;
+use super::entry::{Entry, State};
 use super::names::Names;
 use super::random::Random;
 use super::ready::Ready;
@@ -164,7 +165,7 @@ impl<B: Clone> Queue<B> {
     }
 
     /// Takes a message out of everything.
-    pub(super) fn take(&mut self, id: u32) -> super::entry::Entry<B> {
+    pub(super) fn take(&mut self, id: u32) -> Entry<B> {
         self.end_lease(id);
         self.ready.remove(&mut self.entries, id);
         let entry = self.entries.remove(id);
@@ -174,10 +175,11 @@ impl<B: Clone> Queue<B> {
         entry
     }
 
-    /// Forgets a message that was taken, and gives its last client's name.
-    pub(super) fn release_name(&mut self, number: u32) -> Option<Arc<str>> {
-        let name = self.names.get(number).cloned();
-        self.names.release(number);
-        name
+    /// The client that has a message, or had it last.
+    pub(super) fn last_client(&self, entry: &Entry<B>) -> Option<&Arc<str>> {
+        match entry.state {
+            State::Leased => Some(&self.consumers.get(entry.holder).client),
+            _ => self.names.get(entry.holder),
+        }
     }
 }

@@ -20,6 +20,7 @@ mod delivery;
 mod enqueue;
 mod entries;
 mod entry;
+mod index;
 mod key;
 mod list;
 mod machine;

@@ -110,7 +110,7 @@ impl<B: Clone> Queue<B> {
             size: entry.size,
             enqueued_at: entry.enqueued_at,
             expires_at: entry.expires_at.some(),
-            last_client: self.names.get(entry.last_client).cloned(),
+            last_client: self.last_client(entry).cloned(),
             last_code: (entry.last_code != 0).then_some(entry.last_code),
             dead: self.letters.get(&entry.seq).cloned(),
             body: entry.body.clone(),

@@ -1,10 +1,10 @@
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
 
 use super::entries::Entries;
 use super::entry::{Lane, PLACE, State};
+use super::index::Index;
 use super::key::Key;
 use super::list::{Linked, Links, List};
-use super::random::mix;
 use super::slab::{NONE, Slab};
 
 /// What can be delivered next: lines of messages without a key, and lines of keys whose first message can be had. At most one message
@@ -36,7 +36,7 @@ const KEYS: usize = 0;
 #[derive(Debug)]
 struct KeyTable {
     slab: Slab<KeyEntry>,
-    index: HashTable<u32>,
+    index: Index,
 }
 
 #[derive(Debug)]
@@ -51,7 +51,7 @@ struct KeyEntry {
 
 impl Default for KeyTable {
     fn default() -> Self {
-        Self { slab: Slab::new(), index: HashTable::new() }
+        Self { slab: Slab::new(), index: Index::default() }
     }
 }
 
@@ -74,12 +74,12 @@ impl KeyTable {
         }
         let entry = KeyEntry { key, messages: List::default(), links: Links::default(), lane: Lane::None, len: 1 };
         let id = self.slab.insert(entry);
-        self.index.insert_unique(mix(key.0), id, |id| mix(self.slab[*id].key.0));
+        self.index.insert(key.0, id, |id| self.slab[id].key.0);
         id
     }
 
     fn find(&self, key: Key) -> Option<u32> {
-        self.index.find(mix(key.0), |id| self.slab[*id].key == key).copied()
+        self.index.find(key.0, |id| self.slab[id].key == key)
     }
 
     /// One message of it less; the last takes it along.
@@ -89,12 +89,7 @@ impl KeyTable {
             return;
         }
         let key = self.slab.remove(id).key;
-        if let Ok(found) = self.index.find_entry(mix(key.0), |at| *at == id) {
-            found.remove();
-        }
-        if self.slab.len() == 0 {
-            *self = Self::default();
-        }
+        self.index.remove(key.0, id);
     }
 }
 

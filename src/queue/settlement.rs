@@ -238,11 +238,13 @@ impl<B: Clone> Queue<B> {
         if let Some(key) = blocks {
             self.ready.block(&mut self.entries, key, seq);
         }
+        let last_client = self.last_client(&self.entries.slab[id]).cloned();
         let entry = self.take(id);
+        self.names.release(entry.holder);
         let letter = Arc::new(DeadLetter {
             reason,
             attempts: entry.attempts.into(),
-            last_client: self.release_name(entry.last_client),
+            last_client,
             last_code: (entry.last_code != 0).then_some(entry.last_code),
             at: now,
             enqueued_at: entry.enqueued_at,
@@ -256,7 +258,7 @@ impl<B: Clone> Queue<B> {
     /// Takes a message out for good and gives its number.
     pub(super) fn forget(&mut self, id: u32) -> u64 {
         let entry = self.take(id);
-        self.names.release(entry.last_client);
+        self.names.release(entry.holder);
         self.letters.remove(&entry.seq);
         entry.seq
     }

@@ -23,15 +23,18 @@ enum Slot<T> {
     Free(u32),
 }
 
-/// Values of one page: some 100 KiB for the entries of a queue.
-const PAGE: u32 = 1024;
-/// A small slab does not take a whole page.
+/// Bytes of a page: one that allocators have a class for, so that nothing is lost between pages.
+const PAGE_BYTES: usize = 16 << 10;
+/// A small slab does not take a whole page, and keeps what it has when it empties.
 const FIRST: usize = 4;
 
 /// No number: where a link leads nowhere.
 pub(super) const NONE: u32 = u32::MAX;
 
 impl<T> Slab<T> {
+    /// Values of a page.
+    const PAGE: u32 = (PAGE_BYTES / size_of::<Slot<T>>()) as u32;
+
     pub(super) const fn new() -> Self {
         Self { pages: Vec::new(), open: Vec::new(), len: 0 }
     }
@@ -47,32 +50,32 @@ impl<T> Slab<T> {
         };
         let page = &mut self.pages[number as usize];
         let slot = page.insert(value);
-        if page.used == PAGE {
+        if page.used == Self::PAGE {
             page.is_open = false;
             self.open.pop();
         }
         self.len += 1;
-        number * PAGE + slot
+        number * Self::PAGE + slot
     }
 
     /// Takes a value out that is there.
     pub(super) fn remove(&mut self, id: u32) -> T {
-        let number = id / PAGE;
+        let number = id / Self::PAGE;
         let page = &mut self.pages[number as usize];
-        let value = page.remove(id % PAGE);
+        let value = page.remove(id % Self::PAGE);
         if !page.is_open {
             page.is_open = true;
             self.open.push(number);
         }
         self.len -= 1;
-        if self.len == 0 {
+        if self.len == 0 && self.pages.len() > 1 {
             *self = Self::new();
         }
         value
     }
 
     pub(super) fn get(&self, id: u32) -> Option<&T> {
-        match self.pages.get((id / PAGE) as usize)?.slots.get((id % PAGE) as usize)? {
+        match self.pages.get((id / Self::PAGE) as usize)?.slots.get((id % Self::PAGE) as usize)? {
             Slot::Full(value) => Some(value),
             Slot::Free(_) => None,
         }
@@ -91,7 +94,8 @@ impl<T> Page<T> {
         self.used += 1;
         if self.free == NONE {
             if self.slots.len() == self.slots.capacity() {
-                let more = self.slots.len().clamp(FIRST, PAGE as usize - self.slots.len());
+                let room = Slab::<T>::PAGE as usize - self.slots.len();
+                let more = self.slots.len().max(FIRST).min(room);
                 self.slots.reserve_exact(more);
             }
             self.slots.push(Slot::Full(value));
@@ -110,7 +114,7 @@ impl<T> Page<T> {
         let Slot::Full(value) = taken else { unreachable!("what is removed is there") };
         self.free = slot;
         self.used -= 1;
-        if self.used == 0 {
+        if self.used == 0 && self.slots.len() > FIRST {
             self.slots = Vec::new();
             self.free = NONE;
         }
@@ -128,7 +132,7 @@ impl<T> std::ops::Index<u32> for Slab<T> {
 
 impl<T> std::ops::IndexMut<u32> for Slab<T> {
     fn index_mut(&mut self, id: u32) -> &mut T {
-        let slot = &mut self.pages[(id / PAGE) as usize].slots[(id % PAGE) as usize];
+        let slot = &mut self.pages[(id / Self::PAGE) as usize].slots[(id % Self::PAGE) as usize];
         let Slot::Full(value) = slot else { panic!("only numbers of values that are there are kept") };
         value
     }

@@ -20,7 +20,7 @@ impl<B: Clone> Queue<B> {
     }
 
     fn record_of(&self, entry: &Entry<B>) -> Record<B> {
-        let last_client = self.names.get(entry.last_client).cloned();
+        let last_client = self.last_client(entry).cloned();
         let is_leased = entry.state == State::Leased;
         Record {
             // Also a delay that is over: it says where among the others of its key the message stands.

@@ -143,7 +143,7 @@ impl<B: Clone> Queue<B> {
         let letter = self.letters.get(&seq)?.clone();
         let is_first = letter.key.is_some_and(blocks);
         let entry = self.take(id);
-        self.names.release(entry.last_client);
+        self.names.release(entry.holder);
         self.letters.remove(&seq);
         self.counters.redriven += 1;
         self.changes.push_back(Change::Redriven { seq, at: now, is_first });
