@@ -77,7 +77,8 @@ fn filled(depth: usize, keys: &[String]) -> WorkQueue<Body> {
 
 fn join(queue: &mut WorkQueue<Body>, client: &str) -> ConsumerId {
     let (ack, client) = (AckMode::Puback, client.into());
-    let join = Join { client, ack, is_at_most_once: false, prefetch: 16, receive_maximum: 16, is_online: true };
+    let join =
+        Join { client, ack, is_at_most_once: false, prefetch: 16, receive_maximum: 16, unacknowledged: 0, is_online: true };
     queue.with(Part::Main, |queue| queue.join(join))
 }
 
@@ -214,8 +215,15 @@ fn remember() {
     let mut queue = queue();
     queue.set_config(Config { dedup_window: Span::seconds(300), dedup_max_ids: 1 << 31, ..config() });
     let client = "display".into();
-    let display =
-        Join { client, is_at_most_once: true, ack: AckMode::Puback, prefetch: 1, receive_maximum: 1, is_online: true };
+    let display = Join {
+        client,
+        is_at_most_once: true,
+        ack: AckMode::Puback,
+        prefetch: 1,
+        receive_maximum: 1,
+        unacknowledged: 0,
+        is_online: true,
+    };
     queue.with(Part::Main, |queue| queue.join(display));
     for number in 0..COUNT {
         let id = number.to_string();

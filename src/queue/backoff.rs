@@ -50,7 +50,9 @@ impl Backoff {
         let earlier = failures.saturating_sub(1);
         match self {
             Self::Growing(growing) => growing.delay(earlier, random),
-            Self::List(delays) => delays.get(earlier as usize).or(delays.last()).map_or(Duration::ZERO, |delay| delay.0),
+            Self::List(delays) => {
+                delays.get(earlier as usize).or_else(|| delays.last()).map_or(Duration::ZERO, |delay| delay.0)
+            }
         }
     }
 

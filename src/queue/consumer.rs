@@ -22,6 +22,8 @@ pub struct Join {
     pub prefetch: u16,
     /// Unacknowledged packets that its connection takes.
     pub receive_maximum: u16,
+    /// Packets of this queue that its session has still to acknowledge: those that a session restored from the journal sends again.
+    pub unacknowledged: u32,
     /// Whether it is connected now.
     pub is_online: bool,
 }

@@ -12,6 +12,7 @@ impl<B: Clone> Queue<B> {
         consumer.is_at_most_once = join.is_at_most_once;
         consumer.prefetch = join.prefetch.max(1);
         consumer.receive_maximum = join.receive_maximum.max(1);
+        consumer.packets = join.unacknowledged;
         consumer.is_online = join.is_online;
         let id = consumer.id;
         self.consumers.set_present(index);
@@ -73,7 +74,7 @@ impl<B: Clone> Queue<B> {
             is_on_hold: false,
             is_absent,
             held: Vec::new(),
-            packets: 0,
+            packets: join.unacknowledged,
             halvings: 0,
             failures: 0,
             rests_until: None,

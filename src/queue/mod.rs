@@ -10,6 +10,7 @@
 
 mod backoff;
 mod change;
+mod codec;
 mod config;
 mod consumer;
 mod consumers;
@@ -47,6 +48,7 @@ mod work_queue;
 
 pub use backoff::{Backoff, GrowingBackoff};
 pub use change::{Change, DedupId, DropCause, Durability, Record};
+pub use codec::{Body, MalformedChange};
 pub use config::{AckMode, Config, Expired, Finding, OnDead, Overflow, Strategy};
 pub use consumer::{ConsumerId, Join};
 pub use dead_letter::{DeadLetter, DeadReason};

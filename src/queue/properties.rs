@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::config::AckMode;
 use super::dead_letter::DeadLetter;
 use super::name::QueueName;
 use super::tag::Tag;
@@ -55,6 +56,20 @@ pub struct InvalidDelay;
 /// Reads the value of `q-delay`: `"30s"`, `"500ms"`, or a number of seconds.
 pub fn parse_delay(text: &str) -> Result<Duration, InvalidDelay> {
     text.parse::<Span>().map(|span| span.0).map_err(|_| InvalidDelay)
+}
+
+/// Reads the value of `q-ack`: `"puback"` or `"explicit"`.
+pub fn parse_ack(text: &str) -> Option<AckMode> {
+    match text {
+        "puback" => Some(AckMode::Puback),
+        "explicit" => Some(AckMode::Explicit),
+        _ => None,
+    }
+}
+
+/// Reads the value of `q-prefetch`: a number from 1 to 65535.
+pub fn parse_prefetch(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|prefetch| *prefetch > 0)
 }
 
 /// What a delivery tells its consumer besides the message.

@@ -185,6 +185,7 @@ impl<B: Clone> Queue<B> {
             is_at_most_once: false,
             prefetch: u16::MAX,
             receive_maximum: u16::MAX,
+            unacknowledged: 0,
             is_online: false,
         };
         self.add_consumer(&join, true)
@@ -195,7 +196,6 @@ impl<B: Clone> Queue<B> {
         let Some(id) = self.entries.find(seq) else { return };
         if let Some((consumer, deadline)) = holder {
             self.hold(id, consumer, deadline);
-            self.consumers.get_mut(consumer).packets += 1;
         }
         self.ready.place(&mut self.entries, id);
     }

@@ -53,6 +53,8 @@ const FIRST_FAILURE: u8 = 0x80;
 
 impl<B: Clone> Queue<B> {
     /// A consumer has acknowledged the packet of a delivery: PUBACK, PUBCOMP, or a PUBREC that refuses it. 3.1.1 knows only code 0.
+    /// What could not be sent at all is told the same way, with the code that says why: 0x95 for a packet that the client is too small
+    /// for.
     pub fn acknowledged(&mut self, consumer: ConsumerId, lease: Lease, code: u8, now: UnixMillis) -> Outcome {
         let now = self.advance(now);
         let Some(index) = self.consumers.find(consumer) else { return Outcome::Stale };
@@ -93,8 +95,11 @@ impl<B: Clone> Queue<B> {
         let id = self.entries.find(tag.lease.seq).ok_or(SettleError::Over)?;
         let entry = &self.entries.slab[id];
         if entry.state != State::Leased || entry.leases != tag.lease.number {
-            let is_late_ack = settle == Settle::Ack && entry.given_up != tag.lease.number;
-            return if is_late_ack { Ok(self.settle_late(id)) } else { Err(SettleError::Over) };
+            if settle != Settle::Ack || entry.given_up == tag.lease.number {
+                return Err(SettleError::Over);
+            }
+            self.settle_late(id);
+            return Ok(());
         }
         let holder = entry.holder;
         match settle {

@@ -9,7 +9,7 @@ fn a_lease_goes_on_over_a_restart_and_comes_back_to_its_client() {
     world.wait(10_000);
     world.restart();
     assert_eq!((world.stats().leased, world.stats().consumers), (1, 0));
-    let back = world.join_as(Join { prefetch: 1, ..join("worker") });
+    let back = world.join_as(Join { prefetch: 1, unacknowledged: 1, ..join("worker") });
     assert_eq!(world.stats().consumers, 1);
     assert!(world.next().is_none(), "it still has the first one");
     // The session sends the packet again with DUP 1; its acknowledgement names the same lease.
@@ -157,4 +157,19 @@ fn one_message_can_be_written_anew() {
     assert_eq!((world.stats().leased, world.stats().depth), (1, 2));
     assert_eq!(world.queue.part(Part::Main).peek(None, 1)[0].body, 1, "it is the oldest still");
     assert!(world.queue.snapshot_of(Part::Main, 3).is_none());
+}
+
+#[test]
+fn what_was_acknowledged_before_a_restart_takes_no_room_on_the_connection_after_it() {
+    let mut world = world(Config { ack: AckMode::Explicit, ..config() });
+    world.fill(0..4);
+    let explicit = Join { ack: AckMode::Explicit, prefetch: 2, receive_maximum: 2, ..join("worker") };
+    world.join_as(explicit.clone());
+    let before = world.deliveries();
+    before.iter().for_each(|delivery| _ = world.ack(delivery, 0));
+    world.restart();
+    world.join_as(explicit);
+    assert!(world.next().is_none(), "it has two messages still");
+    before.iter().for_each(|delivery| assert_eq!(world.settle("worker", delivery, Settle::Ack), Ok(())));
+    assert_eq!(world.bodies(), [2, 3]);
 }

@@ -1,5 +1,6 @@
 //! The queue from outside: events in, deliveries and changes out.
 
+mod codec;
 mod config;
 mod consumers;
 mod crash;
@@ -44,7 +45,15 @@ fn message(body: u32) -> Enqueue<'static, u32> {
 
 fn join(client: &str) -> Join {
     let ack = AckMode::Puback;
-    Join { client: client.into(), ack, is_at_most_once: false, prefetch: 10, receive_maximum: 10, is_online: true }
+    Join {
+        client: client.into(),
+        ack,
+        is_at_most_once: false,
+        prefetch: 10,
+        receive_maximum: 10,
+        unacknowledged: 0,
+        is_online: true,
+    }
 }
 
 impl World {

@@ -125,7 +125,7 @@ impl Model {
             Change::Enqueued(record) => {
                 let told = Told {
                     body: record.body,
-                    key: record.key.or(record.dead.as_ref().and_then(|letter| letter.key)),
+                    key: record.key.or_else(|| record.dead.as_ref().and_then(|letter| letter.key)),
                     order: self.count,
                     is_out_of_order: record.not_before.is_some() || record.leases > 0,
                     attempts: record.attempts,
@@ -315,7 +315,7 @@ impl Watch {
         let max = self.world.queue.part(Part::Main).config().max_deliveries;
         assert!(max == 0 || delivery.attempt <= max, "attempt {} of {max}", delivery.attempt);
         // The journal holds the lease already; what was before it is what the model still shows.
-        self.watch_but_last();
+        self.watch_until_delivery(delivery.lease.seq);
         assert!(!self.model.is_paused);
         let seq = delivery.lease.seq;
         let told = &self.model.live[&seq];
@@ -338,8 +338,12 @@ impl Watch {
     }
 
     /// Reads what is new in the journal, up to the delivery that has just been made.
-    fn watch_but_last(&mut self) {
-        let end = self.world.journal.len() - 1;
+    fn watch_until_delivery(&mut self, delivered: u64) {
+        let is_it = |(part, change): &(Part, Change<u32>)| match change {
+            Change::Leased { seq, .. } | Change::Settled { seq } => *part == Part::Main && *seq == delivered,
+            _ => false,
+        };
+        let end = self.world.journal.iter().rposition(is_it).expect("a delivery leaves a change");
         self.watch_up_to(end);
     }
 

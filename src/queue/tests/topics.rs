@@ -139,6 +139,13 @@ fn delays_in_properties() {
     }
 }
 
+#[test]
+fn what_a_subscription_asks_for_in_properties() {
+    assert_eq!(properties::parse_ack("explicit"), Some(AckMode::Explicit));
+    assert_eq!((properties::parse_ack("auto"), properties::parse_prefetch("0")), (None, None));
+    assert_eq!((properties::parse_prefetch("65535"), properties::parse_prefetch("65536")), (Some(65_535), None));
+}
+
 fn piece() -> impl Strategy<Value = String> {
     let known =
         ["$queue", "$dlq", "$delayed", "$dedup", "$put", "$ack", "$nack", "$extend", "$lease", "#", "+", "jobs", "5", "", "a"];
