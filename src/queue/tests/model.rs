@@ -123,11 +123,13 @@ impl Model {
         let side = if part == Part::Main { &mut self.live } else { &mut self.dead };
         match change {
             Change::Enqueued(record) => {
+                // A copy with a low number behind higher ones came back from the dead before it was written anew.
+                let came_back = side.last_key_value().is_some_and(|(last, _)| *last > record.seq);
                 let told = Told {
                     body: record.body,
                     key: record.key.or_else(|| record.dead.as_ref().and_then(|letter| letter.key)),
                     order: self.count,
-                    is_out_of_order: record.not_before.is_some() || record.leases > 0,
+                    is_out_of_order: record.not_before.is_some() || record.leases > 0 || came_back,
                     attempts: record.attempts,
                     is_leased: record.lease.is_some(),
                 };
