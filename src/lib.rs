@@ -9,6 +9,7 @@ pub mod config;
 pub mod loadtest;
 pub mod metrics;
 pub mod packet;
+pub mod queue;
 pub mod routing;
 pub mod server;
 pub mod session;

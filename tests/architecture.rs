@@ -4,7 +4,7 @@
 //! 5  server  config  cli     reads the config, builds the house, opens the doors
 //! 4  transport  admin  loadtest    bytes and sockets; HTTP and $SYS; clients that measure
 //! 3  broker                  where the rooms below meet
-//! 2  session  routing  auth  rules without sockets and without a clock
+//! 2  session  routing  queue  auth    rules without sockets and without a clock
 //! 1  storage                 what survives a crash; messages that wait may lie there
 //! 0  packet  metrics  units
 //! ```
@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FLOORS: [(&str, u8); 13] = [
+const FLOORS: [(&str, u8); 15] = [
     ("server", 5),
     ("config", 5),
     ("cli", 5),
@@ -25,6 +25,7 @@ const FLOORS: [(&str, u8); 13] = [
     ("broker", 3),
     ("session", 2),
     ("routing", 2),
+    ("queue", 2),
     ("auth", 2),
     ("storage", 1),
     ("packet", 0),

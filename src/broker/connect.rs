@@ -189,6 +189,7 @@ impl Broker {
     ) -> bool {
         let Hold { handle, epoch, .. } = hold;
         let shares = self.shares_with_others(handle);
+        let handing_over = (!shares.is_empty()).then(|| self.hand_overs.read());
         let Some((will, handed_on)) = handle.lock(|slot| {
             slot.evicted.retain(|online| online.epoch != *epoch);
             if !slot.is_online(*epoch) {
@@ -230,7 +231,9 @@ impl Broker {
                 }
                 slot.report(&mut deliveries.batch);
             });
+            deliveries.flush(self, now);
         }
+        drop(handing_over);
         self.schedule_end(handle, expiry_interval, deliveries, now);
         true
     }

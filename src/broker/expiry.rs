@@ -123,6 +123,7 @@ impl Broker {
     /// subscription had given it goes to other members. One that a client has come back to meanwhile stays.
     /// Returns whether it was this call that ended it.
     pub(super) fn end_session(&self, handle: &Arc<SessionHandle>, now: Instant) -> bool {
+        let _handing_over = self.hand_overs.read();
         let mut deliveries = Deliveries::default();
         let batch = &mut deliveries.batch;
         let Some((subscriptions, will, queued)) = handle.lock(|slot| {

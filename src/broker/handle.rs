@@ -57,6 +57,8 @@ pub struct Slot {
     pub me: Weak<SessionHandle>,
     /// What sessions that outlive the process survive.
     pub level: Level,
+    /// How often the journal was told of the session itself.
+    pub revision: u64,
     /// The depths that the metrics know of.
     reported: Depths,
 }
@@ -200,6 +202,7 @@ impl SessionHandle {
                 is_ended: false,
                 me: me.clone(),
                 level,
+                revision: 0,
                 reported: Depths::default(),
             };
             let Identity { principal, registry_key, mount_point, listener } = identity;

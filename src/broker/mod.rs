@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
 pub use client::{Client, Written};
@@ -71,6 +71,8 @@ pub struct Broker {
     events: Option<mpsc::Sender<Event>>,
     /// Where what is to survive is told; `None` where nothing is.
     journal: Option<Arc<Journal<Waiter>>>,
+    /// Held for reading while messages go from one session to another.
+    hand_overs: RwLock<()>,
 }
 
 /// What a broker is made of.
@@ -99,6 +101,7 @@ impl Broker {
             log_limiter: LogLimiter::default(),
             events: settings.events,
             journal: settings.journal,
+            hand_overs: RwLock::default(),
         });
         broker.schedule(now, Timer::RetainedExpiry);
         broker

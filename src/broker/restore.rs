@@ -89,6 +89,7 @@ impl Broker {
             let unsent = if was_online { u64::MAX } else { header.first_unsent };
             slot.session.outlast(Numbering::starting(number, next_sequence + SEQUENCE_GAP, unsent));
             restore_entries(slot, entries, bodies, unsent);
+            slot.revision = header.revision;
             slot.expiry_interval = header.expiry_interval;
             slot.expires_at = match header.state {
                 OnlineState::Offline { expires_at } => expires_at.map(|at| self.instant_of(at, now)),

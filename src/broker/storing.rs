@@ -7,7 +7,7 @@ use super::effects::{Effects, Waiter};
 use super::handle::{SessionHandle, Slot};
 use crate::packet::TopicFilter;
 use crate::session::ExchangeState;
-use crate::storage::{Clock, OnlineState, Record, SessionHeader, Walk, Walker};
+use crate::storage::{Clock, Item, OnlineState, Record, SessionHeader, Walk, Walker};
 
 /// Retained messages that are shown under one lock.
 const PAGE: usize = 1024;
@@ -31,12 +31,14 @@ impl SessionHandle {
             will: slot.will.as_ref().map(|will| will.stored(clock)),
             next_sequence: numbering.map_or(0, |numbering| numbering.next),
             first_unsent: numbering.map_or(0, |numbering| numbering.unsent),
+            revision: slot.revision,
         }
     }
 
     /// Tells the journal what became of a session that outlives the process; under its lock, so that the order is that of the changes.
     pub(super) fn store_header(&self, slot: &mut Slot, broker: &Broker) {
         let (Some(session), Some(journal)) = (self.stored_as.filter(|_| !slot.is_ended), &broker.journal) else { return };
+        slot.revision += 1;
         let header = Box::new(self.header(slot, &journal.clock));
         slot.session.tell(Record::Session { session, header });
     }
@@ -54,13 +56,17 @@ impl SessionHandle {
         }
     }
 
-    /// Tells the journal about a subscription, under the session's lock.
-    pub(super) fn store_subscription(&self, slot: &mut Slot, filter: &TopicFilter) {
-        let (Some(session), Some(subscription)) = (self.stored_as, slot.session.subscriptions.get(filter)) else { return };
+    /// Tells the journal about a subscription, at once and under the session's lock, so that the order is that of the changes.
+    pub(super) fn store_subscription(&self, slot: &Slot, filter: &TopicFilter, broker: &Broker) {
+        let (Some(session), Some(journal)) = (self.stored_as, &broker.journal) else { return };
+        let filter = filter.clone();
+        let Some(subscription) = slot.session.subscriptions.get(&filter) else {
+            return journal.tell(Item::Record(Record::Unsubscribed { session, filter }));
+        };
         let (options, identifier) = (subscription.options, subscription.identifier);
-        slot.session.tell(Record::Subscribed { session, filter: filter.clone(), options, identifier });
-        if slot.session.replays.iter().any(|replay| replay.filter == *filter) {
-            self.store_replay(slot, filter);
+        journal.tell(Item::Record(Record::Subscribed { session, filter: filter.clone(), options, identifier }));
+        if let Some(replay) = slot.session.replays.iter().find(|replay| replay.filter == filter) {
+            journal.tell(Item::Record(Record::Replaying { session, filter, from: replay.from.clone() }));
         }
     }
 
@@ -124,9 +130,11 @@ impl Walk for Broker {
             from = self.show_retained(from.as_deref(), walker);
             walker.pause();
             if from.is_none() {
-                return;
+                break;
             }
         }
+        // What was seen to be gone from one session is told to be with another before the walk ends.
+        drop(self.hand_overs.write());
     }
 }
 

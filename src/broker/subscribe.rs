@@ -11,7 +11,6 @@ use crate::packet::{
 };
 use crate::routing;
 use crate::session::{Limits, Replay, Subscription};
-use crate::storage::Record;
 
 impl Broker {
     /// Makes the subscriptions of one SUBSCRIBE, each on its own: one code per filter, in their order `[MQTT-3.8.4-5]`.
@@ -105,7 +104,7 @@ impl Broker {
                 session.replays.retain(|replay| replay.filter != *filter);
                 session.replays.push(Replay { filter: filter.clone(), from: None, is_held: handle.stored_as.is_some() });
             }
-            handle.store_subscription(slot, filter);
+            handle.store_subscription(slot, filter, self);
             slot.report(effects);
             Ok(is_new)
         })?;
@@ -140,8 +139,8 @@ impl Broker {
         let was_there = handle.lock(|slot| {
             slot.session.replays.retain(|replay| replay.filter != *filter);
             let was_there = slot.session.subscriptions.remove(filter).is_some();
-            if let Some(session) = handle.stored_as.filter(|_| was_there) {
-                slot.session.tell(Record::Unsubscribed { session, filter: filter.clone() });
+            if was_there {
+                handle.store_subscription(slot, filter, self);
             }
             slot.report(effects);
             was_there

@@ -30,6 +30,7 @@ pub trait Backend: Send + Sync + Debug {
     fn free_space(&self) -> io::Result<u64>;
 }
 
+#[expect(clippy::len_without_is_empty, reason = "nobody asks a file whether it is empty")]
 /// One file. Reads and writes name their place, so that any number of threads can share it.
 pub trait StoreFile: Send + Sync + Debug {
     /// Writes all of `bytes`, or fails.

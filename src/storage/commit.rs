@@ -140,10 +140,10 @@ impl<W> Committer<W> {
             return Err(error);
         }
         self.look_at_space();
-        if let Some(waiters) = self.stuck.take() {
-            if !self.write(waiters, release)? {
-                return Ok(Committed::Stuck);
-            }
+        if let Some(waiters) = self.stuck.take()
+            && !self.write(waiters, release)?
+        {
+            return Ok(Committed::Stuck);
         }
         // That they are to go is told in this batch: once it is synced, nobody misses them.
         let dead = self.dead_segments();

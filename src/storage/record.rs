@@ -88,6 +88,8 @@ pub struct SessionHeader {
     pub next_sequence: u64,
     /// Messages from here on had never been sent when this was written; while online that is not known.
     pub first_unsent: u64,
+    /// Counts up with every change: of several, told by several threads, the highest holds.
+    pub revision: u64,
 }
 
 /// Whether a connection held the session when this was written.
@@ -355,6 +357,7 @@ pub(super) fn put_session(out: &mut Vec<u8>, session: u64, header: &SessionHeade
         out.put_varint(header.expiry_interval.into());
         out.put_varint(header.next_sequence);
         out.put_varint(header.first_unsent);
+        out.put_varint(header.revision);
         match header.state {
             OnlineState::Online => out.push(0),
             OnlineState::Offline { expires_at: None } => out.push(1),
@@ -500,6 +503,7 @@ fn read_retained(parts: &mut Parts<'_>) -> Option<Told> {
 
 fn read_header(parts: &mut Parts<'_>) -> Option<SessionHeader> {
     let (expiry_interval, next_sequence, first_unsent) = (parts.number()?, parts.varint()?, parts.varint()?);
+    let revision = parts.varint()?;
     let state = match parts.u8()? {
         0 => OnlineState::Online,
         1 => OnlineState::Offline { expires_at: None },
@@ -523,6 +527,7 @@ fn read_header(parts: &mut Parts<'_>) -> Option<SessionHeader> {
         will,
         next_sequence,
         first_unsent,
+        revision,
     })
 }
 

@@ -131,10 +131,12 @@ impl State {
         match self.sessions.get_mut(&number) {
             Some(session) => {
                 session.next_sequence = session.next_sequence.max(header.next_sequence);
-                session.header = header;
+                if header.revision >= session.header.revision {
+                    session.header = header;
+                }
             }
             None => {
-                let session = self.sessions.entry(number).or_insert(SessionState::new(header));
+                let session = self.sessions.entry(number).or_insert_with(|| SessionState::new(header));
                 let early = self.early.remove(&number).unwrap_or_default();
                 early.into_values().for_each(|(recipient, place)| session.queue(recipient, place));
             }

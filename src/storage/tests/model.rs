@@ -42,7 +42,7 @@ fn run(seed: u64) {
     let (mut promises, mut messages) = (Promises::default(), 0);
     for _ in 0..LIVES {
         let opened = open_after(End::PowerCut, &mut backend, &config, &mut random);
-        let mut life = Life::new(backend, opened, random.next(), promises, messages);
+        let mut life = Life::new(backend, opened, random.number(), promises, messages);
         life.live(&mut random);
         let end = random.pick(&[End::Kill, End::PowerCut]);
         backend = left(end, &life.backend, &mut random);

@@ -52,6 +52,9 @@ const NEVER: u64 = u64::MAX;
 impl Promises {
     /// A change in memory that a thread has still to give to the journal. Returns its number.
     pub(super) fn note(&mut self, hand: usize, key: Key, value: Value) -> usize {
+        if self.given.is_empty() {
+            self.given.push(0); // What was so before the first change.
+        }
         let change = self.given.len();
         self.given.push(NEVER);
         self.in_hand[hand].push(change);
@@ -109,9 +112,8 @@ impl Promises {
         for Implication { change, sign: (key, is_there), others } in &self.implications {
             let history = &self.histories[key];
             let is_latest = history.last().is_some_and(|(latest, _)| latest == change);
-            // What was handed on may not have been promised itself.
-            let was_promised =
-                *is_there || history.iter().rev().nth(1).is_some_and(|(before, _)| self.is_given_by(*before, safe));
+            // What was handed on may not have been promised itself, nor that an identifier was free again.
+            let was_promised = history.iter().rev().nth(1).is_some_and(|(before, _)| self.is_given_by(*before, safe));
             if !is_latest || !was_promised || self.is_given_by(*change, safe) || found.contains_key(key) != *is_there {
                 continue;
             }

@@ -32,6 +32,7 @@ fn tell_session(journal: &Journal<u64>, session: u64) {
         will: None,
         next_sequence: 0,
         first_unsent: 0,
+        revision: 0,
     };
     journal.tell(Item::Record(Record::Session { session, header: Box::new(header) }));
 }

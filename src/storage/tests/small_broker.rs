@@ -160,6 +160,7 @@ impl SmallBroker {
             will: None,
             next_sequence: 0,
             first_unsent: 0,
+            revision: 0,
         };
         let session = Session {
             header,
@@ -253,7 +254,7 @@ impl SmallBroker {
         let topic = self.random.pick(&TOPICS);
         let length = self.random.pick(&[0, 10, 100, 600, 3000]);
         let mut payload = format!("{}:", self.messages).into_bytes();
-        payload.extend((0..length).map(|_| self.random.next() as u8));
+        payload.extend((0..length).map(|_| self.random.number() as u8));
         let qos = self.random.pick(&[QoS::AtLeastOnce, QoS::ExactlyOnce]);
         let body = Body::new(message(topic, &payload, qos));
         let id = self.messages;
@@ -365,7 +366,7 @@ impl SmallBroker {
     }
 
     fn id_of(&self, body: &Arc<Body>) -> u64 {
-        id_in(load(&[body.clone()], &self.journal.clock).unwrap()[0].view().payload)
+        id_in(load(std::slice::from_ref(body), &self.journal.clock).unwrap()[0].view().payload)
     }
 
     /// A session is done with a message, or has it as its own.

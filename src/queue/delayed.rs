@@ -1,0 +1,209 @@
+use std::collections::VecDeque;
+
+use super::index::Index;
+use super::list::{Linked, Links};
+use super::slab::Slab;
+use super::time::UnixMillis;
+use super::wheel::{Timed, Wheel, WheelPlace};
+
+/// Messages that are published later: `$delayed/SECONDS/TOPIC` for ordinary topics. Each costs some 60 bytes besides its body, and
+/// setting and firing take constant time, however many there are.
+#[derive(Debug)]
+pub struct DelayedMessages<B> {
+    slab: Slab<Delayed<B>>,
+    /// By the number of the message.
+    index: Index,
+    wheel: Wheel<0>,
+    bytes: u64,
+    next_number: u64,
+    /// Numbers below this may be given out without saying so.
+    reserved: u64,
+    now: UnixMillis,
+    bounds: DelayedBounds,
+    changes: VecDeque<DelayedChange<B>>,
+}
+
+/// How much may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DelayedBounds {
+    pub messages_max: u64,
+    /// Of topic, properties and payload.
+    pub bytes_max: u64,
+}
+
+/// What must outlive a crash. Applied in order, any beginning of them rebuilds what waited then.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DelayedChange<B> {
+    /// A message waits. Its publisher is answered once this is durable.
+    Scheduled { number: u64, at: UnixMillis, size: u32, body: B },
+    /// It has been published, or taken out. Written together with what the publish left behind, or after it: lost, it only means that
+    /// the message is published once more.
+    Released { number: u64 },
+    /// Numbers below this may have been given out.
+    Reserved { until: u64 },
+}
+
+/// There is no room for one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many delayed messages")]
+pub struct DelayedFull;
+
+#[derive(Debug)]
+struct Delayed<B> {
+    body: B,
+    number: u64,
+    at: UnixMillis,
+    links: Links,
+    size: u32,
+    place: WheelPlace,
+}
+
+/// Numbers that one `Reserved` covers.
+const RESERVE: u64 = 1 << 16;
+
+impl<B> Linked for Delayed<B> {
+    fn links(&mut self, _: usize) -> &mut Links {
+        &mut self.links
+    }
+
+    fn next(&self, _: usize) -> u32 {
+        self.links.next()
+    }
+}
+
+impl<B> Timed for Delayed<B> {
+    fn due(&self) -> UnixMillis {
+        self.at
+    }
+
+    fn place(&mut self) -> &mut WheelPlace {
+        &mut self.place
+    }
+}
+
+impl<B: Clone> DelayedMessages<B> {
+    pub fn new(bounds: DelayedBounds, now: UnixMillis) -> Self {
+        Self {
+            slab: Slab::new(),
+            index: Index::default(),
+            wheel: Wheel::new(now),
+            bytes: 0,
+            next_number: 1,
+            reserved: 1,
+            now,
+            bounds,
+            changes: VecDeque::new(),
+        }
+    }
+
+    /// Keeps a message until `at`, and gives its number.
+    pub fn schedule(&mut self, body: B, size: u32, at: UnixMillis) -> Result<u64, DelayedFull> {
+        let has_room = (self.slab.len() as u64) < self.bounds.messages_max;
+        if !has_room || self.bytes + u64::from(size) > self.bounds.bytes_max {
+            return Err(DelayedFull);
+        }
+        let number = self.next_number;
+        self.next_number += 1;
+        if number >= self.reserved {
+            self.reserved = number + RESERVE;
+            self.changes.push_back(DelayedChange::Reserved { until: self.reserved });
+        }
+        self.insert(number, at, size, body.clone());
+        self.changes.push_back(DelayedChange::Scheduled { number, at, size, body });
+        Ok(number)
+    }
+
+    /// The next message whose time has come, with its number. To be called until there is none, or until enough was done at once.
+    pub fn poll_due(&mut self, now: UnixMillis) -> Option<(u64, B)> {
+        self.now = self.now.max(now);
+        let id = self.wheel.pop_due(&mut self.slab, self.now)?;
+        let delayed = self.remove(id);
+        self.changes.push_back(DelayedChange::Released { number: delayed.number });
+        Some((delayed.number, delayed.body))
+    }
+
+    /// When to call [`Self::poll_due`] next: never later than the first message is due, perhaps earlier.
+    pub fn poll_timeout(&self) -> Option<UnixMillis> {
+        self.wheel.next_due()
+    }
+
+    /// Takes a message out before its time.
+    pub fn cancel(&mut self, number: u64) -> Option<B> {
+        let id = self.find(number)?;
+        let delayed = self.remove(id);
+        self.changes.push_back(DelayedChange::Released { number });
+        Some(delayed.body)
+    }
+
+    /// The next change that must outlive a crash, in the order in which they happened.
+    pub fn poll_change(&mut self) -> Option<DelayedChange<B>> {
+        self.changes.pop_front()
+    }
+
+    /// Takes the next change of the journal, when this is rebuilt from it. Bounds do not matter here.
+    pub fn apply(&mut self, change: DelayedChange<B>) {
+        match change {
+            DelayedChange::Scheduled { number, at, size, body } => {
+                if let Some(id) = self.find(number) {
+                    self.remove(id);
+                }
+                self.insert(number, at, size, body);
+                self.next_number = self.next_number.max(number + 1);
+            }
+            DelayedChange::Released { number } => {
+                if let Some(id) = self.find(number) {
+                    self.remove(id);
+                }
+            }
+            DelayedChange::Reserved { until } => self.next_number = self.next_number.max(until),
+        }
+        self.reserved = self.next_number;
+    }
+
+    /// One message as it is, in one change: for a journal that moves what lives out of an old segment.
+    pub fn snapshot_of(&self, number: u64) -> Option<DelayedChange<B>> {
+        let delayed = &self.slab[self.find(number)?];
+        Some(DelayedChange::Scheduled { number, at: delayed.at, size: delayed.size, body: delayed.body.clone() })
+    }
+
+    /// Keeps numbers from being given out twice, where the journal has cleared away all other records.
+    pub const fn snapshot_of_numbers(&self) -> DelayedChange<B> {
+        DelayedChange::Reserved { until: if self.reserved > self.next_number { self.reserved } else { self.next_number } }
+    }
+
+    pub fn set_bounds(&mut self, bounds: DelayedBounds) {
+        self.bounds = bounds;
+    }
+
+    pub const fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Of topic, properties and payload.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn find(&self, number: u64) -> Option<u32> {
+        self.index.find(number, |id| self.slab[id].number == number)
+    }
+
+    fn insert(&mut self, number: u64, at: UnixMillis, size: u32, body: B) {
+        self.bytes += u64::from(size);
+        let id = self.slab.insert(Delayed { body, number, at, links: Links::default(), size, place: WheelPlace::NONE });
+        self.index.insert(number, id, |id| self.slab[id].number);
+        self.wheel.insert(&mut self.slab, id);
+    }
+
+    fn remove(&mut self, id: u32) -> Delayed<B> {
+        self.wheel.remove(&mut self.slab, id);
+        self.index.remove(self.slab[id].number, id);
+        let delayed = self.slab.remove(id);
+        self.bytes -= u64::from(delayed.size);
+        delayed
+    }
+}

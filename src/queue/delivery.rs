@@ -1,0 +1,182 @@
+use std::sync::Arc;
+
+use super::change::Change;
+use super::consumer::ConsumerId;
+use super::dead_letter::DeadLetter;
+use super::entry::State;
+use super::machine::Queue;
+use super::properties::DeliveryProperties;
+use super::ready::Unit;
+use super::tag::{Lease, Tag};
+use super::time::UnixMillis;
+use super::{Key, QueueName};
+
+/// A message on its way to a consumer.
+#[derive(Clone, Debug)]
+pub struct Delivery<B> {
+    pub consumer: ConsumerId,
+    /// By this the caller tells what became of the packet.
+    pub lease: Lease,
+    /// By this the consumer tells what became of the message; none where the delivery itself settles it.
+    pub tag: Option<Tag>,
+    /// From 1.
+    pub attempt: u32,
+    /// What stands for its ordering key, if it has one.
+    pub key: Option<Key>,
+    pub enqueued_at: UnixMillis,
+    /// Until when the consumer has time; none where the delivery itself settles the message.
+    pub deadline: Option<UnixMillis>,
+    /// When its Message Expiry Interval passes.
+    pub expires_at: Option<UnixMillis>,
+    /// Its story, if it is a dead letter.
+    pub dead: Option<Arc<DeadLetter>>,
+    pub body: B,
+}
+
+impl<B> Delivery<B> {
+    /// What a consumer of MQTT 5 is told besides the message. `queue` is the name of the queue that gave it.
+    pub fn properties(&self, queue: &QueueName) -> DeliveryProperties {
+        DeliveryProperties {
+            tag: self.tag,
+            queue: queue.clone(),
+            seq: self.lease.seq,
+            attempt: self.attempt,
+            enqueued_at: self.enqueued_at,
+            deadline: self.deadline,
+            dead: self.dead.clone(),
+        }
+    }
+}
+
+impl<B: Clone> Queue<B> {
+    /// The next message with the consumer that gets it; `None` while nothing can be delivered. The consumer has it from here on.
+    pub fn poll_delivery(&mut self, now: UnixMillis) -> Option<Delivery<B>> {
+        let now = self.advance(now);
+        while !self.is_paused && self.consumers.has_free() {
+            let unit = self.next_unit()?;
+            let id = self.ready.message_of(unit);
+            if !self.is_deliverable(id, now) {
+                continue;
+            }
+            match self.choose(id) {
+                Some(consumer) => return Some(self.deliver(unit, consumer, now)),
+                None => self.ready.park(&mut self.entries, unit),
+            }
+        }
+        None
+    }
+
+    /// First what was set aside, as long as a consumer has got room since.
+    fn next_unit(&mut self) -> Option<Unit> {
+        if self.ready.parked() == 0 {
+            self.consumers.looks = 0;
+        }
+        if self.consumers.looks > 0 {
+            self.consumers.looks -= 1;
+            return self.ready.next_parked(self.consumers.looks.is_multiple_of(2));
+        }
+        self.ready.next()
+    }
+
+    /// Deals with what may not be delivered any more.
+    fn is_deliverable(&mut self, id: u32, now: UnixMillis) -> bool {
+        let entry = &self.entries.slab[id];
+        if entry.is_expired(now) {
+            self.expire(id, now);
+            return false;
+        }
+        if self.config.is_last(entry.attempts.into()) {
+            self.die(id, super::DeadReason::MaxDeliveries, now);
+            return false;
+        }
+        true
+    }
+
+    fn choose(&mut self, id: u32) -> Option<u32> {
+        let entry = &self.entries.slab[id];
+        let excluded = if entry.has_excluded { self.excluded.get(&entry.seq) } else { None };
+        let is_excluded = |consumer| excluded.is_some_and(|excluded| excluded.contains(&consumer));
+        self.consumers.choose(entry.holder, &mut self.random, is_excluded)
+    }
+
+    fn deliver(&mut self, unit: Unit, consumer: u32, now: UnixMillis) -> Delivery<B> {
+        let id = self.ready.message_of(unit);
+        let key = self.ready.key(self.entries.slab[id].key);
+        self.ready.lease(&mut self.entries, unit);
+        self.counters.delivered += 1;
+        let entry = &mut self.entries.slab[id];
+        entry.attempts = entry.attempts.saturating_add(1);
+        entry.is_first = true;
+        // 0 stands for no lease, also once the count has gone around.
+        entry.leases = entry.leases.checked_add(1).unwrap_or(1);
+        let holder = self.consumers.get(consumer);
+        let mut delivery = Delivery {
+            consumer: holder.id,
+            lease: Lease { seq: entry.seq, number: entry.leases },
+            tag: None,
+            attempt: entry.attempts.into(),
+            key,
+            enqueued_at: entry.enqueued_at,
+            deadline: None,
+            expires_at: entry.expires_at.some(),
+            dead: self.letters.get(&entry.seq).cloned(),
+            body: entry.body.clone(),
+        };
+        if holder.is_at_most_once {
+            self.settle_message(id);
+        } else {
+            delivery.tag = Some(Tag::new(delivery.lease, holder.place, &self.secret));
+            let deadline = now.plus(self.config.ack_timeout.0);
+            delivery.deadline = Some(deadline);
+            self.begin_lease(id, consumer, deadline);
+        }
+        self.consumers.served(consumer, &mut self.random);
+        delivery
+    }
+
+    fn begin_lease(&mut self, id: u32, consumer: u32, deadline: UnixMillis) {
+        self.hold(id, consumer, deadline);
+        let holder = self.consumers.get_mut(consumer);
+        holder.packets += 1;
+        let client = holder.client.clone();
+        let entry = &self.entries.slab[id];
+        let (seq, number, attempts) = (entry.seq, entry.leases, entry.attempts.into());
+        self.changes.push_back(Change::Leased { seq, number, attempts, client, deadline });
+    }
+
+    /// Makes a consumer the holder of a message that is in no line.
+    pub(super) fn hold(&mut self, id: u32, consumer: u32, deadline: UnixMillis) {
+        self.entries.set_state(id, State::Leased);
+        let holder = self.consumers.get_mut(consumer);
+        let entry = &mut self.entries.slab[id];
+        entry.until = deadline;
+        let before = std::mem::replace(&mut entry.holder, consumer);
+        entry.held_at = holder.held.len() as u32;
+        holder.held.push(id);
+        self.names.release(before);
+        self.entries.retime(id);
+    }
+
+    /// Takes a message from the consumer that has it, if one has.
+    pub(super) fn end_lease(&mut self, id: u32) {
+        let entry = &mut self.entries.slab[id];
+        if entry.state != State::Leased {
+            return;
+        }
+        let (consumer, at) = (entry.holder, entry.held_at);
+        let holder = self.consumers.get_mut(consumer);
+        entry.holder = holder.name;
+        self.names.hold_again(holder.name);
+        self.entries.set_state(id, State::Ready);
+        holder.held.swap_remove(at as usize);
+        if let Some(moved) = holder.held.get(at as usize) {
+            self.entries.slab[*moved].held_at = at;
+        }
+        if holder.is_absent && holder.held.is_empty() {
+            let name = self.consumers.remove(consumer).name;
+            self.names.release(name);
+        } else {
+            self.consumers.refresh(consumer);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+use std::time::Duration;
+
+use super::change::{Change, DedupId, DropCause, Record};
+use super::config::Overflow;
+use super::dead_letter::DeadReason;
+use super::entry::{Entry, State};
+use super::machine::Queue;
+use super::slab::NONE;
+use super::tag::purpose;
+use super::time::UnixMillis;
+
+/// A message for a queue.
+#[derive(Clone, Debug)]
+pub struct Enqueue<'a, B> {
+    /// Where the message is kept.
+    pub body: B,
+    /// Bytes of topic, properties and payload.
+    pub size: u32,
+    /// Its ordering key, as [`super::KeyMode::key_of`] finds it.
+    pub key: Option<&'a str>,
+    /// What its publisher repeats if it publishes it again.
+    pub dedup_id: Option<&'a str>,
+    /// How long to keep it back.
+    pub delay: Duration,
+    /// When its Message Expiry Interval has passed.
+    pub expires_at: Option<UnixMillis>,
+}
+
+/// What became of a message that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It is in the queue, under this number. Its publisher may be answered once the change is durable.
+    Stored { seq: u64 },
+    /// It has been in the queue before. Its publisher is told success, with `q-duplicate`.
+    Duplicate,
+}
+
+/// Why a message was not taken; nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// 0x97.
+    #[error("the queue is full")]
+    Full,
+    #[error("the delay is longer than the queue's max_delay")]
+    DelayTooLong,
+}
+
+/// Numbers that one `Reserved` covers: after a restart the queue goes on behind them.
+const RESERVE: u64 = 1 << 16;
+
+impl<B: Clone> Queue<B> {
+    /// Takes a message in, if it is new and there is room, or room can be made.
+    pub fn enqueue(&mut self, message: Enqueue<'_, B>, now: UnixMillis) -> Result<Enqueued, Refused> {
+        let now = self.advance(now);
+        if message.delay > self.config.max_delay.0 {
+            return Err(Refused::DelayTooLong);
+        }
+        let dedup_id = self.dedup_id(message.dedup_id, now);
+        if dedup_id.is_some_and(|id| self.dedup.contains(id)) {
+            self.counters.dedup_hits += 1;
+            return Ok(Enqueued::Duplicate);
+        }
+        if !self.make_room(message.size, now) {
+            self.counters.overflow_rejected += 1;
+            return Err(Refused::Full);
+        }
+        if let Some(id) = dedup_id {
+            self.dedup.insert(id, now, self.config.dedup_max_ids);
+        }
+        let seq = self.take_number();
+        let record = Record {
+            not_before: (!message.delay.is_zero()).then(|| now.plus(message.delay)),
+            expires_at: message.expires_at,
+            key: message.key.map(|key| self.key_of(key)),
+            dedup_id,
+            ..Record::new(message.body, seq, message.size, now)
+        };
+        self.insert(&record);
+        self.changes.push_back(Change::Enqueued(record));
+        self.counters.enqueued += 1;
+        Ok(Enqueued::Stored { seq })
+    }
+
+    /// Puts a message into the queue as its record tells, as the youngest, and in its line.
+    pub(super) fn insert(&mut self, record: &Record<B>) {
+        let id = self.add(record);
+        self.ready.place(&mut self.entries, id);
+    }
+
+    /// The same, in no line yet.
+    pub(super) fn add(&mut self, record: &Record<B>) -> u32 {
+        let mut entry = Entry::new(record.body.clone(), record.seq, record.size, record.enqueued_at);
+        entry.expires_at = record.expires_at.unwrap_or(UnixMillis::NEVER);
+        entry.until = record.not_before.unwrap_or(record.enqueued_at);
+        entry.key = record.key.map_or(NONE, |key| self.ready.intern(key));
+        entry.holder = record.last_client.as_ref().map_or(NONE, |client| self.names.hold(client));
+        entry.attempts = u16::try_from(record.attempts).unwrap_or(u16::MAX);
+        entry.busy = record.busy;
+        entry.leases = record.leases;
+        entry.last_code = record.last_code.unwrap_or(0);
+        entry.is_first = record.is_first;
+        let waits = entry.until > self.now;
+        let id = self.entries.insert(entry);
+        if waits {
+            self.entries.set_state(id, State::Waiting);
+        }
+        self.entries.retime(id);
+        if let Some(letter) = &record.dead {
+            self.letters.insert(record.seq, letter.clone());
+        }
+        self.next_seq = self.next_seq.max(record.seq + 1);
+        id
+    }
+
+    /// Drops what is oldest until a message of this size fits, where the policy allows that.
+    pub(super) fn make_room(&mut self, size: u32, now: UnixMillis) -> bool {
+        if u64::from(size) > self.config.max_bytes.0 {
+            return false;
+        }
+        while !self.has_room(size) {
+            if self.config.overflow == Overflow::RejectPublish {
+                return false;
+            }
+            let Some(oldest) = self.entries.oldest_waiting() else { return false };
+            if self.config.overflow == Overflow::DeadLetter {
+                self.die(oldest, DeadReason::QueueFull, now);
+            } else {
+                self.drop_message(oldest, DropCause::Overflow);
+            }
+        }
+        true
+    }
+
+    pub(super) fn has_room(&self, size: u32) -> bool {
+        (self.entries.len() as u64) < self.config.max_messages
+            && self.entries.bytes() + u64::from(size) <= self.config.max_bytes.0
+    }
+
+    fn take_number(&mut self) -> u64 {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        if seq >= self.reserved {
+            self.reserved = seq + RESERVE;
+            self.changes.push_back(Change::Reserved { until: self.reserved });
+        }
+        seq
+    }
+
+    /// What stands for a deduplication identifier, where this queue remembers any.
+    fn dedup_id(&mut self, id: Option<&str>, now: UnixMillis) -> Option<DedupId> {
+        let window = self.config.dedup_window.0;
+        self.dedup.forget_old(window, now);
+        let id = id.filter(|_| !window.is_zero())?.as_bytes();
+        Some(DedupId(purpose::DEDUP.map(|purpose| self.secret.hash(purpose, &[self.name.as_str().as_bytes(), id]))))
+    }
+}
+
+impl<B> Record<B> {
+    /// A message that nothing has happened to yet.
+    pub(super) fn new(body: B, seq: u64, size: u32, enqueued_at: UnixMillis) -> Self {
+        Self {
+            seq,
+            enqueued_at,
+            not_before: None,
+            expires_at: None,
+            size,
+            key: None,
+            dedup_id: None,
+            attempts: 0,
+            busy: 0,
+            leases: 0,
+            is_first: false,
+            lease: None,
+            last_client: None,
+            last_code: None,
+            dead: None,
+            body,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+use super::entry::{Entry, ORDER, State, TIMER};
+use super::index::Index;
+use super::list::{Linked, List};
+use super::slab::{NONE, Slab};
+use super::time::UnixMillis;
+use super::wheel::{Timed, Wheel};
+
+/// The messages of a queue, by number and by age, with their timers.
+#[derive(Debug)]
+pub(super) struct Entries<B> {
+    pub(super) slab: Slab<Entry<B>>,
+    index: Index,
+    order: List<ORDER>,
+    /// All before it in `order` are leased.
+    first_waiting: u32,
+    wheel: Wheel<TIMER>,
+    bytes: u64,
+    leased: usize,
+    waiting: usize,
+}
+
+impl<B> Entries<B> {
+    pub(super) fn new(now: UnixMillis) -> Self {
+        Self {
+            slab: Slab::new(),
+            index: Index::default(),
+            order: List::default(),
+            first_waiting: NONE,
+            wheel: Wheel::new(now),
+            bytes: 0,
+            leased: 0,
+            waiting: 0,
+        }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) const fn leased(&self) -> usize {
+        self.leased
+    }
+
+    /// Those that nobody gets before some moment.
+    pub(super) const fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    pub(super) fn find(&self, seq: u64) -> Option<u32> {
+        self.index.find(seq, |id| self.slab[id].seq == seq)
+    }
+
+    /// Adds a message that is ready, as the youngest.
+    pub(super) fn insert(&mut self, entry: Entry<B>) -> u32 {
+        let seq = entry.seq;
+        self.bytes += u64::from(entry.size);
+        let id = self.slab.insert(entry);
+        self.index.insert(seq, id, |id| self.slab[id].seq);
+        self.order.push_back(&mut self.slab, id);
+        if self.first_waiting == NONE {
+            self.first_waiting = id;
+        }
+        id
+    }
+
+    /// Takes a message out that is in no lane and no key any more.
+    pub(super) fn remove(&mut self, id: u32) -> Entry<B> {
+        self.set_state(id, State::Ready);
+        self.wheel.remove(&mut self.slab, id);
+        if self.first_waiting == id {
+            self.first_waiting = self.slab[id].next(ORDER);
+        }
+        self.order.remove(&mut self.slab, id);
+        let entry = self.slab.remove(id);
+        self.bytes -= u64::from(entry.size);
+        self.index.remove(entry.seq, id);
+        entry
+    }
+
+    pub(super) fn set_state(&mut self, id: u32, state: State) {
+        let before = std::mem::replace(&mut self.slab[id].state, state);
+        self.leased = self.leased + usize::from(state == State::Leased) - usize::from(before == State::Leased);
+        self.waiting = self.waiting + usize::from(state == State::Waiting) - usize::from(before == State::Waiting);
+        if before == State::Leased && state != State::Leased && self.is_before_hint(id) {
+            self.first_waiting = id;
+        }
+    }
+
+    /// Sets the timer anew after state, deadline or expiry have changed.
+    pub(super) fn retime(&mut self, id: u32) {
+        self.wheel.remove(&mut self.slab, id);
+        if self.slab[id].due() != UnixMillis::NEVER {
+            self.wheel.insert(&mut self.slab, id);
+        }
+    }
+
+    /// A message whose time has come: the end of its lease, of its delay, or of its life.
+    pub(super) fn pop_due(&mut self, now: UnixMillis) -> Option<u32> {
+        self.wheel.pop_due(&mut self.slab, now)
+    }
+
+    pub(super) fn next_due(&self) -> Option<UnixMillis> {
+        self.wheel.next_due()
+    }
+
+    pub(super) fn oldest(&self) -> Option<u32> {
+        self.order.front()
+    }
+
+    /// The oldest that no consumer has.
+    pub(super) fn oldest_waiting(&mut self) -> Option<u32> {
+        while self.first_waiting != NONE && self.slab[self.first_waiting].state == State::Leased {
+            self.first_waiting = self.slab[self.first_waiting].next(ORDER);
+        }
+        (self.first_waiting != NONE).then_some(self.first_waiting)
+    }
+
+    /// Oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry<B>> {
+        self.order.iter(&self.slab).map(|id| &self.slab[id])
+    }
+
+    pub(super) fn first_after(&self, seq: u64) -> Option<u32> {
+        match self.find(seq) {
+            Some(id) => Some(self.slab[id].next(ORDER)).filter(|next| *next != NONE),
+            None => self.order.iter(&self.slab).find(|id| self.slab[*id].seq > seq),
+        }
+    }
+
+    /// Whether it is older than what `first_waiting` names. Age goes by date, then by number: what came back from the dead letters
+    /// has an old number and a new date.
+    fn is_before_hint(&self, id: u32) -> bool {
+        let age = |id: u32| (self.slab[id].enqueued_at, self.slab[id].seq);
+        self.first_waiting == NONE || age(id) < age(self.first_waiting)
+    }
+}

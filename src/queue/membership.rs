@@ -1,0 +1,98 @@
+use super::consumer::{Consumer, ConsumerId, Join};
+use super::machine::Queue;
+use super::stats::Cause;
+use super::time::UnixMillis;
+
+impl<B: Clone> Queue<B> {
+    /// A consumer joins. After a restart it gets back the leases that its client had, whose deadlines went on.
+    pub fn join(&mut self, join: Join) -> ConsumerId {
+        let index = self.absent_of(&join).unwrap_or_else(|| self.add_consumer(&join, false));
+        let consumer = self.consumers.get_mut(index);
+        consumer.ack = join.ack;
+        consumer.is_at_most_once = join.is_at_most_once;
+        consumer.prefetch = join.prefetch.max(1);
+        consumer.receive_maximum = join.receive_maximum.max(1);
+        consumer.packets = join.unacknowledged;
+        consumer.is_online = join.is_online;
+        let id = consumer.id;
+        self.consumers.set_present(index);
+        self.consumers.refresh(index);
+        self.consumers.looks = self.consumers.looks.max(self.ready.parked());
+        id
+    }
+
+    /// Its window has changed: another `q-prefetch`, or another Receive Maximum of a new connection.
+    pub fn set_window(&mut self, consumer: ConsumerId, prefetch: u16, receive_maximum: u16) {
+        self.change(consumer, |consumer| {
+            consumer.prefetch = prefetch.max(1);
+            consumer.receive_maximum = receive_maximum.max(1);
+        });
+    }
+
+    /// Its connection is lost or back, and its session is kept. Its leases run on to their deadlines; while it is away it gets nothing.
+    pub fn set_online(&mut self, consumer: ConsumerId, is_online: bool) {
+        self.change(consumer, |consumer| consumer.is_online = is_online);
+    }
+
+    /// Nothing is delivered to it until this is taken back: for a connection whose buffer is full.
+    pub fn set_on_hold(&mut self, consumer: ConsumerId, is_on_hold: bool) {
+        self.change(consumer, |consumer| consumer.is_on_hold = is_on_hold);
+    }
+
+    /// Its session has ended, or its subscription. What it had has failed.
+    pub fn leave(&mut self, consumer: ConsumerId, now: UnixMillis) {
+        let now = self.advance(now);
+        let Some(index) = self.consumers.find(consumer) else { return };
+        self.consumers.get_mut(index).is_online = false;
+        self.consumers.refresh(index);
+        // Oldest first: without a key they come back in this order.
+        let mut held = self.consumers.get(index).held.clone();
+        held.sort_unstable_by_key(|id| self.entries.slab[*id].seq);
+        for id in held {
+            self.fail(id, Cause::SessionEnd, None, now);
+        }
+        let name = self.consumers.remove(index).name;
+        self.names.release(name);
+    }
+
+    /// Unsettled messages that a consumer has.
+    pub fn held_by(&self, consumer: ConsumerId) -> usize {
+        self.consumers.find(consumer).map_or(0, |index| self.consumers.get(index).held.len())
+    }
+
+    pub(super) fn add_consumer(&mut self, join: &Join, is_absent: bool) -> u32 {
+        let consumer = Consumer {
+            id: ConsumerId(0),
+            client: join.client.clone(),
+            name: self.names.hold(&join.client),
+            place: self.place_of(&join.client),
+            ack: join.ack,
+            is_at_most_once: join.is_at_most_once,
+            prefetch: join.prefetch.max(1),
+            receive_maximum: join.receive_maximum.max(1),
+            is_online: join.is_online,
+            is_on_hold: false,
+            is_absent,
+            held: Vec::new(),
+            packets: join.unacknowledged,
+            halvings: 0,
+            failures: 0,
+            rests_until: None,
+            ended_by_word: Vec::new(),
+            rank: None,
+        };
+        self.consumers.insert(consumer)
+    }
+
+    /// Who stands for the leases that this client had before a restart.
+    fn absent_of(&self, join: &Join) -> Option<u32> {
+        self.consumers.absent().find(|index| self.consumers.get(*index).client == join.client)
+    }
+
+    fn change(&mut self, consumer: ConsumerId, act: impl FnOnce(&mut Consumer)) {
+        if let Some(index) = self.consumers.find(consumer) {
+            act(self.consumers.get_mut(index));
+            self.consumers.refresh(index);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The user properties by which MQTT 5 clients and queues speak to each other.
+
+use std::fmt::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::AckMode;
+use super::dead_letter::DeadLetter;
+use super::name::QueueName;
+use super::tag::Tag;
+use super::time::UnixMillis;
+use crate::units::Span;
+
+/// Publisher, delivery: the ordering key.
+pub const KEY: &str = "q-key";
+/// The same, as EMQX has it.
+pub const KEY_ALIAS: &str = "mq-key";
+/// Publisher: the identifier by which a repeated publish is known.
+pub const DEDUP_ID: &str = "q-dedup-id";
+/// Publisher: deliver later. `$nack`: the delay.
+pub const DELAY: &str = "q-delay";
+/// Acknowledgement of a repeated publish: `1`.
+pub const DUPLICATE: &str = "q-duplicate";
+/// Delivery, settling: the lease.
+pub const TAG: &str = "q-tag";
+/// Delivery: the message, the same over redeliveries and redrives. What an idempotent consumer stores.
+pub const ID: &str = "q-id";
+/// Delivery: which attempt it is, from 1.
+pub const ATTEMPT: &str = "q-attempt";
+/// Delivery: when the message came into the queue.
+pub const ENQUEUED_AT: &str = "q-enqueued-at";
+/// Delivery: until when the consumer has time.
+pub const DEADLINE: &str = "q-deadline";
+/// SUBSCRIBE: what settles, as [`super::AckMode`] is written.
+pub const ACK: &str = "q-ack";
+/// SUBSCRIBE: how many unsettled messages the consumer takes.
+pub const PREFETCH: &str = "q-prefetch";
+/// Dead letter: why.
+pub const DEAD_REASON: &str = "q-dead-reason";
+/// Dead letter: in which queue.
+pub const DEAD_QUEUE: &str = "q-dead-queue";
+/// Dead letter: deliveries before.
+pub const DEAD_ATTEMPTS: &str = "q-dead-attempts";
+/// Dead letter: the client that had it last.
+pub const DEAD_LAST_CLIENT: &str = "q-dead-last-client";
+/// Dead letter: the reason code of the last failure, if it had one.
+pub const DEAD_LAST_CODE: &str = "q-dead-last-code";
+/// Dead letter: when.
+pub const DEAD_AT: &str = "q-dead-at";
+
+/// A `q-delay` that is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("q-delay is a duration like \"30s\" or \"500ms\"")]
+pub struct InvalidDelay;
+
+/// Reads the value of `q-delay`: `"30s"`, `"500ms"`, or a number of seconds.
+pub fn parse_delay(text: &str) -> Result<Duration, InvalidDelay> {
+    text.parse::<Span>().map(|span| span.0).map_err(|_| InvalidDelay)
+}
+
+/// Reads the value of `q-ack`: `"puback"` or `"explicit"`.
+pub fn parse_ack(text: &str) -> Option<AckMode> {
+    match text {
+        "puback" => Some(AckMode::Puback),
+        "explicit" => Some(AckMode::Explicit),
+        _ => None,
+    }
+}
+
+/// Reads the value of `q-prefetch`: a number from 1 to 65535.
+pub fn parse_prefetch(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|prefetch| *prefetch > 0)
+}
+
+/// What a delivery tells its consumer besides the message.
+#[derive(Clone, Debug)]
+pub struct DeliveryProperties {
+    /// None where the delivery itself settles the message.
+    pub tag: Option<Tag>,
+    /// The queue that the message came to first, dead or not.
+    pub queue: QueueName,
+    pub seq: u64,
+    pub attempt: u32,
+    pub enqueued_at: UnixMillis,
+    pub deadline: Option<UnixMillis>,
+    pub dead: Option<Arc<DeadLetter>>,
+}
+
+impl DeliveryProperties {
+    /// Hands out each name with its value. `key` is the ordering key where the message does not carry it itself.
+    pub fn each(&self, key: Option<&str>, mut push: impl FnMut(&'static str, &str)) {
+        let mut text = String::new();
+        let mut write = |name, value: &dyn fmt::Display| {
+            text.clear();
+            // Writing to a String does not fail.
+            let _ = write!(text, "{value}");
+            push(name, &text);
+        };
+        if let Some(tag) = &self.tag {
+            write(TAG, tag);
+        }
+        write(ID, &format_args!("{}:{}", self.queue, self.seq));
+        write(ATTEMPT, &self.attempt);
+        if let Some(key) = key {
+            write(KEY, &key);
+        }
+        write(ENQUEUED_AT, &self.enqueued_at.0);
+        if let Some(deadline) = self.deadline {
+            write(DEADLINE, &deadline.0);
+        }
+        if let Some(dead) = &self.dead {
+            each_of_dead_letter(dead, &self.queue, &mut write);
+        }
+    }
+}
+
+fn each_of_dead_letter(dead: &DeadLetter, queue: &QueueName, write: &mut impl FnMut(&'static str, &dyn fmt::Display)) {
+    write(DEAD_REASON, &dead.reason);
+    write(DEAD_QUEUE, queue);
+    write(DEAD_ATTEMPTS, &dead.attempts);
+    if let Some(client) = &dead.last_client {
+        write(DEAD_LAST_CLIENT, client);
+    }
+    if let Some(code) = dead.last_code {
+        write(DEAD_LAST_CODE, &code);
+    }
+    write(DEAD_AT, &dead.at.0);
+}

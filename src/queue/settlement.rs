@@ -1,0 +1,306 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::change::{Change, DropCause, Record};
+use super::config::{AckMode, Expired, OnDead};
+use super::consumer::ConsumerId;
+use super::dead_letter::{DeadLetter, DeadReason};
+use super::entry::State;
+use super::machine::Queue;
+use super::stats::Cause;
+use super::tag::{Lease, Tag};
+use super::time::UnixMillis;
+use super::topics::Settle;
+
+/// What the acknowledgement of a packet meant for its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is done.
+    Settled,
+    /// The window has room again, no more: settling is explicit, or has been done by topic.
+    Freed,
+    /// The attempt failed, or did not count: the message comes again, or is dead.
+    Returned,
+    /// To the dead letters without further attempts.
+    Rejected,
+    /// The lease was over, and nothing was left to say about the message.
+    Stale,
+}
+
+/// Why a settle topic had no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettleError {
+    /// 0x90: the tag was not given to this client, or not by this queue.
+    #[error("no lease of this client has this tag")]
+    Unknown,
+    /// 0x90: the message has been settled, has died or was dropped, or somebody else has it by now.
+    #[error("the lease of this tag is over")]
+    Over,
+    /// 0x97 or 0x83: what was asked for is beyond the bound.
+    #[error("the time is longer than the queue allows")]
+    TooLong,
+}
+
+/// The longest that `$extend` may ask for at once.
+pub const EXTEND_MAX: Duration = Duration::from_secs(12 * 3600);
+
+/// Reason codes of PUBACK and PUBREC that mean something of their own here; others from 0x80 on mean a failure.
+const NOT_AUTHORIZED: u8 = 0x87;
+const TOPIC_NAME_INVALID: u8 = 0x90;
+const QUOTA_EXCEEDED: u8 = 0x97;
+const PAYLOAD_FORMAT_INVALID: u8 = 0x99;
+const FIRST_FAILURE: u8 = 0x80;
+
+impl<B: Clone> Queue<B> {
+    /// A consumer has acknowledged the packet of a delivery: PUBACK, PUBCOMP, or a PUBREC that refuses it. 3.1.1 knows only code 0.
+    /// What could not be sent at all is told the same way, with the code that says why: 0x95 for a packet that the client is too small
+    /// for.
+    pub fn acknowledged(&mut self, consumer: ConsumerId, lease: Lease, code: u8, now: UnixMillis) -> Outcome {
+        let now = self.advance(now);
+        let Some(index) = self.consumers.find(consumer) else { return Outcome::Stale };
+        let holder = self.consumers.get_mut(index);
+        holder.packets = holder.packets.saturating_sub(1);
+        let was_ended = holder.take_ended(lease);
+        let ack = holder.ack;
+        self.consumers.refresh(index);
+        let is_success = code < FIRST_FAILURE;
+        if was_ended || is_success && ack == AckMode::Explicit {
+            return Outcome::Freed;
+        }
+        let Some(id) = self.entries.find(lease.seq) else { return Outcome::Stale };
+        let entry = &self.entries.slab[id];
+        let is_current = entry.state == State::Leased && entry.holder == index && entry.leases == lease.number;
+        match (is_success, is_current) {
+            (true, true) => self.succeed(id, index),
+            (true, false) if entry.given_up != lease.number => self.settle_late(id),
+            (false, true) => return self.refused(id, index, code, now),
+            _ => return Outcome::Stale,
+        }
+        Outcome::Settled
+    }
+
+    /// A client has published to `$ack`, `$nack`, `$reject` or `$extend`. Only the holder of the lease may, and `$ack` even after it is
+    /// over, as long as nobody has settled the message since.
+    pub fn settle(&mut self, client: &str, tag: Tag, settle: Settle, now: UnixMillis) -> Result<(), SettleError> {
+        let now = self.advance(now);
+        let result = self.try_settle(client, tag, settle, now);
+        self.counters.settle_refused += u64::from(result.is_err());
+        result
+    }
+
+    fn try_settle(&mut self, client: &str, tag: Tag, settle: Settle, now: UnixMillis) -> Result<(), SettleError> {
+        if !self.tag_is_of(&tag, client) {
+            return Err(SettleError::Unknown);
+        }
+        let id = self.entries.find(tag.lease.seq).ok_or(SettleError::Over)?;
+        let entry = &self.entries.slab[id];
+        if entry.state != State::Leased || entry.leases != tag.lease.number {
+            if settle != Settle::Ack || entry.given_up == tag.lease.number {
+                return Err(SettleError::Over);
+            }
+            self.settle_late(id);
+            return Ok(());
+        }
+        let holder = entry.holder;
+        match settle {
+            Settle::Ack => self.succeed(id, holder),
+            Settle::Extend(span) => return self.extend(id, span, now),
+            Settle::Nack(delay) if delay.is_some_and(|delay| delay > self.config.max_delay.0) => {
+                return Err(SettleError::TooLong);
+            }
+            Settle::Nack(delay) => {
+                self.consumers.get_mut(holder).end_by_word(tag.lease);
+                self.give_up(id);
+                self.fail(id, Cause::Failed, delay, now);
+            }
+            Settle::Reject => {
+                self.consumers.get_mut(holder).end_by_word(tag.lease);
+                self.give_up(id);
+                self.die(id, DeadReason::Rejected, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// A packet was refused by the consumer that has the message.
+    fn refused(&mut self, id: u32, holder: u32, code: u8, now: UnixMillis) -> Outcome {
+        self.give_up(id);
+        self.entries.slab[id].last_code = code;
+        match code {
+            NOT_AUTHORIZED => {
+                self.exclude(id, holder);
+                self.give_back(id, Cause::NotAuthorized);
+            }
+            QUOTA_EXCEEDED if self.entries.slab[id].busy < self.config.max_busy => {
+                self.entries.slab[id].busy += 1;
+                self.with_rest(holder, |consumer, _| consumer.note_busy(now));
+                self.give_back(id, Cause::Busy);
+            }
+            TOPIC_NAME_INVALID | PAYLOAD_FORMAT_INVALID => {
+                self.die(id, DeadReason::Rejected, now);
+                return Outcome::Rejected;
+            }
+            _ => {
+                self.counters.count_failure(code);
+                self.fail(id, Cause::Failed, None, now);
+            }
+        }
+        Outcome::Returned
+    }
+
+    /// The attempt of a leased message has failed: it comes again after its backoff, or is dead.
+    pub(super) fn fail(&mut self, id: u32, cause: Cause, delay: Option<Duration>, now: UnixMillis) {
+        self.counters.count_redelivery(cause);
+        if cause == Cause::Timeout || cause == Cause::SessionEnd {
+            self.entries.slab[id].last_code = 0;
+        }
+        if cause != Cause::SessionEnd {
+            let holder = self.entries.slab[id].holder;
+            self.with_rest(holder, |consumer, has_others| consumer.note_failure(has_others, now));
+        }
+        let attempts = self.entries.slab[id].attempts.into();
+        if self.config.is_last(attempts) {
+            return self.die(id, DeadReason::MaxDeliveries, now);
+        }
+        let delay = delay.unwrap_or_else(|| self.config.backoff.delay(attempts, &mut self.random));
+        self.return_at(id, now.plus(delay), now);
+    }
+
+    /// A leased message comes back without an attempt having been made.
+    fn give_back(&mut self, id: u32, cause: Cause) {
+        self.counters.count_redelivery(cause);
+        let entry = &mut self.entries.slab[id];
+        entry.attempts = entry.attempts.saturating_sub(1);
+        self.return_at(id, self.now, self.now);
+    }
+
+    fn return_at(&mut self, id: u32, not_before: UnixMillis, now: UnixMillis) {
+        self.end_lease(id);
+        let entry = &mut self.entries.slab[id];
+        entry.until = not_before;
+        let (seq, attempts, busy) = (entry.seq, entry.attempts.into(), entry.busy);
+        let code = (entry.last_code != 0).then_some(entry.last_code);
+        self.changes.push_back(Change::Returned { seq, attempts, busy, not_before, code });
+        if not_before > now {
+            self.entries.set_state(id, State::Waiting);
+        }
+        self.entries.retime(id);
+        self.ready.place(&mut self.entries, id);
+    }
+
+    fn succeed(&mut self, id: u32, holder: u32) {
+        self.with_rest(holder, |consumer, _| consumer.note_success());
+        self.settle_message(id);
+    }
+
+    fn settle_late(&mut self, id: u32) {
+        self.counters.settled_late += 1;
+        self.settle_message(id);
+    }
+
+    pub(super) fn settle_message(&mut self, id: u32) {
+        let entry = self.forget(id);
+        self.counters.settled += 1;
+        self.changes.push_back(Change::Settled { seq: entry });
+    }
+
+    /// Takes a message away undone.
+    pub(super) fn drop_message(&mut self, id: u32, cause: DropCause) {
+        let seq = self.forget(id);
+        match cause {
+            DropCause::Expired => self.counters.expired += 1,
+            DropCause::Overflow => self.counters.overflow_dropped += 1,
+            DropCause::Dead(reason) => self.counters.count_dead(reason),
+            DropCause::Deleted => self.counters.deleted += 1,
+        }
+        self.changes.push_back(Change::Dropped { seq, cause });
+    }
+
+    pub(super) fn expire(&mut self, id: u32, now: UnixMillis) {
+        match self.config.expired {
+            Expired::DeadLetter => self.die(id, DeadReason::Expired, now),
+            Expired::Drop => self.drop_message(id, DropCause::Expired),
+        }
+    }
+
+    /// Moves a message to the dead letters, or drops it where there are none. Its key goes on, or stops.
+    pub(super) fn die(&mut self, id: u32, reason: DeadReason, now: UnixMillis) {
+        let entry = &self.entries.slab[id];
+        let seq = entry.seq;
+        let key = self.ready.key(entry.key);
+        // What was never worked on cannot have left its key half done.
+        let is_undone = matches!(reason, DeadReason::MaxDeliveries | DeadReason::Rejected);
+        let blocks = key.filter(|_| is_undone && self.config.on_dead == OnDead::Block);
+        if !self.config.dead_letter {
+            if let Some(key) = blocks {
+                self.changes.push_back(Change::KeyBlocked { key, by: seq });
+                self.ready.block(&mut self.entries, key, seq);
+            }
+            return self.drop_message(id, DropCause::Dead(reason));
+        }
+        self.counters.count_dead(reason);
+        // Blocked first: otherwise the key would get in line when its first message goes.
+        if let Some(key) = blocks {
+            self.ready.block(&mut self.entries, key, seq);
+        }
+        let last_client = self.last_client(&self.entries.slab[id]).cloned();
+        let entry = self.take(id);
+        self.names.release(entry.holder);
+        let letter = Arc::new(DeadLetter {
+            reason,
+            attempts: entry.attempts.into(),
+            last_client,
+            last_code: (entry.last_code != 0).then_some(entry.last_code),
+            at: now,
+            enqueued_at: entry.enqueued_at,
+            key,
+        });
+        self.changes.push_back(Change::Died { seq, letter: letter.clone(), blocks });
+        let record = Record { leases: entry.leases, ..Record::new(entry.body, seq, entry.size, now) };
+        self.dead.push_back(Record { dead: Some(letter), ..record });
+    }
+
+    /// Takes a message out for good and gives its number.
+    pub(super) fn forget(&mut self, id: u32) -> u64 {
+        let entry = self.take(id);
+        self.names.release(entry.holder);
+        self.letters.remove(&entry.seq);
+        entry.seq
+    }
+
+    fn extend(&mut self, id: u32, span: Duration, now: UnixMillis) -> Result<(), SettleError> {
+        if span > EXTEND_MAX {
+            return Err(SettleError::TooLong);
+        }
+        let entry = &mut self.entries.slab[id];
+        let deadline = now.plus(span);
+        entry.until = deadline;
+        let seq = entry.seq;
+        self.entries.retime(id);
+        self.changes.push_back(Change::Extended { seq, deadline });
+        Ok(())
+    }
+
+    /// From now on a success that its holder reports of this lease counts no more.
+    fn give_up(&mut self, id: u32) {
+        let entry = &mut self.entries.slab[id];
+        entry.given_up = entry.leases;
+        entry.last_code = 0;
+    }
+
+    fn exclude(&mut self, id: u32, holder: u32) {
+        let consumer = self.consumers.get(holder).id;
+        let entry = &mut self.entries.slab[id];
+        entry.has_excluded = true;
+        self.excluded.entry(entry.seq).or_default().push(consumer);
+    }
+
+    fn with_rest(&mut self, index: u32, act: impl FnOnce(&mut super::consumer::Consumer, bool)) {
+        let has_others = self.consumers.len() > 1;
+        let consumer = self.consumers.get_mut(index);
+        let before = consumer.rests_until;
+        act(consumer, has_others);
+        self.consumers.note_rest(index, before);
+        self.consumers.refresh(index);
+    }
+}

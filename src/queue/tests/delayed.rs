@@ -1,0 +1,66 @@
+use super::*;
+
+const BOUNDS: DelayedBounds = DelayedBounds { messages_max: 3, bytes_max: 100 };
+
+fn due(delayed: &mut DelayedMessages<u32>, now: UnixMillis) -> Vec<u32> {
+    std::iter::from_fn(|| delayed.poll_due(now)).map(|(_, body)| body).collect()
+}
+
+#[test]
+fn they_come_when_due_and_once() {
+    let mut delayed = DelayedMessages::new(BOUNDS, START);
+    let after = |seconds| START.plus(Duration::from_secs(seconds));
+    delayed.schedule(2, 10, after(20)).unwrap();
+    delayed.schedule(1, 10, after(10)).unwrap();
+    let third = delayed.schedule(3, 10, after(10)).unwrap();
+    assert_eq!(delayed.schedule(4, 10, after(1)), Err(DelayedFull));
+    assert_eq!(delayed.cancel(third), Some(3));
+    assert_eq!(delayed.cancel(third), None);
+    assert_eq!(delayed.schedule(4, 81, after(1)), Err(DelayedFull));
+    assert!(delayed.poll_timeout().unwrap() <= after(10));
+    assert!(due(&mut delayed, after(9)).is_empty());
+    assert_eq!(due(&mut delayed, after(10)), [1]);
+    assert_eq!(due(&mut delayed, after(100)), [2]);
+    assert_eq!((delayed.len(), delayed.bytes(), delayed.poll_timeout()), (0, 0, None));
+}
+
+#[test]
+fn they_survive_a_restart_at_any_change() {
+    let after = |seconds| START.plus(Duration::from_secs(seconds));
+    let bounds = DelayedBounds { messages_max: 100, ..BOUNDS };
+    let mut delayed = DelayedMessages::new(bounds, START);
+    for body in 0..6 {
+        delayed.schedule(body, 1, after(u64::from(body))).unwrap();
+    }
+    assert_eq!(due(&mut delayed, after(2)), [0, 1, 2]);
+    let journal: Vec<_> = std::iter::from_fn(|| delayed.poll_change()).collect();
+    for written in 0..=journal.len() {
+        let mut restored = DelayedMessages::new(bounds, after(2));
+        journal[..written].iter().for_each(|change| restored.apply(change.clone()));
+        // One `Reserved`, six `Scheduled`, three `Released`.
+        let expected: Vec<_> = (written.saturating_sub(7) as u32..6.min(written.saturating_sub(1)) as u32).collect();
+        assert_eq!(due(&mut restored, after(100)), expected, "{written} written");
+        assert!(restored.schedule(9, 1, after(200)).unwrap() >= written.saturating_sub(1) as u64);
+    }
+}
+
+#[test]
+fn a_million_are_fine() {
+    let bounds = DelayedBounds { messages_max: 1 << 20, bytes_max: 1 << 30 };
+    let mut delayed = DelayedMessages::new(bounds, START);
+    let count = if cfg!(debug_assertions) { 50_000_u32 } else { 1_000_000 };
+    for body in 0..count {
+        delayed.schedule(body, 1, UnixMillis(START.0 + u64::from(body) * 7_919 % 100_000_000)).unwrap();
+        delayed.poll_change();
+    }
+    let mut last = 0;
+    let mut seen = 0_u32;
+    while let Some(wake) = delayed.poll_timeout() {
+        while let Some((_, body)) = delayed.poll_due(wake) {
+            let at = u64::from(body) * 7_919 % 100_000_000;
+            assert!(START.0 + at <= wake.0.max(START.0) && at / 10 + 1 >= last);
+            (last, seen) = (at / 10, seen + 1);
+        }
+    }
+    assert_eq!(seen, count);
+}
