@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use dunlin::packet::{Connect, Delivery, QoS};
 
-use crate::house::{Broker, House, copy_folder};
+use crate::house::{Broker, House, copy_folder, dunlin, text};
 use crate::steps::{
     begin, expect_pubcomp, expect_pubrec, expect_pubrel, id, keeping, leave, next_message, pubrel, resume, send, will,
 };
@@ -32,8 +32,8 @@ fn lasting(client_id: &str) -> Connect<'_> {
     connect
 }
 
-/// One of everything that is stored.
-fn fill(broker: &Broker) {
+/// One of everything that is stored, some of it in a checkpoint, which a backup makes, and some behind it.
+fn fill(broker: &Broker, house: &House) {
     let mut half = begin(broker.address(), keeping(V311, "half"));
     half.subscribe("half", QoS::ExactlyOnce);
     let mut queue = begin(broker.address(), lasting("queue"));
@@ -53,6 +53,10 @@ fn fill(broker: &Broker) {
     expect_pubrel(&mut half, ids[2]);
     leave(half);
     for number in 0..20 {
+        if number == 10 {
+            let made = dunlin(&["backup", &text(&house.folder().join("backup")), "--data-dir", &text(house.data())]);
+            assert_eq!(made.code, Some(0), "{}", made.told);
+        }
         let qos = if number % 2 == 0 { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
         publisher.publish_with("queue/1", &format!("message {number}"), qos, |packet| {
             packet.properties.content_type = Some("text/plain");
@@ -120,7 +124,7 @@ fn data_directories_of_older_versions_are_read() {
 fn the_present_version_reads_what_it_has_written() {
     let house = House::new(CONFIG);
     let broker = house.start();
-    fill(&broker);
+    fill(&broker, &house);
     broker.kill();
     check(&house.copy().start());
     house.start().stop();
@@ -133,7 +137,7 @@ fn write_a_fixture() {
     let format = std::env::var("DUNLIN_CRASH_FIXTURE").expect("DUNLIN_CRASH_FIXTURE names the format");
     let house = House::new(CONFIG);
     let broker = house.start();
-    fill(&broker);
+    fill(&broker, &house);
     broker.stop();
     let target = folder(&format);
     copy_folder(house.data(), &target);
