@@ -63,13 +63,13 @@ impl Broker {
         now: Instant,
         deliveries: &mut Deliveries,
     ) -> Result<Matched, PublishReason> {
-        let matches = self.matches(publication);
         let mut is_stored = false;
         if let Some(journal) = &self.journal {
             // With a full disk, what waits for no acknowledgement goes on without being kept.
             let may_store = publisher.session.is_some() && journal.level(publication.topic()) != Level::Memory;
             publication.set_lasting(may_store && journal.has_room());
-            if may_store && !journal.has_room() && publication.qos != QoS::AtMostOnce && needs_disk(publication, &matches) {
+            let is_refused = || publication.qos != QoS::AtMostOnce && needs_disk(publication, &self.matches(publication));
+            if may_store && !journal.has_room() && is_refused() {
                 self.metrics.storage.refused.increment();
                 return Err(PublishReason::QuotaExceeded);
             }
@@ -77,6 +77,8 @@ impl Broker {
         if publication.retain {
             is_stored |= self.retain(publication, publisher, now, &mut deliveries.batch)?;
         }
+        // Behind retaining: who subscribes in between finds the message there.
+        let matches = self.matches(publication);
         let mut matched = 0;
         for recipient in matches.recipients.iter() {
             let Some(grant) = recipient.grant_for(publisher.key()) else { continue };

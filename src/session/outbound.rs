@@ -397,6 +397,11 @@ impl Outbound {
         let Some(message) = self.message_of(&first) else { return false };
         let Some(queued) = self.queue.pop() else { return false };
         self.passed(&queued);
+        if message.is_expired(now) {
+            self.settle([&queued]); // Bodies know their expiry only roughly.
+            batch.dropped(DropReason::Expired, 1);
+            return true;
+        }
         let mut publication = Publication::stored(&message);
         if queued.qos() == QoS::AtMostOnce {
             let receiver = Receiver {

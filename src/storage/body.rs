@@ -23,7 +23,7 @@ pub struct Body {
     size: u32,
 }
 
-/// When a message expires, in seconds after [`ORIGIN`], rounded up; 0 is never. Small, since there may be millions. One that has
+/// When a message expires, in tenths of a second after [`ORIGIN`], rounded up; 0 is never, and as good as never. Small, since there may be millions. One that has
 /// expired before is found to have at the first second.
 #[derive(Clone, Copy, Debug)]
 struct Expiry(u32);
@@ -36,16 +36,19 @@ pub(super) fn begin_time(at: Instant) {
     ORIGIN.get_or_init(|| at);
 }
 
+/// In milliseconds.
+const TENTH: u128 = 100;
+
 impl Expiry {
     fn of(expires_at: Option<Instant>) -> Self {
         let Some(at) = expires_at else { return Self(0) };
         let after = at.saturating_duration_since(*ORIGIN.get_or_init(|| at));
-        Self(u32::try_from(after.as_millis().div_ceil(1000).max(1)).unwrap_or(0))
+        Self(u32::try_from(after.as_millis().div_ceil(TENTH).max(1)).unwrap_or(0))
     }
 
     fn instant(self) -> Option<Instant> {
         let origin = ORIGIN.get().filter(|_| self.0 > 0)?;
-        origin.checked_add(Duration::from_secs(self.0.into()))
+        origin.checked_add(Duration::from_millis(u64::from(self.0) * TENTH as u64))
     }
 }
 
