@@ -6,6 +6,7 @@ mod promises;
 mod records;
 mod recovery;
 mod small_broker;
+mod space;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -21,8 +21,12 @@ fn filled(segment_size: u64) -> FakeBackend {
     backend
 }
 
-fn tell_session(journal: &Journal<u64>, session: u64) {
-    let header = SessionHeader {
+pub(super) fn tell_session(journal: &Journal<u64>, session: u64) {
+    journal.tell(Item::Record(Record::Session { session, header: Box::new(header()) }));
+}
+
+pub(super) fn header() -> SessionHeader {
+    SessionHeader {
         mount_point: None,
         client_id: "c".into(),
         username: None,
@@ -33,8 +37,7 @@ fn tell_session(journal: &Journal<u64>, session: u64) {
         next_sequence: 0,
         first_unsent: 0,
         revision: 0,
-    };
-    journal.tell(Item::Record(Record::Session { session, header: Box::new(header) }));
+    }
 }
 
 fn body_for(session: u64, sequence: u64) -> Item {
