@@ -98,7 +98,7 @@ impl Broker {
             };
             slot.will = header.will.map(|stored| {
                 let due = stored.due_at.map(|at| self.instant_of(at, now));
-                let due = due.unwrap_or(now + Duration::from_secs(stored.delay_interval.into()));
+                let due = due.unwrap_or_else(|| now + Duration::from_secs(stored.delay_interval.into()));
                 Box::new(Will::restored(&stored, due))
             });
             if was_online {

@@ -133,8 +133,7 @@ impl House {
         let Some(journal) = self.journal.take() else { return false };
         let failed = journal.failed.clone();
         journal.stop().await;
-        let has_failed = failed.borrow().is_some();
-        has_failed
+        failed.borrow().is_some()
     }
 
     /// The last thing that closes.

@@ -5,9 +5,9 @@ use super::record::kind;
 
 /// Bytes before a frame's content: length (4), checksum (4), kind (1).
 pub(super) const FRAME_HEAD: usize = 9;
-/// A body is at most a packet of 256 MiB, and all other records are smaller.
-/// A few texts of 64 KiB, and a list of identifiers.
+/// Records besides bodies and wills: a few texts of 64 KiB, and a list of identifiers.
 const SMALL_MAX: u32 = 1 << 22;
+/// A body is at most a packet of 256 MiB, and all other records are smaller.
 const FRAME_MAX: usize = (256 << 20) + 1024;
 
 /// A frame that was read: its checksum is right.
