@@ -25,7 +25,7 @@ use super::{Key, QueueName};
 ///
 /// No sockets, no clock: events and `now` go in by `enqueue`, `acknowledged`, `settle`, `handle_timeout` and so on; out come the
 /// deliveries ([`Self::poll_delivery`], after each event until there is none) and the changes that must outlive a crash
-/// ([`Self::poll_change`]). `B` says where a message is kept; it is cloned into changes and deliveries.
+/// (`poll_change`). `B` says where a message is kept; it is cloned into changes and deliveries.
 ///
 /// A queue and the one for its dead letters belong together: see [`super::WorkQueue`], which is how they are used.
 #[derive(Debug)]

@@ -148,6 +148,7 @@ impl House {
             password_checks: (1, 1),
             metrics: metrics.clone(),
             events: None,
+            journal: None,
         };
         let door = Arc::new(Door {
             name: "fuzz".into(),
