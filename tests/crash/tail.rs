@@ -3,11 +3,12 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use dunlin::packet::{Delivery, QoS};
 
 use crate::failures::{waited, waiting};
-use crate::files::segments;
+use crate::files::{files, segments};
 use crate::house::{House, dunlin, text};
 use crate::steps::{expect_puback, id, send};
 use crate::support::Client;
@@ -36,8 +37,25 @@ fn killed(count: usize) -> (House, Vec<String>) {
     for number in 1000..1005 {
         expect_puback(&mut publisher, id(number));
     }
+    if count > MANY {
+        await_checkpoint(&house);
+    }
     broker.kill();
     (house, sent)
+}
+
+/// So many messages fill several segments.
+const MANY: usize = 1000;
+
+/// Waits until there is a checkpoint behind the oldest segment: it is made beside the commits, when enough has been written.
+fn await_checkpoint(house: &House) {
+    let number = |path: &Path| path.file_stem()?.to_str()?.split_once('-')?.1.parse::<u64>().ok();
+    let oldest = number(&segments(house)[0]);
+    let started = Instant::now();
+    while !files(house, "checkpoint-").iter().any(|path| number(path) > oldest) {
+        assert!(started.elapsed() < Duration::from_secs(30), "no checkpoint: {:?}", files(house, ""));
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// The file that was written last, and where what is written in it ends: what was set aside for more is zero.
@@ -157,7 +175,7 @@ fn a_flipped_bit_before_the_end_is_refused_with_its_place() {
     // In the segment that is written, in a batch with others behind it; and in one that was closed long ago.
     for count in [40, 2500] {
         let (house, sent) = killed(count);
-        if count > 1000 {
+        if count > MANY {
             assert!(segments(&house).len() > 2, "there is more than one segment: {:?}", segments(&house));
         }
         let broken = sent[20].clone();
@@ -171,7 +189,7 @@ fn a_flipped_bit_before_the_end_is_refused_with_its_place() {
 
         let cut = house.copy();
         let came = waited(&cut.start_with(&["--recover", "truncate"]), "s");
-        if count < 1000 {
+        if count < MANY {
             assert_is_beginning(&came, &sent, "truncated");
             assert_eq!(came.len(), 20);
         } else {
