@@ -345,8 +345,8 @@ impl Client {
     fn take_answers(&mut self) {
         let Some(hold) = &self.hold else { return };
         let Some(answers) = hold.handle.lock(|slot| slot.connection(hold.epoch)?.answers.take()) else { return };
-        for (token, reason) in *answers {
-            self.connection.publish_done(token, reason, &Held(Some(&hold.handle)));
+        for (token, answer) in *answers {
+            self.connection.publish_done(token, answer, &Held(Some(&hold.handle)));
         }
     }
 

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use super::Broker;
 use super::handle::SessionHandle;
 use crate::metrics::Batch;
-use crate::packet::PublishReason;
-use crate::session::AckToken;
+use crate::session::{AckToken, Answer};
 use crate::storage::Transaction;
 
 /// What one thread has done since it last told: figures, and changes that are to survive.
@@ -19,7 +18,7 @@ pub struct Effects {
 #[derive(Debug)]
 pub enum Waiter {
     /// A connection owes answers.
-    Answers { handle: Arc<SessionHandle>, epoch: u64, answers: Vec<(AckToken, PublishReason)> },
+    Answers { handle: Arc<SessionHandle>, epoch: u64, answers: Vec<(AckToken, Answer)> },
     /// A connection's CONNACK.
     Opened { handle: Arc<SessionHandle>, epoch: u64 },
     /// A session's messages that were told from `first` on may be sent.
@@ -48,17 +47,18 @@ impl Effects {
         level: crate::storage::Level,
         (handle, epoch): (&Arc<SessionHandle>, u64),
         token: AckToken,
-        reason: PublishReason,
+        answer: impl Into<Answer>,
     ) {
+        let answer = answer.into();
         let waiters = self.journal.waiters_of(level);
         if let Some(Waiter::Answers { handle: there, epoch: its, answers }) = waiters.last_mut()
             && *its == epoch
             && Arc::ptr_eq(there, handle)
         {
-            answers.push((token, reason));
+            answers.push((token, answer));
             return;
         }
-        waiters.push(Waiter::Answers { handle: handle.clone(), epoch, answers: vec![(token, reason)] });
+        waiters.push(Waiter::Answers { handle: handle.clone(), epoch, answers: vec![(token, answer)] });
     }
 }
 

@@ -13,9 +13,9 @@ use super::outbox::Outbox;
 use super::wills::Will;
 use crate::auth::Principal;
 use crate::metrics::Batch;
-use crate::packet::{DisconnectReason, PublishReason, TopicName};
+use crate::packet::{DisconnectReason, TopicName};
 use crate::routing::{Availability, Subscriber};
-use crate::session::{AckToken, Limits, Numbering, Session, SessionCell};
+use crate::session::{AckToken, Answer, Limits, Numbering, Session, SessionCell};
 use crate::storage::Level;
 
 /// One session, as all parts of the broker share it. Lock order: registry, index, slot; nothing is locked while a slot is.
@@ -77,7 +77,7 @@ pub struct Online {
     /// Set by others to end the connection.
     pub closing: Option<DisconnectReason>,
     /// Answers that came later than their packets.
-    pub answers: Option<Box<Vec<(AckToken, PublishReason)>>>,
+    pub answers: Option<Box<Vec<(AckToken, Answer)>>>,
     pub last_received: Instant,
     /// In seconds; zero for none.
     pub keep_alive: u16,

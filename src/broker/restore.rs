@@ -70,7 +70,7 @@ impl Broker {
         let handle = SessionHandle::new(Some(number), identity, rights, self.limits(), self.stored_level());
         self.registry.put(handle.clone());
         let mut change = self.router.change();
-        for (filter, (options, identifier)) in &subscriptions {
+        for (filter, (options, identifier, _)) in &subscriptions {
             let entry = routing::Subscription { options: *options, identifier: *identifier };
             change.index.subscribe(filter, Receiver::Session(handle.clone()), entry);
         }
@@ -79,7 +79,7 @@ impl Broker {
         handle.lock(|slot| {
             let all = subscriptions.into_iter();
             slot.session.subscriptions =
-                all.map(|(filter, (options, identifier))| (filter, Subscription { options, identifier })).collect();
+                all.map(|(filter, (options, identifier, wish))| (filter, Subscription { options, identifier, wish })).collect();
             slot.session.replays = replays.into_iter().map(|(filter, from)| Replay { filter, from, is_held: false }).collect();
             for id in received {
                 slot.session.receive(id);

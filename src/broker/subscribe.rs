@@ -11,6 +11,7 @@ use crate::packet::{
 };
 use crate::routing;
 use crate::session::{Limits, Replay, Subscription};
+use crate::storage::ConsumerWish;
 
 impl Broker {
     /// Makes the subscriptions of one SUBSCRIBE, each on its own: one code per filter, in their order `[MQTT-3.8.4-5]`.
@@ -64,7 +65,7 @@ impl Broker {
             Some(shared) => TopicFilter::new(&format!("$share/{}/{}", shared.share_name, inner))
                 .map_err(|_| SubscribeReason::TopicFilterInvalid)?,
         };
-        let subscription = Subscription { options, identifier };
+        let subscription = Subscription { options, identifier, wish: ConsumerWish::default() };
         let replays = |is_new: bool| {
             // 4.8.2: no retained messages for shared subscriptions.
             shared.is_none()

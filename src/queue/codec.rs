@@ -20,6 +20,15 @@ pub trait Body: Sized {
     fn read(bytes: &mut &[u8]) -> Option<Self>;
 }
 
+/// Where the body is written is kept elsewhere.
+impl Body for () {
+    fn write(&self, _: &mut Vec<u8>) {}
+
+    fn read(_: &mut &[u8]) -> Option<Self> {
+        Some(())
+    }
+}
+
 impl<B: Body> Change<B> {
     /// Appends the change.
     pub fn write(&self, out: &mut Vec<u8>) {
@@ -41,7 +50,6 @@ impl<B: Body> Change<B> {
             Self::Reserved { until } => out.kind(9).number(*until),
             Self::Paused => out.kind(10),
             Self::Resumed => out.kind(11),
-            Self::Purged => out.kind(12),
             Self::KeyBlocked { key, by } => out.kind(13).number(key.0).number(*by),
             Self::KeyUnblocked { key } => out.kind(14).number(key.0),
         };
@@ -147,7 +155,6 @@ impl Reader<'_> {
             9 => Change::Reserved { until: self.number()? },
             10 => Change::Paused,
             11 => Change::Resumed,
-            12 => Change::Purged,
             13 => Change::KeyBlocked { key: self.key()?, by: self.number()? },
             14 => Change::KeyUnblocked { key: self.key()? },
             _ => return None,

@@ -1,6 +1,8 @@
 use super::consumer::{Consumer, ConsumerId, Join};
+use super::entry::State;
 use super::machine::Queue;
 use super::stats::Cause;
+use super::tag::Lease;
 use super::time::UnixMillis;
 
 impl<B: Clone> Queue<B> {
@@ -53,6 +55,14 @@ impl<B: Clone> Queue<B> {
         }
         let name = self.consumers.remove(index).name;
         self.names.release(name);
+    }
+
+    /// Whether a lease goes on.
+    pub fn is_leased(&self, lease: Lease) -> bool {
+        self.entries.find(lease.seq).is_some_and(|id| {
+            let entry = &self.entries.slab[id];
+            entry.state == State::Leased && entry.leases == lease.number
+        })
     }
 
     /// Unsettled messages that a consumer has.

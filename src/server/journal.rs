@@ -45,7 +45,7 @@ pub fn open(config: &Config, recover: Option<Recover>, metrics: &Arc<Metrics>) -
         }
     };
     let opened =
-        storage::open(backend, &config.durability, recover, (clock, Instant::now), metrics.clone(), &mut progress).map_err(
+        storage::open(backend, &config.durability, recover, (clock, Instant::now), metrics.clone(), Box::new(storage::NoWork), &mut progress).map_err(
             |error| StartError { code: exit::STORAGE, cause: format!("data directory {}: {error}", config.data_dir.display()) },
         )?;
     let report = &opened.report;

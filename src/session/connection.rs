@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::acks::{Ack, AckQueue, AckToken};
+use super::acks::{Ack, AckQueue, AckToken, Answer, Note};
 use super::config::Limits;
 use super::inflight::Received;
 use super::queued::Queued;
@@ -11,7 +11,7 @@ use crate::metrics::Limit;
 use crate::packet::{
     Auth, AuthReason, ConnAck, Connect, Disconnect, DisconnectReason, MalformedPacket, Packet, PacketId, ProtocolVersion,
     Publish, PublishAck, PublishReason, Release, ReleaseReason, SubAck, Subscribe, SubscribeReason, TopicName, UnsubAck,
-    Unsubscribe, UnsubscribeReason, encode_within,
+    Unsubscribe, UnsubscribeReason, UserPropertiesBuf, encode_within,
 };
 
 /// What dies with the Network Connection: version, quotas, aliases, acknowledgements that are owed. Packets go in through
@@ -413,8 +413,8 @@ impl Connection {
     }
 
     /// The message is owned, or refused: its acknowledgement leaves when its turn comes. The same for all else that has a token.
-    pub fn publish_done(&mut self, token: AckToken, reason: PublishReason, session: &impl SessionCell) {
-        self.complete(token, reason, session);
+    pub fn publish_done(&mut self, token: AckToken, answer: impl Into<Answer>, session: &impl SessionCell) {
+        self.complete(token, answer.into(), session);
     }
 
     /// One code for each filter, in their order `[MQTT-3.8.4-5]`, `[MQTT-3.8.4-6]`. It leaves with [`Self::publish_done`].
@@ -452,8 +452,8 @@ impl Connection {
         self.phase = Phase::Closed;
     }
 
-    fn complete(&mut self, token: AckToken, reason: PublishReason, session: &impl SessionCell) {
-        match self.acks.complete(token, reason) {
+    fn complete(&mut self, token: AckToken, answer: Answer, session: &impl SessionCell) {
+        match self.acks.complete(token, answer) {
             // A refused QoS 2 message leaves no trace: its identifier is free, no PUBREL comes (4.3.3).
             Some(Ack::PubRec(id, reason)) if reason.is_error() => {
                 session.with(|session| session.release(*id));
@@ -462,12 +462,12 @@ impl Connection {
             Some(_) => {}
             None => return,
         }
-        while let Some(ack) = self.acks.pop_ready() {
-            self.write_ack(ack);
+        while let Some((ack, note)) = self.acks.pop_ready() {
+            self.write_ack(ack, note);
         }
     }
 
-    fn write_ack(&mut self, ack: Ack) {
+    fn write_ack(&mut self, ack: Ack, note: Note) {
         let ends_exchange = match ack {
             Ack::PubAck(..) => true,
             Ack::PubRec(_, reason) => reason.is_error(),
@@ -478,9 +478,11 @@ impl Connection {
             self.open_inbound = self.open_inbound.saturating_sub(1);
         }
         let user_properties = Default::default();
+        let note = if self.problem_information { note } else { Note::None }; // [MQTT-3.1.2-29]
         let packet = match ack {
-            Ack::PubAck(id, reason) => Packet::PubAck(PublishAck::new(id, reason)),
-            Ack::PubRec(id, reason) => Packet::PubRec(PublishAck::new(id, reason)),
+            Ack::PubAck(id, reason) if note == Note::None => Packet::PubAck(PublishAck::new(id, reason)),
+            Ack::PubRec(id, reason) if note == Note::None => Packet::PubRec(PublishAck::new(id, reason)),
+            Ack::PubAck(..) | Ack::PubRec(..) => return self.send_noted(&ack, note),
             Ack::PubRel(id, reason) => Packet::PubRel(Release::new(id, reason)), // [MQTT-4.3.3-4]
             Ack::PubComp(id, reason) => Packet::PubComp(Release::new(id, reason)),
             Ack::SubAck(packet_id, answer) => {
@@ -493,6 +495,24 @@ impl Connection {
             }
         };
         self.send(&packet);
+    }
+
+    /// The acknowledgement of a PUBLISH with more than a code.
+    fn send_noted(&mut self, ack: &Ack, note: Note) {
+        let mut properties = UserPropertiesBuf::new();
+        let mut reason_string = None;
+        match note {
+            Note::None => {}
+            Note::Reason(why) => reason_string = Some(why),
+            Note::Property(name, value) => properties.push(name, value),
+        }
+        let answer =
+            |id, reason| PublishAck { reason_string, user_properties: properties.as_ref(), ..PublishAck::new(id, reason) };
+        match *ack {
+            Ack::PubAck(id, reason) => self.send(&Packet::PubAck(answer(id, reason))),
+            Ack::PubRec(id, reason) => self.send(&Packet::PubRec(answer(id, reason))),
+            Ack::PubRel(..) | Ack::PubComp(..) | Ack::SubAck(..) | Ack::UnsubAck(..) => {}
+        }
     }
 
     fn send(&mut self, packet: &Packet<'_>) {

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::outbound::Grant;
+use super::work::Work;
 use crate::packet::{Message, QoS, TopicFilter};
 use crate::storage::{Body, Notes, Recipient};
 
@@ -19,6 +20,8 @@ pub struct Queued {
 enum Content {
     Memory(Arc<Message>),
     Stored(Arc<Body>),
+    /// Lent by a work queue, which keeps it itself.
+    Work(Arc<Work>),
 }
 
 impl Queued {
@@ -30,6 +33,11 @@ impl Queued {
     /// One that outlives it, at this place in the session's order.
     pub fn stored(body: Arc<Body>, sequence: u64, grant: Grant) -> Self {
         Self::new(Content::Stored(body), sequence, grant)
+    }
+
+    /// One that a work queue has lent.
+    pub fn work_of(work: Arc<Work>, grant: Grant) -> Self {
+        Self::new(Content::Work(work), 0, grant)
     }
 
     /// One that was read back from the journal.
@@ -84,10 +92,18 @@ impl Queued {
         self.body().map(|_| self.stamp >> 8)
     }
 
+    /// What a work queue has lent.
+    pub fn work(&self) -> Option<&Arc<Work>> {
+        match &self.content {
+            Content::Work(work) => Some(work),
+            Content::Memory(_) | Content::Stored(_) => None,
+        }
+    }
+
     /// What it outlives the process by.
     pub fn body(&self) -> Option<&Arc<Body>> {
         match &self.content {
-            Content::Memory(_) => None,
+            Content::Memory(_) | Content::Work(_) => None,
             Content::Stored(body) => Some(body),
         }
     }
@@ -97,6 +113,7 @@ impl Queued {
         match &self.content {
             Content::Memory(message) => Some(message.clone()),
             Content::Stored(body) => body.message(),
+            Content::Work(work) => Some(work.message().clone()),
         }
     }
 
@@ -105,6 +122,7 @@ impl Queued {
         match &self.content {
             Content::Memory(message) => message.len(),
             Content::Stored(body) => body.size(),
+            Content::Work(work) => work.message().len(),
         }
     }
 
@@ -113,6 +131,7 @@ impl Queued {
         match &self.content {
             Content::Memory(message) => message.qos,
             Content::Stored(body) => body.qos(),
+            Content::Work(work) => work.message().qos,
         }
     }
 
@@ -120,6 +139,7 @@ impl Queued {
         match &self.content {
             Content::Memory(message) => message.is_expired(now),
             Content::Stored(body) => body.is_expired(now),
+            Content::Work(work) => work.message().is_expired(now),
         }
     }
 

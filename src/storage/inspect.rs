@@ -2,6 +2,7 @@ use super::backend::Backend;
 use super::error::StorageError;
 use super::record::OnlineState;
 use super::recovery::find;
+use super::work::NoWork;
 
 /// What is in a data directory, for people and scripts.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -41,7 +42,7 @@ impl Summary {
     /// # Errors
     /// Damage, a newer format, what the operating system says.
     pub fn read(backend: &dyn Backend) -> Result<Self, StorageError> {
-        let found = find(backend, None, &mut |_, _| ())?;
+        let found = find(backend, None, Box::new(NoWork), &mut |_, _| ())?;
         let mut sessions: Vec<_> = found
             .state
             .sessions

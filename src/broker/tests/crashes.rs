@@ -38,7 +38,7 @@ impl Life {
         let config = Durability { segment_size: ByteSize(segment_size), min_free_space: ByteSize(0), ..Durability::default() };
         let clock = Clock::new(Instant::now(), 1_700_000_000_000);
         let shared: Arc<dyn crate::storage::Backend> = Arc::new(backend.clone());
-        let opened = open(shared.clone(), &config, None, (clock, Instant::now), Arc::default(), &mut |_, _| ());
+        let opened = open(shared.clone(), &config, None, (clock, Instant::now), Arc::default(), Box::new(crate::storage::NoWork), &mut |_, _| ());
         let Opened { committer, state, bodies, messages, .. } = opened.expect("a crash leaves nothing that must be repaired");
         let journal = committer.journal().clone();
         let limits = Limits { max_session_expiry: Span::seconds(0), max_inflight: 8, ..Limits::default() };

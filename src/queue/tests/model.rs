@@ -175,10 +175,6 @@ impl Model {
             Change::Reserved { .. } => {}
             Change::Paused => self.is_paused = true,
             Change::Resumed => self.is_paused = false,
-            Change::Purged => {
-                side.clear();
-                self.blocked.clear();
-            }
             Change::KeyBlocked { key, .. } => _ = self.blocked.insert(*key),
             Change::KeyUnblocked { key } => _ = self.blocked.remove(key),
         }
