@@ -15,10 +15,12 @@ mod login;
 mod login_flow;
 mod outbox;
 mod publish;
+mod queues;
 mod recheck;
 mod registry;
 mod restore;
 mod retained;
+mod route;
 mod router;
 mod storing;
 mod subscribe;
@@ -44,15 +46,20 @@ pub use events::{Event, EventKind};
 pub use log_limiter::LogLimiter;
 pub use outbox::{DirectWrite, SLICES_MAX};
 pub use publish::{Matched, Publisher};
+pub use queues::{
+    AutoCreate, DefineError, Definition as QueueDefinition, OperateError, Origin as QueueOrigin, PeekedMessage, QueueDetails,
+    QueueFold, QueueId, QueueSettings, QueueSummary,
+};
 pub use restore::{Recovered, RightsOf};
 
 use crate::metrics::Metrics;
 use crate::packet::DisconnectReason;
 use crate::routing::Strategy;
 use crate::session::{Limits, TimerWheel};
-use crate::storage::{Journal, Level};
+use crate::storage::{Clock, Journal, Level};
 use expiry::Timer;
 use login::PasswordChecks;
+use queues::Queues;
 use registry::Registry;
 use retained::Retained;
 use router::Router;
@@ -63,6 +70,7 @@ pub struct Broker {
     registry: Registry,
     router: Router,
     retained: Retained,
+    queues: Queues,
     timers: Mutex<TimerWheel<Timer>>,
     password_checks: PasswordChecks,
     pub metrics: Arc<Metrics>,
@@ -85,6 +93,9 @@ pub struct BrokerSettings {
     pub metrics: Arc<Metrics>,
     pub events: Option<mpsc::Sender<Event>>,
     pub journal: Option<Arc<Journal<Waiter>>>,
+    pub queues: QueueSettings,
+    /// The journal's, if there is one.
+    pub clock: Clock,
 }
 
 impl Broker {
@@ -95,6 +106,7 @@ impl Broker {
             registry: Registry::default(),
             router: Router::new(settings.strategy),
             retained: Retained::default(),
+            queues: Queues::new(settings.queues, settings.clock, now),
             timers: Mutex::new(TimerWheel::new(now)),
             password_checks: PasswordChecks::new(running_max, waiting_max),
             metrics: settings.metrics,

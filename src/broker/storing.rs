@@ -134,6 +134,7 @@ impl Walk for Broker {
                 break;
             }
         }
+        self.show_queues(walker);
         // What was seen to be gone from one session is told to be with another before the walk ends.
         drop(self.hand_overs.write());
     }

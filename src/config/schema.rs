@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::Config;
+use crate::queue::{self, QueueName};
 use crate::storage::{Level, TopicLevel};
 use crate::transport::ListenerConfig;
 use crate::transport::config::{CertificateAndKey, TlsConfig};
@@ -52,7 +53,9 @@ impl Schema {
                 Shape::Leaf(_) => return None,
             };
         }
-        table.get(*last).map(shape_of)
+        let value = table.get(*last)?;
+        // A table or a list.
+        Some(if names == ["queues", "backoff"] { Shape::Leaf(value) } else { shape_of(value) })
     }
 
     /// Whether `value` fits the key; if not, why.
@@ -194,6 +197,8 @@ fn every_key() -> Config {
     listener.acl_file = Some(PATH.into());
     listener.tls = Some(every_tls_key());
     config.listeners = vec![listener];
+    config.queues =
+        vec![queue::Config { bind: vec!["model/#".into()], ..queue::Config::named(QueueName::new("model").expect("a name")) }];
     config
 }
 

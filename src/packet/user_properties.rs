@@ -70,6 +70,11 @@ impl UserPropertiesBuf {
         self.section.string(value);
     }
 
+    /// Appends them as they are on the wire.
+    pub fn copy_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.section);
+    }
+
     /// The pairs as packets carry them.
     pub fn as_ref(&self) -> UserProperties<'_> {
         UserProperties { section: &self.section }

@@ -147,6 +147,13 @@ impl<B: Clone> DelayedMessages<B> {
         Ok(number)
     }
 
+    /// Keeps a message again that was due and could not be published, whatever the bounds.
+    pub fn put_back(&mut self, body: B, size: u32, at: UnixMillis) {
+        let bounds = std::mem::replace(&mut self.bounds, DelayedBounds { messages_max: u64::MAX, bytes_max: u64::MAX });
+        let _ = self.schedule(body, size, at); // within these it is taken
+        self.bounds = bounds;
+    }
+
     /// The next message whose time has come, with its number. To be called until there is none, or until enough was done at once.
     pub fn poll_due(&mut self, now: UnixMillis) -> Option<(u64, B)> {
         self.now = self.now.max(now);

@@ -27,6 +27,18 @@ pub async fn run_timers(broker: Arc<Broker>) {
     }
 }
 
+/// How long the work queues are left alone after each look, however much is due.
+const QUEUES_REST: Duration = Duration::from_millis(1);
+
+/// Ends leases, makes delayed messages ready, and takes back what sessions have let go of, for ever.
+pub async fn run_queues(broker: Arc<Broker>) {
+    loop {
+        broker.queues_are_due().await;
+        broker.tend_queues(Instant::now());
+        tokio::time::sleep(QUEUES_REST).await;
+    }
+}
+
 /// Brings gauges up to date once a second, and counts what the listeners have refused, for ever.
 pub async fn run_gauges(broker: Arc<Broker>, listeners: Vec<(Arc<ListenerContext>, Arc<ListenerMetrics>)>) {
     let mut ticks = interval(Duration::from_secs(1));

@@ -95,6 +95,11 @@ impl Inflight {
         None
     }
 
+    /// The identifier that is tried first.
+    pub fn begin_at(&mut self, id: PacketId) {
+        self.next_id = id;
+    }
+
     /// Undoes an [`Self::open`] whose packet could not be written.
     pub fn cancel(&mut self, id: PacketId) -> Option<Queued> {
         match self.remove(id)?.state {

@@ -16,7 +16,9 @@ use super::window::Window;
 use super::work::{Errand, Work};
 use super::writer::{Publication, Receiver, TooLarge, Writer};
 use crate::metrics::{Batch, DropReason, Limit, PacketType};
-use crate::packet::{Delivery, DisconnectReason, Message, Packet, PacketId, PublishReason, QoS, Release, ReleaseReason, TopicFilter, encode};
+use crate::packet::{
+    Delivery, DisconnectReason, Message, Packet, PacketId, PublishReason, QoS, Release, ReleaseReason, TopicFilter, encode,
+};
 use crate::storage::Body;
 
 /// The sending half of a session: what waits, what is under way, and how much more the client takes.
@@ -77,6 +79,11 @@ impl Outbound {
         self.own = None;
         self.resend = None;
         self.window = 0;
+    }
+
+    /// Exchanges that the client and we allow at the same time on this connection.
+    pub const fn window(&self) -> u16 {
+        self.window
     }
 
     /// Whether a message given now would leave at once.
@@ -162,12 +169,8 @@ impl Outbound {
         let mut publication = Publication::stored(&message);
         match (grant.qos, link) {
             (QoS::AtMostOnce, Some((writer, out))) if !self.queue.has_at_most_once() => {
-                let receiver = Receiver {
-                    delivery: Delivery::AtMostOnce,
-                    dup: false,
-                    retain: false,
-                    identifiers: &grant.identifiers,
-                };
+                let receiver =
+                    Receiver { delivery: Delivery::AtMostOnce, dup: false, retain: false, identifiers: &grant.identifiers };
                 let _ = write(writer, out, &mut publication, receiver, now, batch);
             }
             (_, Some((writer, out)))
@@ -181,9 +184,8 @@ impl Outbound {
 
     /// Forgets exchanges of work that is not lent any more, as long as the client has not begun to answer them.
     pub fn recall(&mut self, is_over: impl Fn(&Errand) -> bool) {
-        let is_recalled = |queued: &Queued| {
-            queued.qos() == QoS::AtLeastOnce && queued.work().is_some_and(|work| is_over(work.errand()))
-        };
+        let is_recalled =
+            |queued: &Queued| queued.qos() == QoS::AtLeastOnce && queued.work().is_some_and(|work| is_over(work.errand()));
         self.inflight.discard(is_recalled);
         self.queue.extract(|queued| !is_recalled(queued));
     }

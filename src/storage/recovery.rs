@@ -38,6 +38,8 @@ pub struct Opened<W> {
     /// The retained messages by their places; all else stays on disk.
     pub messages: HashMap<Place, Arc<Message>>,
     pub report: Report,
+    /// Goes up with every start.
+    pub starts: u64,
 }
 
 /// What recovery found.
@@ -108,7 +110,7 @@ pub fn open<W>(
     let journal = Arc::new(Journal::new(config, state.next_session, clock, metrics));
     let committer = Committer::new(journal, backend, segments, checkpoint, config, now);
     committer.measure();
-    Ok(Opened { committer, state, bodies, messages, report })
+    Ok(Opened { committer, state, bodies, messages, report, starts: next })
 }
 
 /// Reads all records and folds them, without changing anything.

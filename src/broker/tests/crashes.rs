@@ -38,19 +38,28 @@ impl Life {
         let config = Durability { segment_size: ByteSize(segment_size), min_free_space: ByteSize(0), ..Durability::default() };
         let clock = Clock::new(Instant::now(), 1_700_000_000_000);
         let shared: Arc<dyn crate::storage::Backend> = Arc::new(backend.clone());
-        let opened = open(shared.clone(), &config, None, (clock, Instant::now), Arc::default(), Box::new(crate::storage::NoWork), &mut |_, _| ());
-        let Opened { committer, state, bodies, messages, .. } = opened.expect("a crash leaves nothing that must be repaired");
+        let opened = open(
+            shared.clone(),
+            &config,
+            None,
+            (clock, Instant::now),
+            Arc::default(),
+            Box::new(QueueFold::default()),
+            &mut |_, _| (),
+        );
+        let Opened { committer, state, bodies, messages, starts, .. } =
+            opened.expect("a crash leaves nothing that must be repaired");
         let journal = committer.journal().clone();
         let limits = Limits { max_session_expiry: Span::seconds(0), max_inflight: 8, ..Limits::default() };
         let house = House::with_journal(limits, None, Some(journal.clone()));
         let rights = Rights1(house.door.rights.clone());
-        house.broker.restore(Recovered { state, bodies, messages, rights: &rights }, house.now);
+        house.broker.restore(Recovered { state, bodies, messages, starts, rights: &rights }, house.now);
         Self { house, backend, keeper: Keeper::new(journal, shared), committer }
     }
 
     fn commit(&mut self) {
-        let broker = self.house.broker.clone();
-        let committed = self.committer.commit(&mut |waiters| broker.release(waiters)).expect("this disk does not fail");
+        let (broker, now) = (self.house.broker.clone(), self.house.now);
+        let committed = self.committer.commit(&mut |waiters| broker.release(waiters, now)).expect("this disk does not fail");
         assert_eq!(committed, Committed::All);
     }
 
@@ -64,7 +73,7 @@ impl Life {
                 is_done.store(true, Ordering::Release);
             });
             while !is_done.load(Ordering::Acquire) {
-                committer.commit(&mut |waiters| house.broker.release(waiters)).expect("this disk does not fail");
+                committer.commit(&mut |waiters| house.broker.release(waiters, house.now)).expect("this disk does not fail");
             }
         });
     }

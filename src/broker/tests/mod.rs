@@ -78,6 +78,8 @@ impl House {
             metrics: metrics.clone(),
             events: None,
             journal,
+            queues: Default::default(),
+            clock: Clock::new(now, 1_700_000_000_000),
         };
         let acl = acl.map(|text| Arc::new(AclFile::parse(text).unwrap()));
         let door = Arc::new(Door {

@@ -67,10 +67,7 @@ fn all() -> Vec<(Vec<u8>, Told)> {
             Record::Work { stream: 300, body: None, content: [1, 0, 2].into() },
             Told::Work { stream: 300, place: None, content: [1, 0, 2].into() },
         ),
-        put(
-            &|out| put_work(out, 7, Some(place), &[9]),
-            Told::Work { stream: 7, place: Some(place), content: [9].into() },
-        ),
+        put(&|out| put_work(out, 7, Some(place), &[9]), Told::Work { stream: 7, place: Some(place), content: [9].into() }),
         record(Record::Unsubscribed { session: 5, filter: filter() }, Told::Unsubscribed(5, filter())),
         record(Record::Settled { session: 5, sequence: 6 }, Told::Settled(5, 6)),
         record(Record::Released { session: 5, sequence: 6 }, Told::Released(5, 6)),

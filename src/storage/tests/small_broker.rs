@@ -58,7 +58,11 @@ impl SmallBroker {
         };
         let session = |session: &SessionState| Session {
             header: SessionHeader { next_sequence: session.next_sequence, ..session.header.clone() },
-            subscriptions: session.subscriptions.iter().map(|(filter, (options, id, _))| (filter.clone(), (*options, *id))).collect(),
+            subscriptions: session
+                .subscriptions
+                .iter()
+                .map(|(filter, (options, id, _))| (filter.clone(), (*options, *id)))
+                .collect(),
             replays: session.replays.clone(),
             entries: session.entries.iter().map(|(sequence, state)| (*sequence, entry(state))).collect(),
             received: session.received.iter().map(|id| (*id, None)).collect(),

@@ -61,7 +61,7 @@ impl World {
                 .recipients
                 .iter()
                 .map(|recipient| {
-                    let Receiver::Session(handle) = &recipient.subscriber;
+                    let Receiver::Session(handle) = &recipient.subscriber else { continue };
                     assert_eq!(handle.key, recipient.subscriber.key());
                     handle.client_id().to_string()
                 })
