@@ -61,7 +61,7 @@ impl World {
                 .recipients
                 .iter()
                 .map(|recipient| {
-                    let Receiver::Session(handle) = &recipient.subscriber else { continue };
+                    let handle = recipient.subscriber.session().expect("there are no queues here");
                     assert_eq!(handle.key, recipient.subscriber.key());
                     handle.client_id().to_string()
                 })
