@@ -115,6 +115,13 @@ mod tests {
     }
 
     #[test]
+    fn flags_of_queue_may_stand_before_and_behind_its_commands() {
+        for arguments in [["queue", "--data-dir", "d", "list"], ["queue", "list", "--data-dir", "d"]] {
+            assert!(matches!(parse(&arguments).command, Some(Command::Queue(_))));
+        }
+    }
+
+    #[test]
     fn the_definition_holds_together() {
         Cli::command().debug_assert();
     }

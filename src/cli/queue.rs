@@ -19,10 +19,10 @@ use crate::server::connect_control;
 #[derive(Debug, Args)]
 pub(super) struct QueueArgs {
     /// The broker's data directory.
-    #[arg(long, value_name = "DIR", default_value = "data", global = true)]
+    #[arg(id = "queue_data_dir", long = "data-dir", value_name = "DIR", default_value = "data", global = true)]
     data_dir: PathBuf,
     /// For scripts: the broker's answer as JSON.
-    #[arg(long, global = true)]
+    #[arg(id = "queue_json", long = "json", global = true)]
     json: bool,
     #[command(subcommand)]
     command: QueueCommand,
