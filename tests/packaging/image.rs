@@ -19,7 +19,10 @@ fn the_image_is_built_as_ci_builds() {
     assert!(read(&root().join(".ci/package")).lines().any(|line| line == BUILD));
     let oldest = read(&root().join("Cargo.toml"));
     let oldest = oldest.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap().trim_matches('"');
-    assert!(dockerfile.contains(&format!("FROM rust:{oldest}-")), "the image is built with the toolchain that Cargo.toml asks for");
+    assert!(
+        dockerfile.contains(&format!("FROM rust:{oldest}-")),
+        "the image is built with the toolchain that Cargo.toml asks for"
+    );
 }
 
 /// Its ports, folders and commands are those of the config that is put into it.
@@ -27,7 +30,8 @@ fn the_image_is_built_as_ci_builds() {
 fn the_image_fits_its_config() {
     let dockerfile = read(&shipped("Dockerfile"));
     let config: toml::Table = read(&shipped("container.toml")).parse().unwrap();
-    let mut urls: Vec<&str> = config["listeners"].as_array().unwrap().iter().map(|door| door["url"].as_str().unwrap()).collect();
+    let mut urls: Vec<&str> =
+        config["listeners"].as_array().unwrap().iter().map(|door| door["url"].as_str().unwrap()).collect();
     urls.push(config["admin"]["bind"].as_str().unwrap());
     let port = |url: &str| url.rsplit_once(':').unwrap().1.trim_end_matches("/mqtt").to_owned();
     let ports: Vec<String> = urls.into_iter().map(port).collect();
@@ -46,7 +50,10 @@ fn the_config_of_the_image_serves_whom_the_environment_lets_in() {
     std::fs::write(&path, text).unwrap();
     let arguments = ["--config", &path.display().to_string()];
     let closed = Broker::with_args(&arguments);
-    assert_eq!(crate::support::Client::refused(closed.address(), crate::support::client::connect(crate::support::client::V5)), 0x87);
+    assert_eq!(
+        crate::support::Client::refused(closed.address(), crate::support::client::connect(crate::support::client::V5)),
+        0x87
+    );
     let open = Broker::with_command(&arguments, |command| {
         command.env("DUNLIN__AUTH__ALLOW_ANONYMOUS", "true");
     });

@@ -32,9 +32,12 @@ fn ports_paths_and_probes_fit_the_config_in_it() {
 
     let port = |name: &str| {
         let ports = container["ports"].as_array().unwrap();
-        ports.iter().find(|port| port["name"] == name).unwrap_or_else(|| panic!("no port {name}"))["containerPort"].as_u64().unwrap()
+        ports.iter().find(|port| port["name"] == name).unwrap_or_else(|| panic!("no port {name}"))["containerPort"]
+            .as_u64()
+            .unwrap()
     };
-    let urls = [config["listeners"][0]["url"].as_str(), config["listeners"][1]["url"].as_str(), config["admin"]["bind"].as_str()];
+    let urls =
+        [config["listeners"][0]["url"].as_str(), config["listeners"][1]["url"].as_str(), config["admin"]["bind"].as_str()];
     for (url, name) in urls.into_iter().zip(["mqtt", "websocket", "admin"]) {
         assert!(url.unwrap().contains(&format!("0.0.0.0:{}", port(name))), "{url:?} {name}");
     }
@@ -45,7 +48,10 @@ fn ports_paths_and_probes_fit_the_config_in_it() {
         }
     }
     for (probe, path) in [("startupProbe", "/readyz"), ("readinessProbe", "/readyz"), ("livenessProbe", "/healthz")] {
-        assert_eq!((&container[probe]["httpGet"]["path"], &container[probe]["httpGet"]["port"]), (&path.into(), &"admin".into()));
+        assert_eq!(
+            (&container[probe]["httpGet"]["path"], &container[probe]["httpGet"]["port"]),
+            (&path.into(), &"admin".into())
+        );
     }
 
     let mounts: Vec<&str> =
@@ -69,7 +75,10 @@ fn the_config_in_it_lets_in_the_users_of_the_secret_and_nobody_else() {
     std::fs::write(&passwords, "secret\n").unwrap();
     run(dunlin().args(["passwd", &users, "ada", "--stdin"]).stdin(std::fs::File::open(passwords).unwrap()), 0);
     let config = of_kind(&documents, "ConfigMap")[0]["data"]["dunlin.toml"].as_str().unwrap();
-    let config = config.replace("/etc/dunlin-auth/users", &users).replace("0.0.0.0:1883", "127.0.0.1:0").replace("0.0.0.0:8083", "127.0.0.1:0");
+    let config = config
+        .replace("/etc/dunlin-auth/users", &users)
+        .replace("0.0.0.0:1883", "127.0.0.1:0")
+        .replace("0.0.0.0:8083", "127.0.0.1:0");
     let broker = Broker::with_config_in(folder, &config);
     assert_eq!(Client::refused(broker.address(), connect(V5)), 0x87);
     let mut ada = connect(V5);

@@ -121,10 +121,10 @@ fn the_dashboard_and_the_rules_ask_for_figures_that_are_there() {
 #[test]
 fn what_is_not_there_would_be_found() {
     let figures = Figures::parse("# TYPE dunlin_a counter\ndunlin_a{reason=\"x\",kind=\"k\"} 1\ndunlin_b 2\n");
-    assert_eq!(figures.missing_of("sum(rate(dunlin_a{job=\"dunlin\", reason=~\"x|y\"}[5m])) / dunlin_c > dunlin_b"), [
-        "dunlin_a{reason=\"y\"}",
-        "dunlin_c"
-    ]);
+    assert_eq!(
+        figures.missing_of("sum(rate(dunlin_a{job=\"dunlin\", reason=~\"x|y\"}[5m])) / dunlin_c > dunlin_b"),
+        ["dunlin_a{reason=\"y\"}", "dunlin_c"]
+    );
     assert_eq!(figures.missing_of("dunlin_a{kind!=\"k\"} + dunlin_b{kind=\"k\"}"), ["dunlin_b{kind=\"k\"}"]);
 }
 

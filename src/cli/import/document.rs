@@ -14,8 +14,6 @@ pub(super) struct Table {
     /// `[limits]`, `[[listeners]]`, or nothing.
     header: String,
     entries: Vec<Entry>,
-    /// Lines behind the keys, without their `#`.
-    comments: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -43,10 +41,6 @@ impl Table {
         self.entries.iter().any(|entry| entry.key == key)
     }
 
-    pub(super) fn comment(&mut self, text: impl Into<String>) {
-        self.comments.push(text.into());
-    }
-
     fn write(&self, text: &mut String) {
         if !self.header.is_empty() {
             text.push_str(&format!("\n{}\n", self.header));
@@ -57,7 +51,6 @@ impl Table {
             }
             text.push_str(&format!("{key} = {value}\n"));
         }
-        self.comments.iter().for_each(|comment| text.push_str(&commented(comment)));
     }
 }
 
@@ -78,7 +71,7 @@ impl Document {
 
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
-        let is_empty = |table: &Table| table.entries.is_empty() && table.comments.is_empty();
+        let is_empty = |table: &Table| table.entries.is_empty();
         self.tables.iter().filter(|table| !is_empty(table)).for_each(|table| table.write(&mut text));
         text
     }
@@ -101,12 +94,11 @@ mod tests {
         document.table("").set("data_dir", "da\"ta\n\\", "a\nb");
         document.table("[limits]").set("max_inflight", 20, "m:1: x \r y");
         document.table("[limits]").set("max_inflight", 21, "");
-        document.table("[limits]").comment("c");
         document.table("[empty]");
         let text = document.text();
         let read: toml::Table = text.parse().unwrap();
         assert_eq!(read["data_dir"].as_str(), Some("da\"ta\n\\"));
         assert_eq!(read["limits"]["max_inflight"].as_integer(), Some(21));
-        assert!(text.contains("# a\n# b\n") && text.contains("# c\n") && !text.contains("empty"), "{text}");
+        assert!(text.contains("# a\n# b\n") && !text.contains("empty"), "{text}");
     }
 }
