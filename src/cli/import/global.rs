@@ -238,17 +238,19 @@ impl Global {
 
     /// The level that shows all types that were asked for.
     fn log_level(&self) -> Option<&'static str> {
-        let has = |kind: &str| self.log_types.iter().any(|there| there == kind);
-        match () {
-            () if self.logs_nothing => Some("off"),
-            () if self.log_types.is_empty() => None,
-            () if has("all") || has("debug") => Some("debug"),
-            () if has("information") || has("notice") => Some("info"),
-            () if has("warning") => Some("warn"),
-            () if has("error") => Some("error"),
-            () if has("none") => Some("off"),
-            () => Some("info"),
+        const LEVELS: [(&str, &[&str]); 5] = [
+            ("debug", &["all", "debug"]),
+            ("info", &["information", "notice"]),
+            ("warn", &["warning"]),
+            ("error", &["error"]),
+            ("off", &["none"]),
+        ];
+        if self.logs_nothing {
+            return Some("off");
         }
+        let shows = |types: &[&str]| self.log_types.iter().any(|kind| types.contains(&kind.as_str()));
+        let level = LEVELS.iter().find(|(_, types)| shows(types)).map(|(level, _)| *level);
+        level.or_else(|| (!self.log_types.is_empty()).then_some("info"))
     }
 
     /// What mosquitto does where nothing is said and Dunlin would do otherwise.

@@ -92,6 +92,10 @@ pub(super) fn is_of_listener(key: &str) -> bool {
 }
 
 impl Listener {
+    pub(super) fn new(comment: String) -> Self {
+        Self { comment, ..Self::default() }
+    }
+
     /// Takes a line for which [`is_of_listener`] holds.
     pub(super) fn take(&mut self, line: &Line, locate: impl Fn(&str) -> PathBuf) -> Result<Verdict, String> {
         self.is_touched |= !matches!((line.key.as_str(), line.word()), ("protocol", "mqtt"));

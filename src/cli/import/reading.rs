@@ -122,8 +122,7 @@ impl<'a> Reading<'a> {
     fn take_listener(&mut self, line: &Line) -> Result<Verdict, String> {
         let port: u16 = line.word().parse().map_err(|_| format!("{:?} is no port", line.word()))?;
         let second = line.value.split_whitespace().nth(1).filter(|word| !word.starts_with('#'));
-        let mut listener = Listener::default();
-        listener.comment = comment(line);
+        let mut listener = Listener::new(comment(line));
         match (port, second) {
             (0, Some(path)) => listener.unix = Some(locate(self.args, path)),
             (0, None) => return Err("port 0 needs the path of a Unix socket behind it".into()),

@@ -70,7 +70,6 @@ fn value_for(name: &str) -> &'static str {
         "tls_version" => "tlsv1.2",
         "bind_address" => "127.0.0.1",
         name if name.starts_with("max") || name.ends_with("_size") || name.starts_with("global_max") => "2",
-        "sys_interval" | "memory_limit" | "message_size_limit" | "enable_proxy_protocol" => "1",
         _ => "1",
     }
 }
