@@ -34,12 +34,13 @@ use crate::server;
 #[derive(Debug, Subcommand)]
 pub(super) enum ImportCommand {
     /// Make a config from mosquitto's.
+    ///
+    /// Writes DIR/dunlin.toml, copies of the password and ACL files, and DIR/import-report.txt, which tells of every line what became
+    /// of it. Certificates and keys stay where they are. What is not taken over, or means something else in part, is told on standard
+    /// error too. mosquitto.db is not read.
     Mosquitto(MosquittoArgs),
 }
 
-/// Writes DIR/dunlin.toml, copies of the password and ACL files, and DIR/import-report.txt, which tells of every line what became
-/// of it. Certificates and keys stay where they are. What is not taken over, or means something else in part, is told on standard
-/// error too. mosquitto.db is not read.
 #[derive(Debug, Args)]
 pub(super) struct MosquittoArgs {
     /// mosquitto's config file; those in its include_dir are read too.
