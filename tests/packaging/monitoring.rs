@@ -14,16 +14,19 @@ struct Figures(BTreeMap<String, BTreeMap<String, BTreeSet<String>>>);
 impl Figures {
     /// Of a broker that has seen some traffic: figures by reason appear at their first count.
     fn of_a_busy_broker() -> Self {
-        let broker = Broker::start();
+        let queue = "[[listeners]]\nname = \"tcp\"\nurl = \"tcp://127.0.0.1:0\"\n[[queues]]\nname = \"q\"\n";
+        let broker = Broker::with_config(queue);
         let mut old = Client::connect(broker.address(), V311, "old");
         let mut new = Client::connect(broker.address(), V5, "new");
         new.subscribe("t", QoS::AtLeastOnce);
         old.publish("t", "x", QoS::AtLeastOnce);
         Client::connect(broker.address(), V5, "new").send_bytes(&[0xE0, 0]);
         Client::connect(broker.address(), V5, "broken").send_bytes(&[0xF0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF]);
-        eventually("both kinds of end are counted", || {
+        eventually("both kinds of end are counted, and there are queues", || {
             let text = broker.get("/metrics").1;
-            text.contains("dunlin_disconnects_received_total{") && text.contains("dunlin_disconnects_sent_total{")
+            let are_counted =
+                text.contains("dunlin_disconnects_received_total{") && text.contains("dunlin_disconnects_sent_total{");
+            are_counted && text.contains("dunlin_queue_messages{") // looked at once a second
         });
         Self::parse(&broker.get("/metrics").1)
     }
