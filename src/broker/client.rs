@@ -128,7 +128,7 @@ impl Client {
             let rest = &bytes[consumed..];
             match self.decoder().decode(rest) {
                 Ok(None) => break,
-                Ok(Some((packet, length))) => {
+                Ok(Some((ref packet, length))) => {
                     consumed += length;
                     if let Some(kind) = PacketType::of_first_byte(rest[0]) {
                         deliveries.batch.packet_received(kind);
@@ -193,20 +193,20 @@ impl Client {
             }
             Action::Connect(connect) => {
                 self.version = Some(connect.version);
-                self.begin_login(&connect, now);
+                self.begin_login(connect, now);
             }
-            Action::Authenticate(auth) => self.continue_login(&auth, now)?,
+            Action::Authenticate(auth) => self.continue_login(auth, now)?,
             Action::Subscribe(subscribe) => {
                 if let Some(hold) = &self.hold {
                     let limits = self.connection.limits();
-                    let reasons = self.broker.subscribe(&hold.handle, &subscribe, limits, now, &mut deliveries.batch);
+                    let reasons = self.broker.subscribe(&hold.handle, subscribe, limits, now, &mut deliveries.batch);
                     let token = self.connection.subscribe_done(subscribe.packet_id, reasons, None);
                     self.answer_once_safe(token, deliveries);
                 }
             }
             Action::Unsubscribe(unsubscribe) => {
                 if let Some(hold) = &self.hold {
-                    let reasons = self.broker.unsubscribe(&hold.handle, &unsubscribe, &mut deliveries.batch);
+                    let reasons = self.broker.unsubscribe(&hold.handle, unsubscribe, &mut deliveries.batch);
                     let token = self.connection.unsubscribe_done(unsubscribe.packet_id, reasons);
                     self.answer_once_safe(token, deliveries);
                 }
@@ -428,7 +428,7 @@ fn route(
         deliveries.batch.dropped(DropReason::NotAuthorized, 1);
         return (PublishReason::NotAuthorized, None);
     }
-    let packet = &publish.packet;
+    let packet = publish.packet;
     let expires_at = packet.properties.message_expiry_interval.map(|seconds| now + Duration::from_secs(seconds.into()));
     let scratch = std::mem::take(&mut deliveries.scratch);
     let mut publication = Publication::new(packet.view(topic), packet.delivery.qos(), packet.retain, expires_at, scratch);
