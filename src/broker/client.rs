@@ -128,7 +128,7 @@ impl Client {
             let rest = &bytes[consumed..];
             match self.decoder().decode(rest) {
                 Ok(None) => break,
-                Ok(Some((packet, length))) => {
+                Ok(Some((ref packet, length))) => {
                     consumed += length;
                     if let Some(kind) = PacketType::of_first_byte(rest[0]) {
                         deliveries.batch.packet_received(kind);
@@ -199,13 +199,13 @@ impl Client {
             }
             Action::Connect(connect) => {
                 self.version = Some(connect.version);
-                self.begin_login(&connect, now);
+                self.begin_login(connect, now);
             }
-            Action::Authenticate(auth) => self.continue_login(&auth, now)?,
+            Action::Authenticate(auth) => self.continue_login(auth, now)?,
             Action::Subscribe(subscribe) => {
                 if let Some(hold) = &self.hold {
                     let limits = self.connection.limits();
-                    let (reasons, why) = self.broker.subscribe(&hold.handle, &subscribe, limits, now, &mut deliveries.batch);
+                    let (reasons, why) = self.broker.subscribe(&hold.handle, subscribe, limits, now, &mut deliveries.batch);
                     if hold.handle.lock(|slot| slot.has_memberships()) {
                         self.broker.sync_consumers(&hold.handle, deliveries);
                     }
@@ -215,7 +215,7 @@ impl Client {
             }
             Action::Unsubscribe(unsubscribe) => {
                 if let Some(hold) = &self.hold {
-                    let reasons = self.broker.unsubscribe(&hold.handle, &unsubscribe, now, &mut deliveries.batch);
+                    let reasons = self.broker.unsubscribe(&hold.handle, unsubscribe, now, &mut deliveries.batch);
                     let token = self.connection.unsubscribe_done(unsubscribe.packet_id, reasons);
                     self.answer_once_safe(token, deliveries);
                 }

@@ -49,15 +49,15 @@ pub enum Phase {
     Closed,
 }
 
-/// What the broker must do about a packet.
+/// What the broker must do about a packet. It borrows from the packet, which is large: copying it about would cost more than the rules do.
 #[derive(Debug)]
 pub enum Action<'a> {
     /// Nothing more.
     None,
     /// Decide, then [`Connection::accept`], [`Connection::challenge`] or [`Connection::refuse`].
-    Connect(Connect<'a>),
+    Connect(&'a Connect<'a>),
     /// The next step of an authentication; `reason` says whether it begins one anew.
-    Authenticate(Auth<'a>),
+    Authenticate(&'a Auth<'a>),
     /// Own the message, then [`Connection::publish_done`] if an acknowledgement is owed.
     Publish(InboundPublish<'a>),
     /// A QoS 2 identifier is free again: [`Connection::publish_done`] once that cannot be lost.
@@ -68,9 +68,9 @@ pub enum Action<'a> {
     /// PUBREL, once that cannot be lost.
     Release(AckToken, u64),
     /// Then [`Connection::subscribe_done`].
-    Subscribe(Subscribe<'a>),
+    Subscribe(&'a Subscribe<'a>),
     /// Then [`Connection::unsubscribe_done`].
-    Unsubscribe(Unsubscribe<'a>),
+    Unsubscribe(&'a Unsubscribe<'a>),
     /// The client has acknowledged one of our messages with this code.
     Settled(Queued, PublishReason),
     /// The client says goodbye. The will goes with it unless `publish_will` `[MQTT-3.14.4-3]`; `limit` is one that what it asked
@@ -82,7 +82,7 @@ pub enum Action<'a> {
 #[derive(Debug)]
 pub struct InboundPublish<'a> {
     topic: Topic<'a>,
-    pub packet: Publish<'a>,
+    pub packet: &'a Publish<'a>,
     pub ack: Option<AckToken>,
 }
 
@@ -203,7 +203,7 @@ impl Connection {
     }
 
     /// Takes one packet of the client.
-    pub fn handle_packet<'a>(&mut self, packet: Packet<'a>, session: &impl SessionCell) -> Result<Action<'a>, Violation> {
+    pub fn handle_packet<'a>(&mut self, packet: &'a Packet<'a>, session: &impl SessionCell) -> Result<Action<'a>, Violation> {
         match self.phase {
             Phase::Connected => self.handle_connected(packet, session),
             Phase::AwaitConnect => match packet {
@@ -221,14 +221,14 @@ impl Connection {
             Phase::Authenticating => match packet {
                 // [MQTT-3.1.2-30] Until CONNACK the client sends nothing but AUTH and DISCONNECT when it has named a method.
                 Packet::Auth(auth) => Ok(Action::Authenticate(auth)),
-                Packet::Disconnect(disconnect) => self.handle_disconnect(&disconnect),
+                Packet::Disconnect(disconnect) => self.handle_disconnect(disconnect),
                 _ => Err(violation(DisconnectReason::ProtocolError, "a packet other than AUTH or DISCONNECT before CONNACK")),
             },
             Phase::Closed => Ok(Action::None),
         }
     }
 
-    fn handle_connected<'a>(&mut self, packet: Packet<'a>, session: &impl SessionCell) -> Result<Action<'a>, Violation> {
+    fn handle_connected<'a>(&mut self, packet: &'a Packet<'a>, session: &impl SessionCell) -> Result<Action<'a>, Violation> {
         match packet {
             Packet::Publish(publish) => {
                 self.handle_publish(publish, session).map(Action::Publish).or_else(Duplicate::into_action)
@@ -236,7 +236,7 @@ impl Connection {
             Packet::PubAck(ack) => Ok(session
                 .with(|session| session.outbound.handle_puback(ack.packet_id))
                 .map_or(Action::None, |queued| Action::Settled(queued, ack.reason))),
-            Packet::PubRec(ack) => Ok(self.handle_pubrec(&ack, session)),
+            Packet::PubRec(ack) => Ok(self.handle_pubrec(ack, session)),
             Packet::PubRel(release) => Ok(self.handle_pubrel(release.packet_id, session)),
             Packet::PubComp(release) => {
                 session.with(|session| session.outbound.handle_pubcomp(release.packet_id));
@@ -248,7 +248,7 @@ impl Connection {
                 self.send(&Packet::PingResp); // [MQTT-3.12.4-1]
                 Ok(Action::None)
             }
-            Packet::Disconnect(disconnect) => self.handle_disconnect(&disconnect),
+            Packet::Disconnect(disconnect) => self.handle_disconnect(disconnect),
             Packet::Auth(auth) => self.handle_auth(auth),
             // [MQTT-3.1.0-2]
             Packet::Connect(_) => Err(violation(DisconnectReason::ProtocolError, "a second CONNECT")),
@@ -260,10 +260,10 @@ impl Connection {
 
     fn handle_publish<'a>(
         &mut self,
-        publish: Publish<'a>,
+        publish: &'a Publish<'a>,
         session: &impl SessionCell,
     ) -> Result<InboundPublish<'a>, Duplicate> {
-        let topic = self.resolve_topic(&publish)?;
+        let topic = self.resolve_topic(publish)?;
         let Some(id) = publish.delivery.packet_id() else {
             return Ok(InboundPublish { topic, packet: publish, ack: None });
         };
@@ -363,7 +363,7 @@ impl Connection {
         Ok(Action::Disconnect { reason: disconnect.reason, publish_will, limit })
     }
 
-    fn handle_auth<'a>(&mut self, auth: Auth<'a>) -> Result<Action<'a>, Violation> {
+    fn handle_auth<'a>(&mut self, auth: &'a Auth<'a>) -> Result<Action<'a>, Violation> {
         // [MQTT-4.12.1-1]
         if self.authentication_method.is_none() || self.authentication_method.as_deref() != auth.authentication_method {
             return Err(violation(DisconnectReason::ProtocolError, "AUTH with another method than CONNECT"));

@@ -2,6 +2,7 @@
 //! come out.
 
 pub mod acks;
+mod chunked_queue;
 pub mod config;
 pub mod connection;
 pub mod inflight;

@@ -490,22 +490,22 @@ impl Outbound {
         now: Instant,
         batch: &mut Batch,
     ) {
-        let kept = queued.clone();
+        let (qos, retain, sequence, notes) = (queued.qos(), queued.retain(), queued.sequence(), queued.notes().cloned());
         let lowest = if self.outlasting.is_some() { Numbering::first_free_id() } else { PacketId::FIRST };
         let id = self.inflight.open(queued, lowest).expect("the caller asked may_begin");
-        let receiver =
-            Receiver { delivery: delivery(kept.qos(), id), dup: false, retain: kept.retain(), identifiers: kept.identifiers() };
+        let identifiers: &[u32] = notes.as_ref().map_or(&[], |notes| &notes.identifiers);
+        let receiver = Receiver { delivery: delivery(qos, id), dup: false, retain, identifiers };
         match write(writer, out, publication, receiver, now, batch) {
             Ok(()) => {
                 self.in_use += 1;
-                if let (Some(outlasting), Some(sequence)) = (&mut self.outlasting, kept.sequence()) {
+                if let (Some(outlasting), Some(sequence)) = (&mut self.outlasting, sequence) {
                     outlasting.numbering.sent(sequence);
                 }
             }
             Err(TooLarge) => {
-                self.inflight.cancel(id);
-                note_too_large(&kept);
-                self.settle([&kept]);
+                let cancelled = self.inflight.cancel(id);
+                cancelled.iter().for_each(note_too_large);
+                self.settle(&cancelled);
             }
         }
     }

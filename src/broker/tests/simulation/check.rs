@@ -80,7 +80,7 @@ impl World {
 
     fn check_gauges(&self) {
         let broker = &self.house.broker;
-        broker.measure();
+        broker.measure(self.house.now);
         let (mut queued, mut bytes, mut inflight) = (0, 0, 0);
         for handle in broker.registry.all() {
             handle.lock(|slot| {
