@@ -85,6 +85,9 @@ fn sessions(to: &mut Registration<'_>) {
         now.traffic.inflight_messages()
     });
     counter(to, "dunlin_wills_published_total", "Will messages published.", |now| now.metrics.wills_published.get());
+    counter(to, "dunlin_queue_refusals_total", "Requests of clients to work queues that were refused.", |now| {
+        now.metrics.queue_refusals.get()
+    });
 }
 
 fn traffic(to: &mut Registration<'_>) {

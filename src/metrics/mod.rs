@@ -46,7 +46,7 @@ pub struct Metrics {
     pub limit_hits: Family<Limit>,
     pub malformed_packets: Family<MalformedKind>,
     pub wills_published: Counter,
-    /// Publishes to topics of work queues that asked for what is not, or not theirs.
+    /// Publishes and subscriptions to topics of work queues that asked for what is not, or not theirs.
     pub queue_refusals: Counter,
     pub latency: Latency,
     pub storage: StorageMetrics,

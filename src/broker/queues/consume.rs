@@ -63,6 +63,14 @@ impl Broker {
         now: Instant,
         effects: &mut Effects,
     ) -> Result<SubscribeReason, Refusal> {
+        if handle.stored_as.is_some() && self.journal.as_ref().is_some_and(|journal| !journal.has_room()) {
+            self.metrics.storage.refused.increment();
+            return Err((SubscribeReason::QuotaExceeded, "the disk is full"));
+        }
+        if let Err(limit) = limits.check_topic(filter.as_str()) {
+            self.metrics.limit_hits.count(limit);
+            return Err((SubscribeReason::TopicFilterInvalid, "the filter is too long, or has too many levels"));
+        }
         let SubscribeFilter { queue: reference, form } =
             parsed.map_err(|error| (SubscribeReason::TopicFilterInvalid, why(error)))?;
         let wish = wish.map_err(|why| (SubscribeReason::ImplementationSpecificError, why))?;
