@@ -135,14 +135,19 @@ impl Broker {
         locked.retain(|(_, state)| !state.is_deleted);
         let fed = self.feed(&mut locked, publication, publisher, now, deliveries)?;
         let mut matched = Matched::of(fed, publication.is_kept());
+        let mut others = Ok(());
         if !matched.is_repeated {
-            let others = self.publish_to_sessions(publication, publisher, now, deliveries)?;
-            matched.count += others.count;
-            matched.is_stored |= others.is_stored;
+            others = self.publish_to_sessions(publication, publisher, now, deliveries).map(|others| {
+                matched.count += others.count;
+                matched.is_stored |= others.is_stored;
+            });
         }
-        matched.is_stored |= self.came_by(publication, publisher, deliveries);
+        if others.is_ok() {
+            matched.is_stored |= self.came_by(publication, publisher, deliveries);
+        }
+        // Also if it could not be retained: the queues have it, and its publisher may repeat it.
         self.fed(locked, deliveries);
-        Ok(matched)
+        others.map_or_else(|reason| Err(reason.into()), |()| Ok(matched))
     }
 
     /// A QoS 2 message of a session that outlives the process is stored together with the identifier that it came under, so that it is

@@ -9,6 +9,7 @@ pub mod exit;
 mod inspect;
 pub mod logging;
 mod passwd;
+mod queue;
 mod run;
 
 use std::fmt::Display;
@@ -55,6 +56,7 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Make a data directory from a backup.
     Restore(backup::RestoreArgs),
+    Queue(queue::QueueArgs),
     Bench(Box<bench::BenchArgs>),
     /// Print the version.
     Version,
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
         Some(Command::Inspect(args)) => inspect::inspect(&args),
         Some(Command::Backup(args)) => result(backup::backup(&args)),
         Some(Command::Restore(args)) => result(backup::restore(&args)),
+        Some(Command::Queue(args)) => queue::queue(&args),
         Some(Command::Bench(args)) => bench::bench(*args),
         Some(Command::Version) => {
             say(concat!("dunlin ", env!("CARGO_PKG_VERSION")));
@@ -109,6 +112,13 @@ mod tests {
 
     fn parse(arguments: &[&str]) -> Cli {
         Cli::try_parse_from([&["dunlin"], arguments].concat()).unwrap()
+    }
+
+    #[test]
+    fn flags_of_queue_may_stand_before_and_behind_its_commands() {
+        for arguments in [["queue", "--data-dir", "d", "list"], ["queue", "list", "--data-dir", "d"]] {
+            assert!(matches!(parse(&arguments).command, Some(Command::Queue(_))));
+        }
     }
 
     #[test]

@@ -115,9 +115,11 @@ impl QueueHandle {
 }
 
 impl Returns for QueueHandle {
-    fn returned(&self, errand: Errand, code: Option<u8>) {
+    fn returned(&self, errand: Errand, code: Option<u8>, is_seen: bool) {
         self.returns.lock().push((errand, code));
-        self.look_at(0);
+        if !is_seen {
+            self.look_at(0);
+        }
     }
 }
 
