@@ -1,21 +1,23 @@
 """A worker: makes an invoice of each order.
 
-    worker.py NAME [HOST [PORT]]
-
 It does its work at least once, and its invoices come once: each is published under the q-id of its order, which stays the same
 over all attempts, so that the queue "invoices" knows a repeated one.
 """
 
+import argparse
 import json
-import sys
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-name = sys.argv[1]
-host = sys.argv[2] if len(sys.argv) > 2 else "localhost"
-port = int(sys.argv[3]) if len(sys.argv) > 3 else 1883
+arguments = argparse.ArgumentParser()
+arguments.add_argument("name", help="this worker's client identifier")
+arguments.add_argument("--host", default="localhost")
+arguments.add_argument("--port", type=int, default=1883)
+arguments.add_argument("--price", type=int, help="what an order without a price costs; without it, nobody knows")
+arguments = arguments.parse_args()
+name = arguments.name
 
 under_way = {}  # orders by the packet identifier of their invoice
 
@@ -35,6 +37,8 @@ def on_message(client, _data, order):
     told = dict(order.properties.UserProperty)
     try:
         content = json.loads(order.payload)
+        if arguments.price is not None:
+            content.setdefault("price", arguments.price)
         invoice = {"order": content["id"], "total": content["amount"] * content["price"]}
     except (KeyError, TypeError, ValueError) as error:
         print(f"{name}: attempt {told['q-attempt']} at {order.topic} failed: {error!r}", flush=True)
@@ -59,5 +63,5 @@ def on_publish(client, _data, mid, reason, _properties):
 
 client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, name, protocol=mqtt.MQTTv5, manual_ack=True)
 client.on_connect, client.on_message, client.on_publish = on_connect, on_message, on_publish
-client.connect(host, port)
+client.connect(arguments.host, arguments.port)
 client.loop_forever()
