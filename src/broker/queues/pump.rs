@@ -225,7 +225,7 @@ fn send_one(
         seq: delivery.lease.seq,
         number: delivery.lease.number,
     };
-    let message = Arc::new(as_lent(queue, state, consumer, (part, delivery), message, now));
+    let message = Arc::new(as_lent(queue, state, consumer, (part, delivery), message));
     let work = Work::new(message, errand, returns);
     let grant = Grant { qos: consumer.qos, identifiers: consumer.identifier.into_iter().collect(), ..Grant::default() };
     deliveries.lend(&consumer.session, work, grant, AHEAD, now)
@@ -238,7 +238,6 @@ fn as_lent(
     consumer: &Consumer,
     (part, delivery): (Part, &Delivery<Arc<Body>>),
     message: &Message,
-    now: Instant,
 ) -> Message {
     let view = message.view();
     let mount_point = queue.id.mount_point.as_deref();
@@ -259,8 +258,8 @@ fn as_lent(
         let key = if is_told { None } else { key_of(mode, &view, mount_point, "") };
         delivery.properties(&queue.id.name).each(key, |name, value| properties.push(name, value));
     }
-    // A dead letter has outlived its interval, or stopped counting it; one that was redriven too.
-    let expires_at = message.expires_at.filter(|at| part == Part::Main && *at > now);
+    // Dead letters, and those that are redriven, have no lifetime but the queue's.
+    let expires_at = message.expires_at.filter(|_| delivery.expires_at.is_some());
     with_properties(&view, topic.as_deref(), &properties, message.qos, false, expires_at)
 }
 
