@@ -30,6 +30,7 @@ fn settings_change_and_nothing_is_lost() {
     two.iter().for_each(|got| ack(&mut worker, got));
     assert_eq!(drain(&mut worker), []);
     // It holds after a crash too.
+    crate::house::settle_down(&broker);
     broker.kill_and_restart();
     let mut publisher = enter(&broker, "publisher");
     fill(&mut publisher, "jobs/a", &["5", "6", "7"]);

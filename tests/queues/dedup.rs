@@ -66,7 +66,7 @@ fn put_takes_an_identifier_by_topic() {
 
 #[test]
 fn an_identifier_is_forgotten_after_the_window_or_when_there_are_too_many() {
-    let broker = jobs("dedup_max_ids = 2\ndedup_window = \"500ms\"");
+    let broker = jobs("dedup_max_ids = 2\ndedup_window = \"2s\"");
     let mut publisher = enter(&broker, "publisher");
     let mut tell = |id: &str| tell(&mut publisher, &format!("$dedup/{id}/jobs/a"), id, &[]).is_duplicate();
     crate::house::until("the window passes", || (!tell("0")).then_some(()));

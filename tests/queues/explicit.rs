@@ -19,7 +19,7 @@ fn with_one(broker: &Broker, version: dunlin::packet::ProtocolVersion) -> (Clien
 }
 
 fn verb(client: &mut Client, got: &Got, verb: &str, rest: &str) -> u8 {
-    client.publish(&format!("$queue/jobs/${verb}/{}{rest}", got.lease().0), "", QoS::AtLeastOnce)
+    tell(client, &format!("$queue/jobs/${verb}/{}{rest}", got.lease().0), "", &[]).reason
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn a_client_without_properties_settles_by_the_tag_in_the_topic() {
     for version in [V31, V311, V5] {
         let (mut worker, got) = with_one(&broker, version);
         assert_eq!(verb(&mut worker, &got, "ack", ""), 0);
-        worker.cut();
+        crate::house::leave(worker);
         assert_empty(&broker, "$queue/jobs", "jobs/a");
     }
 }
@@ -54,6 +54,7 @@ fn what_is_acknowledged_and_not_settled_comes_again() {
         let got = take(&mut next);
         assert_eq!(got.attempt(), 2);
         assert_eq!(tell(&mut next, &format!("$queue/jobs/$ack/{}", got.tag()), "", &[]).reason, 0);
+        crate::house::leave(next);
     }
 }
 
@@ -109,7 +110,7 @@ fn reject_sends_it_to_the_dead_letters() {
 
 #[test]
 fn extend_gives_more_time_than_its_neighbour_has() {
-    let broker = jobs("ack = \"explicit\"\nack_timeout = \"400ms\"\nmax_deliveries = 0");
+    let broker = jobs("ack = \"explicit\"\nack_timeout = \"1s\"\nmax_deliveries = 0");
     let mut publisher = enter(&broker, "publisher");
     let mut worker = consumer(&broker, "worker", "$queue/jobs");
     fill(&mut publisher, "jobs/a", &["long", "short"]);
@@ -132,7 +133,7 @@ fn the_tag_may_come_as_a_property() {
     let mut publisher = enter(&broker, "publisher");
     let mut dead = consumer(&broker, "dead", "$dlq/jobs");
     let mut worker = consumer(&broker, "worker", "$queue/jobs");
-    fill(&mut publisher, "jobs/a", &["ack", "nack", "reject", "extend"]);
+    fill(&mut publisher, "jobs/a", &["ack", "reject", "extend", "nack"]);
     let got = drain(&mut worker);
     for got in &got {
         ack(&mut worker, got);

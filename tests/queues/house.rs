@@ -136,7 +136,7 @@ pub fn tell_with<'a>(
     let mut packet: dunlin::packet::Publish<'_> = packet;
     packet.properties.user_properties = buffer.as_ref();
     client.send(&Packet::Publish(packet));
-    client.expect("PUBACK", |packet| match packet {
+    client.expect_ahead("PUBACK", |packet| match packet {
         Packet::PubAck(ack) if ack.packet_id == id => Some(told(ack)),
         _ => None,
     })
@@ -168,7 +168,7 @@ pub fn subscribe(client: &mut Client, filter: &str, qos: QoS, properties: &[(&st
         user_properties: buffer.as_ref(),
         filters: vec![(TopicFilter::new(filter).expect("a filter"), SubscriptionOptions { qos, ..Default::default() })],
     }));
-    client.expect("SUBACK", |packet| match packet {
+    client.expect_ahead("SUBACK", |packet| match packet {
         Packet::SubAck(ack) if ack.packet_id == packet_id => Some(Told {
             reason: ack.reasons[0] as u8,
             text: ack.reason_string.map(str::to_owned),
@@ -229,6 +229,17 @@ pub fn work_until(client: &mut Client, last: &str) -> Vec<String> {
             return done;
         }
     }
+}
+
+/// The client says goodbye, and the broker has settled its session.
+pub fn leave(mut client: Client) {
+    client.send_bytes(&[0xE0, 0]);
+    client.expect_close();
+}
+
+/// All that the broker had to write until now is written, and what waited for that has gone out.
+pub fn settle_down(broker: &Broker) {
+    enter(broker, "").retain("settled", "down");
 }
 
 /// The queue has no message that a consumer could get: a fresh one gets a new message as the first.

@@ -33,7 +33,7 @@ fn two_tenants_have_a_queue_of_the_same_name() {
         let mut maker = enter(&broker, tenant, "maker");
         assert_eq!(subscribe(&mut maker, "$queue/jobs", QoS::AtLeastOnce, &[]).reason, 0x8F, "the config's is not theirs");
         assert_eq!(subscribe(&mut maker, "$queue/jobs/jobs/#", QoS::AtLeastOnce, &[]).reason, 1);
-        maker.cut();
+        crate::house::leave(maker);
     }
     for tenant in ["a", "b"] {
         let mut publisher = enter(&broker, tenant, "publisher");

@@ -19,20 +19,27 @@ impl Dice {
 }
 
 /// Some workers, and what each has in its hands.
+#[derive(Default)]
 struct Crew {
+    hired: u32,
     workers: Vec<(Client, Vec<Got>)>,
     /// The payloads of each key in the order in which they were done.
     done: BTreeMap<String, Vec<u32>>,
 }
 
 impl Crew {
-    fn hire(broker: &crate::support::Broker, count: usize) -> Self {
-        let workers = (0..count).map(|number| {
-            let mut client = enter(broker, &format!("worker{number}"));
-            assert_eq!(subscribe(&mut client, "$queue/jobs", QoS::AtLeastOnce, &[("q-prefetch", "3")]).reason, 1);
-            (client, Vec::new())
-        });
-        Self { workers: workers.collect(), done: BTreeMap::new() }
+    fn hire(&mut self, broker: &crate::support::Broker) {
+        self.hired += 1;
+        let mut client = enter(broker, &format!("worker{}", self.hired));
+        assert_eq!(subscribe(&mut client, "$queue/jobs", QoS::AtLeastOnce, &[("q-prefetch", "3")]).reason, 1);
+        self.workers.push((client, Vec::new()));
+    }
+
+    /// One goes without a word, and what it had is undone.
+    fn lose_one(&mut self) {
+        let (mut client, _) = self.workers.remove(0);
+        drain(&mut client); // what it has acknowledged has been read
+        client.cut();
     }
 
     /// Takes what has come, and looks that nobody has what another has.
@@ -71,7 +78,8 @@ fn key_of(got: &Got) -> String {
 fn never_two_of_a_key_at_once_and_each_key_in_its_order() {
     let broker = jobs("key = \"property:q-key\"\nmax_deliveries = 0\nbackoff = [\"1ms\"]");
     let (keys, each) = (7, 12);
-    let mut crew = Crew::hire(&broker, 4);
+    let mut crew = Crew::default();
+    (0..4).for_each(|_| crew.hire(&broker));
     let mut publisher = enter(&broker, "publisher");
     for number in 0..each {
         for key in 0..keys {
@@ -91,12 +99,9 @@ fn never_two_of_a_key_at_once_and_each_key_in_its_order() {
                 crew.finish(worker, at, code);
             }
         }
-        // One who goes without a word, and another in its place.
         if dice.roll(20) == 0 {
-            crew.workers.pop().unwrap().0.cut();
-            let mut new = Crew::hire(&broker, 1).workers.pop().unwrap();
-            std::mem::swap(&mut new, &mut crew.workers[0]);
-            crew.workers.push(new);
+            crew.lose_one();
+            crew.hire(&broker);
         }
     }
     assert!(failures > 10);

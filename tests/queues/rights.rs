@@ -70,7 +70,7 @@ fn put_needs_the_right_to_the_queue_and_to_the_topic() {
         ("bob", "$dedup/1/jobs/a", 0x87),
         ("carol", "$delayed/1/other", 0x87),
     ] {
-        let mut client = house.enter(user, "publisher");
+        let mut client = house.enter(user, &format!("{user}-too"));
         assert_eq!(tell(&mut client, topic, topic, &[]).reason, reason, "{user} {topic}");
         assert_eq!(drain(&mut bob).len(), usize::from(reason == 0), "{user} {topic}");
     }

@@ -2,7 +2,7 @@
 
 use dunlin::packet::QoS;
 
-use crate::house::{ack, consumer, drain, enter, enter_kept, fill, jobs, payloads, subscribe, take};
+use crate::house::{ack, consumer, drain, enter, enter_kept, fill, jobs, payloads, subscribe, take, tell};
 use crate::support::client::V311;
 use crate::support::{Broker, Client};
 
@@ -133,11 +133,12 @@ fn a_kept_session_survives_a_crash_with_what_it_was_lent_and_wished_for() {
     broker.kill_and_restart();
     let (mut worker, is_present) = enter_kept(&broker, "worker");
     assert!(is_present);
-    let got = take(&mut worker);
-    assert_eq!(drain(&mut worker), [], "still one at a time");
-    ack(&mut worker, &got);
-    assert_eq!(drain(&mut worker), [], "still explicit");
-    crate::house::tell(&mut worker, &format!("$queue/jobs/$ack/{}", got.tag()), "", &[]);
-    let next = take(&mut worker);
-    assert_ne!(next.payload, got.payload);
+    assert_eq!(drain(&mut worker), [], "it has one still");
+    assert_eq!(tell(&mut worker, &format!("$queue/jobs/$ack/{}", first.tag()), "", &[]).reason, 0);
+    let second = take(&mut worker);
+    assert_eq!((second.payload.as_str(), second.attempt()), ("2", 1));
+    ack(&mut worker, &second);
+    assert_eq!(drain(&mut worker), [], "one at a time, and explicit, as before");
+    assert_eq!(tell(&mut worker, &format!("$queue/jobs/$ack/{}", second.tag()), "", &[]).reason, 0);
+    assert_eq!(take(&mut worker).payload, "3");
 }
