@@ -161,7 +161,8 @@ pub fn parse_subscribe(filter: &str) -> Result<Option<SubscribeFilter<'_>>, Topi
 /// Nobody subscribes to what is only published to, and a queue shares its work without `$share`.
 fn no_queue(filter: &str) -> Result<Option<SubscribeFilter<'_>>, TopicError> {
     let shared = filter.strip_prefix("$share/").map_or("", |shared| split(split(shared).1).0);
-    let is_ours = matches!(split(filter).0, "$delayed" | "$dedup") || matches!(shared, "$queue" | "$dlq" | "$delayed" | "$dedup");
+    let is_ours =
+        matches!(split(filter).0, "$delayed" | "$dedup") || matches!(shared, "$queue" | "$dlq" | "$delayed" | "$dedup");
     if is_ours { Err(TopicError::NoFilter) } else { Ok(None) }
 }
 

@@ -65,13 +65,18 @@ fn a_dead_letter_tells_mosquitto_sub_its_story() {
     let broker = jobs("ack = 'explicit'");
     publish(broker.address(), &["-V", "mqttv5", "-t", "jobs/paint", "-q", "1", "-m", "no colour"]);
     // Its session, and so its lease, outlives the command.
-    let mut other = Program::start(&mut mosquitto("mosquitto_sub", broker.address(), &[
-        "-V", "mqttv5", "-c", "-x", "60", "-i", "kept", "-t", "$queue/jobs", "-q", "1", "-C", "1", "-F", "%P",
-    ]));
+    let mut other = Program::start(&mut mosquitto(
+        "mosquitto_sub",
+        broker.address(),
+        &["-V", "mqttv5", "-c", "-x", "60", "-i", "kept", "-t", "$queue/jobs", "-q", "1", "-C", "1", "-F", "%P"],
+    ));
     let line = other.expect_line("q-tag:");
     let tag = line.split(' ').find_map(|pair| pair.strip_prefix("q-tag:")).expect("a tag").to_owned();
     other.succeed();
-    publish(broker.address(), &["-V", "mqttv5", "-c", "-i", "kept", "-q", "1", "-t", &format!("$queue/jobs/$reject/{tag}"), "-n"]);
+    publish(
+        broker.address(),
+        &["-V", "mqttv5", "-c", "-i", "kept", "-q", "1", "-t", &format!("$queue/jobs/$reject/{tag}"), "-n"],
+    );
     let reader = ["-V", "mqttv5", "-t", "$dlq/jobs", "-q", "1", "-C", "1", "-F", "%t %p %P"];
     let lines = Program::start(&mut mosquitto("mosquitto_sub", broker.address(), &reader)).succeed();
     let line = lines.first().expect("the dead letter");

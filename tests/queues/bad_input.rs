@@ -3,7 +3,7 @@
 use dunlin::packet::{Packet, QoS};
 
 use crate::house::{broker, consumer, drain, enter, fill, jobs_table, payloads, subscribe, take, tell};
-use crate::support::client::{V311, V5, delivery, publish};
+use crate::support::client::{V5, V311, delivery, publish};
 use crate::support::{Broker, Client};
 
 fn refusals(broker: &Broker) -> f64 {

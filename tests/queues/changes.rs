@@ -71,11 +71,7 @@ fn queues_come_and_stay() {
 #[test]
 fn a_config_with_a_wrong_queue_changes_nothing() {
     let mut broker = broker(&jobs_table("max_deliveries = 1"));
-    std::fs::write(
-        broker.folder.path().join("dunlin.toml"),
-        format!("{LISTENER}{}", jobs_table("max_deliverys = 2")),
-    )
-    .unwrap();
+    std::fs::write(broker.folder.path().join("dunlin.toml"), format!("{LISTENER}{}", jobs_table("max_deliverys = 2"))).unwrap();
     broker.signal("-HUP");
     let line = broker.wait_for_log("max_deliverys");
     assert!(line.contains("did you mean") && line.contains("max_deliveries"), "{line}");

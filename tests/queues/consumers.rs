@@ -2,7 +2,9 @@
 
 use dunlin::packet::{Connect, Packet, QoS, Release, ReleaseReason};
 
-use crate::house::{Got, ack, assert_empty, broker, consumer, drain, enter, enter_kept, fill, jobs, payloads, refuse, subscribe, take};
+use crate::house::{
+    Got, ack, assert_empty, broker, consumer, drain, enter, enter_kept, fill, jobs, payloads, refuse, subscribe, take,
+};
 use crate::house::{leave, settle_down, until, work_until};
 use crate::support::client::{V5, V31, V311, connect};
 use crate::support::{Broker, Client};

@@ -40,9 +40,8 @@ fn a_repeated_publish_is_acknowledged_and_stored_once() {
 
 #[test]
 fn an_identifier_is_of_its_queue() {
-    let broker = broker(
-        "[[queues]]\nname = \"jobs\"\nbind = [\"jobs/#\"]\n[[queues]]\nname = \"audit\"\nbind = [\"+/audited\"]\n",
-    );
+    let broker =
+        broker("[[queues]]\nname = \"jobs\"\nbind = [\"jobs/#\"]\n[[queues]]\nname = \"audit\"\nbind = [\"+/audited\"]\n");
     let mut publisher = enter(&broker, "publisher");
     let about = [("q-dedup-id", "1")];
     assert!(!tell(&mut publisher, "jobs/a", "x", &about).is_duplicate());

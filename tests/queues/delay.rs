@@ -43,7 +43,10 @@ fn it_is_durable_with_all_that_it_says() {
     subscriber.subscribe("a/b", QoS::AtLeastOnce);
     let mut worker = consumer(&broker, "worker", "$queue/jobs");
     let got = take(&mut subscriber);
-    assert_eq!((got.payload.as_str(), got.content_type.as_deref(), got.property("colour")), ("x", Some("text/plain"), Some("red")));
+    assert_eq!(
+        (got.payload.as_str(), got.content_type.as_deref(), got.property("colour")),
+        ("x", Some("text/plain"), Some("red"))
+    );
     let got = [take(&mut worker), take(&mut worker)];
     let mut both = payloads(&got);
     both.sort_unstable();

@@ -3,7 +3,7 @@
 use dunlin::packet::QoS;
 
 use crate::house::{Got, ack, assert_empty, consumer, drain, enter, fill, jobs, payloads, take, tell};
-use crate::support::client::{V31, V311, V5};
+use crate::support::client::{V5, V31, V311};
 use crate::support::{Broker, Client};
 
 /// A consumer of the lease form that has acknowledged this one message, as its library does.

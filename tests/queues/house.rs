@@ -143,11 +143,7 @@ pub fn tell_with<'a>(
 }
 
 fn told(ack: &PublishAck<'_>) -> Told {
-    Told {
-        reason: ack.reason as u8,
-        text: ack.reason_string.map(str::to_owned),
-        properties: owned(ack.user_properties.iter()),
-    }
+    Told { reason: ack.reason as u8, text: ack.reason_string.map(str::to_owned), properties: owned(ack.user_properties.iter()) }
 }
 
 /// Publishes these payloads with QoS 1 to one topic.

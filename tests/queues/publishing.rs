@@ -6,7 +6,8 @@ use crate::house::{ack, broker, consumer, drain, enter, fill, jobs, payloads, ta
 use crate::support::Client;
 use crate::support::client::{V5, V31, V311, connect};
 
-const TWO: &str = "[[queues]]\nname = \"jobs\"\nbind = [\"jobs/#\"]\n[[queues]]\nname = \"audit\"\nbind = [\"+/a\", \"jobs/#\"]\n";
+const TWO: &str =
+    "[[queues]]\nname = \"jobs\"\nbind = [\"jobs/#\"]\n[[queues]]\nname = \"audit\"\nbind = [\"+/a\", \"jobs/#\"]\n";
 
 #[test]
 fn one_publish_feeds_subscribers_and_every_queue_that_is_bound() {
