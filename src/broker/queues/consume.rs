@@ -272,6 +272,18 @@ impl Broker {
         }
     }
 
+    /// The queue has another prefetch: consumers that name none of their own get it.
+    pub(super) fn set_windows(&self, queue: &QueueHandle) {
+        let mut state = queue.lock();
+        let state = &mut *state;
+        for ((part, consumer), member) in &state.consumers {
+            let Some(link) = member.session.lock(|slot| Link::of(slot)) else { continue };
+            let prefetch = state.work.part(*part).config().prefetch;
+            let prefetch = member.wish.prefetch.or(link.receive_maximum).unwrap_or(prefetch);
+            state.work.with(*part, |queue| queue.set_window(*consumer, prefetch, link.window));
+        }
+    }
+
     /// The session, or one of its subscriptions, is over: what it had goes back.
     pub(in crate::broker) fn leave(&self, memberships: Vec<Membership>, now: Instant, effects: &mut Effects) {
         for Membership { queue, part, consumer, .. } in memberships {
