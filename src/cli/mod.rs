@@ -6,6 +6,8 @@ mod certs;
 mod check;
 mod config;
 pub mod exit;
+mod health;
+mod import;
 mod inspect;
 pub mod logging;
 mod passwd;
@@ -50,6 +52,10 @@ enum Command {
     Passwd(passwd::PasswdArgs),
     /// Make a certificate authority, a server and a client certificate to try TLS with.
     Certs(certs::CertsArgs),
+    /// Ask a running broker whether clients may be sent to it, for health checks: exit code 0 or 1.
+    Health(health::HealthArgs),
+    #[command(subcommand)]
+    Import(import::ImportCommand),
     /// Show what is in a data directory.
     Inspect(inspect::InspectArgs),
     /// Copy the data directory of a broker, running or not.
@@ -72,6 +78,8 @@ pub fn main() -> ExitCode {
         Some(Command::Config(command)) => config::config(&command),
         Some(Command::Passwd(args)) => result(passwd::passwd(&args)),
         Some(Command::Certs(args)) => result(certs::certs(&args)),
+        Some(Command::Health(args)) => health::health(&args),
+        Some(Command::Import(command)) => import::import(&command),
         Some(Command::Inspect(args)) => inspect::inspect(&args),
         Some(Command::Backup(args)) => result(backup::backup(&args)),
         Some(Command::Restore(args)) => result(backup::restore(&args)),
