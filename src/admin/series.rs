@@ -91,7 +91,7 @@ fn sessions(to: &mut Registration<'_>) {
     counter(
         to,
         "dunlin_queue_refusals_total",
-        "Publishes to topics of work queues that asked for what is not, or not theirs.",
+        "Publishes and subscriptions to topics of work queues that asked for what is not, or not theirs.",
         |now| now.metrics.queue_refusals.get(),
     );
     counter(to, "dunlin_wills_published_total", "Will messages published.", |now| now.metrics.wills_published.get());

@@ -46,6 +46,7 @@ impl Broker {
         for (number, session) in state.sessions {
             self.restore_session(number, session, (&bodies, starts), rights, now);
         }
+        self.end_absent_consumers(now);
         for (topic, retained) in state.retained {
             let (body, message) = (bodies.remove(&retained.place), messages.remove(&retained.place));
             let (Some(body), Some(message)) = (body, message) else { continue };

@@ -33,6 +33,7 @@ impl Broker {
                 Some(parsed) => {
                     let made = self.consume(handle, filter, parsed, (*options, identifier, wish), limits, now, effects);
                     made.map_err(|(reason, why)| {
+                        self.metrics.queue_refusals.increment();
                         why_refused.get_or_insert(why);
                         reason
                     })

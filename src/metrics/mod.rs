@@ -48,7 +48,7 @@ pub struct Metrics {
     pub limit_hits: Family<Limit>,
     pub malformed_packets: Family<MalformedKind>,
     pub wills_published: Counter,
-    /// Publishes to topics of work queues that asked for what is not, or not theirs.
+    /// Publishes and subscriptions to topics of work queues that asked for what is not, or not theirs.
     pub queue_refusals: Counter,
     /// Messages that wait for the time of their `$delayed/SECONDS/…`.
     pub delayed_messages: Gauge,

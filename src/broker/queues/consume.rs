@@ -63,6 +63,14 @@ impl Broker {
         now: Instant,
         effects: &mut Effects,
     ) -> Result<SubscribeReason, Refusal> {
+        if handle.stored_as.is_some() && self.journal.as_ref().is_some_and(|journal| !journal.has_room()) {
+            self.metrics.storage.refused.increment();
+            return Err((SubscribeReason::QuotaExceeded, "the disk is full"));
+        }
+        if let Err(limit) = limits.check_topic(filter.as_str()) {
+            self.metrics.limit_hits.count(limit);
+            return Err((SubscribeReason::TopicFilterInvalid, "the filter is too long, or has too many levels"));
+        }
         let SubscribeFilter { queue: reference, form } =
             parsed.map_err(|error| (SubscribeReason::TopicFilterInvalid, why(error)))?;
         let wish = wish.map_err(|why| (SubscribeReason::ImplementationSpecificError, why))?;
@@ -261,6 +269,18 @@ impl Broker {
             });
             drop(state);
             deliveries.touch(queue.number);
+        }
+    }
+
+    /// The queue has another prefetch: consumers that name none of their own get it.
+    pub(super) fn set_windows(&self, queue: &QueueHandle) {
+        let mut state = queue.lock();
+        let state = &mut *state;
+        for ((part, consumer), member) in &state.consumers {
+            let Some(link) = member.session.lock(|slot| Link::of(slot)) else { continue };
+            let prefetch = state.work.part(*part).config().prefetch;
+            let prefetch = member.wish.prefetch.or(link.receive_maximum).unwrap_or(prefetch);
+            state.work.with(*part, |queue| queue.set_window(*consumer, prefetch, link.window));
         }
     }
 

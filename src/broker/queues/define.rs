@@ -116,6 +116,8 @@ impl Broker {
         drop(state);
         self.unbind(queue, before.iter().filter(|filter| !after.contains(filter)));
         self.bind(queue, &after);
+        self.set_windows(queue);
+        queue.look_at(0);
         Ok(())
     }
 

@@ -267,6 +267,8 @@ fn as_lent(
         }
         // A topic that got too long by its lease stays as it was.
         let topic = topic.as_deref().and_then(|topic| TopicName::new(topic).ok()).unwrap_or(view.topic);
-        Message::extended(MessageView { topic, ..view }, properties, (message.qos, false, message.expires_at), scratch)
+        // Dead letters, and those that are redriven, have no lifetime but the queue's.
+        let expires_at = message.expires_at.filter(|_| delivery.expires_at.is_some());
+        Message::extended(MessageView { topic, ..view }, properties, (message.qos, false, expires_at), scratch)
     })
 }

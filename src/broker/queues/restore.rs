@@ -13,7 +13,7 @@ use crate::broker::handle::SessionHandle;
 use crate::broker::{Broker, Effects};
 use crate::packet::TopicFilter;
 use crate::queue::topics::{Form, SubscribeFilter};
-use crate::queue::{Config, DelayedChange, Secret, UnixMillis};
+use crate::queue::{Config, DelayedChange, Part, Secret, UnixMillis};
 use crate::session::Subscription;
 use crate::storage::{Body, Place, Record, Walker};
 
@@ -76,6 +76,20 @@ impl Broker {
         if let Some(queue) = self.queues.find(handle.mount_point.as_deref(), reference.name) {
             self.join(handle, filter, (&queue, reference.part, form == Form::Lease), subscription, now);
         }
+    }
+
+    /// Once all stored sessions are back: what was lent to others has failed with them.
+    pub(in crate::broker) fn end_absent_consumers(&self, now: Instant) {
+        let (mut effects, wall) = (Effects::default(), self.queues.moment(now));
+        for queue in self.queues.all() {
+            let mut state = queue.lock();
+            for part in [Part::Main, Part::Dead] {
+                state.work.with(part, |queue| queue.end_absent(wall));
+            }
+            state.tell(&queue, self.journal.is_some(), &mut effects);
+            self.submit(&mut effects);
+        }
+        self.tell_effects(&mut effects);
     }
 
     /// Makes the queues that the configuration file names as it says; those that it names no more stay, as an operator's.
