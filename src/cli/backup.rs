@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::say;
 use crate::server::connect_control;
+use crate::broker::QueueFold;
 use crate::storage::{FileBackend, Summary};
 
 /// Copies the data directory of a running broker, or of one that is stopped, as it is at one moment. The broker goes on meanwhile;
@@ -86,8 +87,10 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), String> {
     Ok(())
 }
 
-fn check(folder: &Path) -> Result<Summary, String> {
-    Summary::read(&FileBackend::new(folder)).map_err(|error| format!("{}: {error}", folder.display()))
+/// Whether all can be read, the bodies that work queues want included.
+fn check(folder: &Path) -> Result<(), String> {
+    let read = Summary::read(&FileBackend::new(folder), Box::new(QueueFold::default()));
+    read.map(drop).map_err(|error| format!("{}: {error}", folder.display()))
 }
 
 fn copy_all(from: &Path, to: &Path) -> Result<(), String> {

@@ -45,7 +45,9 @@ impl<B: Body> Change<B> {
             Self::Settled { seq } => out.kind(4).number(*seq),
             Self::Died { seq, letter, blocks } => out.kind(5).number(*seq).letter(letter).optional(blocks.map(|key| key.0)),
             Self::Dropped { seq, cause } => out.kind(6).number(*seq).number(number_of(*cause)),
-            Self::Redriven { seq, at, is_first } => out.kind(7).number(*seq).number(at.0).number(*is_first),
+            Self::Redriven { seq, at, unblocks } => {
+                out.kind(7).number(*seq).number(at.0).optional(unblocks.map(|key| key.0))
+            }
             Self::Seen { id, at } => out.kind(8).number(id.0[0]).number(id.0[1]).number(at.0),
             Self::Reserved { until } => out.kind(9).number(*until),
             Self::Paused => out.kind(10),
@@ -150,7 +152,7 @@ impl Reader<'_> {
             4 => Change::Settled { seq: self.number()? },
             5 => Change::Died { seq: self.number()?, letter: self.letter()?, blocks: self.optional(Self::key)? },
             6 => Change::Dropped { seq: self.number()?, cause: self.cause()? },
-            7 => Change::Redriven { seq: self.number()?, at: self.moment()?, is_first: self.flag()? },
+            7 => Change::Redriven { seq: self.number()?, at: self.moment()?, unblocks: self.optional(Self::key)? },
             8 => Change::Seen { id: self.dedup_id()?, at: self.moment()? },
             9 => Change::Reserved { until: self.number()? },
             10 => Change::Paused,
