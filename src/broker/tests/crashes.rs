@@ -70,6 +70,11 @@ impl Life {
 
     /// A checkpoint is made while we commit.
     pub fn tend(&mut self) {
+        self.tend_while(|_| ());
+    }
+
+    /// The same, and more happens while it is made.
+    pub fn tend_while(&mut self, mut meanwhile: impl FnMut(&House)) {
         let is_done = AtomicBool::new(false);
         let Self { house, committer, keeper, .. } = self;
         std::thread::scope(|scope| {
@@ -78,6 +83,7 @@ impl Life {
                 is_done.store(true, Ordering::Release);
             });
             while !is_done.load(Ordering::Acquire) {
+                meanwhile(house);
                 committer.commit(&mut |waiters| house.broker.release(waiters, house.now)).expect("this disk does not fail");
             }
         });
