@@ -9,8 +9,8 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::say;
-use crate::server::connect_control;
 use crate::broker::QueueFold;
+use crate::server::connect_control;
 use crate::storage::{FileBackend, Summary};
 
 /// Copies the data directory of a running broker, or of one that is stopped, as it is at one moment. The broker goes on meanwhile;

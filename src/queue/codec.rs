@@ -45,9 +45,7 @@ impl<B: Body> Change<B> {
             Self::Settled { seq } => out.kind(4).number(*seq),
             Self::Died { seq, letter, blocks } => out.kind(5).number(*seq).letter(letter).optional(blocks.map(|key| key.0)),
             Self::Dropped { seq, cause } => out.kind(6).number(*seq).number(number_of(*cause)),
-            Self::Redriven { seq, at, unblocks } => {
-                out.kind(7).number(*seq).number(at.0).optional(unblocks.map(|key| key.0))
-            }
+            Self::Redriven { seq, at, unblocks } => out.kind(7).number(*seq).number(at.0).optional(unblocks.map(|key| key.0)),
             Self::Seen { id, at } => out.kind(8).number(id.0[0]).number(id.0[1]).number(at.0),
             Self::Reserved { until } => out.kind(9).number(*until),
             Self::Paused => out.kind(10),

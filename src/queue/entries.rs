@@ -91,7 +91,8 @@ impl<B> Entries<B> {
         let before = std::mem::replace(&mut self.slab[id].state, state);
         self.leased = self.leased + usize::from(state == State::Leased) - usize::from(before == State::Leased);
         let size = u64::from(self.slab[id].size);
-        self.leased_bytes = self.leased_bytes + size * u64::from(state == State::Leased) - size * u64::from(before == State::Leased);
+        self.leased_bytes =
+            self.leased_bytes + size * u64::from(state == State::Leased) - size * u64::from(before == State::Leased);
         self.waiting = self.waiting + usize::from(state == State::Waiting) - usize::from(before == State::Waiting);
         if before == State::Leased && state != State::Leased && self.is_before_hint(id) {
             self.first_waiting = id;

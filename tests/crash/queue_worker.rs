@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use dunlin::packet::{
-    Packet, PublishAck, PublishReason, QoS, Subscribe, SubscriptionOptions, TopicFilter, UserProperties,
-};
+use dunlin::packet::{Packet, PublishAck, PublishReason, QoS, Subscribe, SubscriptionOptions, TopicFilter, UserProperties};
 
 use crate::dice::Dice;
 use crate::login::Login;

@@ -201,11 +201,12 @@ fn publishers() -> Vec<Publisher> {
         ("press3", V5, false, &[ONE], "jobs", true),
         ("press4", V311, false, &[ONE], "lines/both", true),
     ];
-    let publisher = |(index, (name, version, keeps, qos, place, dedups)): (usize, (&str, _, bool, &'static [QoS], &str, bool))| {
-        let topics = ["a", "b", "c"].map(|end| format!("{place}/{name}/{end}")).to_vec();
-        let login = Login::new(name, version, keeps);
-        Publisher { index, login, topics, qos, retains: false, dedups, window: 8, leisure: 60 }
-    };
+    let publisher =
+        |(index, (name, version, keeps, qos, place, dedups)): (usize, (&str, _, bool, &'static [QoS], &str, bool))| {
+            let topics = ["a", "b", "c"].map(|end| format!("{place}/{name}/{end}")).to_vec();
+            let login = Login::new(name, version, keeps);
+            Publisher { index, login, topics, qos, retains: false, dedups, window: 8, leisure: 60 }
+        };
     cast.into_iter().enumerate().map(publisher).collect()
 }
 

@@ -32,9 +32,7 @@ impl Shown {
                 _ => None,
             })
             .collect();
-        let is_left_out = |change: &Change<u32>| {
-            matches!(change, Change::Enqueued(record) if since.contains(&record.seq) && omits(record.seq))
-        };
+        let is_left_out = |change: &Change<u32>| matches!(change, Change::Enqueued(record) if since.contains(&record.seq) && omits(record.seq));
         let mut restore = Restore::new();
         let shown = self.changes.iter().filter(|(_, change)| !is_left_out(change));
         shown.chain(&journal[cut..]).for_each(|(part, change)| restore.apply(*part, change.clone()));
