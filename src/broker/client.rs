@@ -179,7 +179,7 @@ impl Client {
             Action::None => {}
             Action::Settled(queued, reason) => {
                 if let Some(work) = queued.work() {
-                    work.answer(reason as u8);
+                    work.answer_seen(reason as u8);
                     deliveries.touch(work.errand().queue);
                 }
             }

@@ -130,7 +130,8 @@ impl Broker {
     }
 
     /// Brings the gauges of what is kept up to date: called before they are read.
-    pub fn measure(&self) {
+    pub fn measure(&self, now: Instant) {
+        self.measure_queues(now);
         let (subscriptions, shared) = self.router.counts();
         self.metrics.subscriptions.set(subscriptions as u64);
         self.metrics.shared_subscriptions.set(shared as u64);

@@ -135,19 +135,19 @@ impl Broker {
         locked.retain(|(_, state)| !state.is_deleted);
         let fed = self.feed(&mut locked, publication, publisher, now, deliveries)?;
         let mut matched = Matched::of(fed, publication.is_kept());
-        let others = if matched.is_repeated {
-            Ok(Matched { count: 0, is_stored: false, is_repeated: true })
-        } else {
-            self.publish_to_sessions(publication, publisher, now, deliveries)
-        };
-        if let Ok(others) = &others {
-            matched.count += others.count;
-            matched.is_stored |= others.is_stored;
+        let mut others = Ok(());
+        if !matched.is_repeated {
+            others = self.publish_to_sessions(publication, publisher, now, deliveries).map(|others| {
+                matched.count += others.count;
+                matched.is_stored |= others.is_stored;
+            });
+        }
+        if others.is_ok() {
             matched.is_stored |= self.came_by(publication, publisher, deliveries);
         }
-        // Whatever becomes of the rest: the queues have changed, and the journal must hear of it before they are let go.
+        // Also if it could not be retained: the queues have it, and its publisher may repeat it.
         self.fed(locked, deliveries);
-        others.map(|_| matched).map_err(Answer::from)
+        others.map_or_else(|reason| Err(reason.into()), |()| Ok(matched))
     }
 
     /// A QoS 2 message of a session that outlives the process is stored together with the identifier that it came under, so that it is

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use flags::Flags;
+pub use schema::nearest;
 pub use sections::{Log, LogFormat, Server};
 pub use source::ConfigSource;
 pub use validate::Warning;

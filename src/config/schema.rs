@@ -123,7 +123,7 @@ pub(super) fn is_path(value: &Value) -> bool {
 }
 
 /// The name that was most likely meant, if any is near.
-pub(super) fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let wrong = wrong.to_ascii_lowercase().replace('-', "_");
     names
         .map(|name| (strsim::jaro_winkler(&wrong, name), name))

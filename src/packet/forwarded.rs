@@ -29,12 +29,6 @@ impl<'a> ForwardedProperties<'a> {
         Self { section, mixed }
     }
 
-    /// A run that consists of what [`Self::copy_to`] and [`super::UserPropertiesBuf::copy_to`] wrote.
-    pub fn of_checked(section: &'a [u8]) -> Self {
-        debug_assert!(Self::read(section).is_ok(), "what was put together is a run of properties");
-        Self { section, mixed: false }
-    }
-
     /// Bytes that [`Self::copy_to`] writes; known at once unless something must be skipped.
     #[inline]
     pub fn len(&self) -> usize {

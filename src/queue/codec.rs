@@ -50,8 +50,8 @@ impl<B: Body> Change<B> {
             Self::Reserved { until } => out.kind(9).number(*until),
             Self::Paused => out.kind(10),
             Self::Resumed => out.kind(11),
-            Self::KeyBlocked { key, by } => out.kind(13).number(key.0).number(*by),
-            Self::KeyUnblocked { key } => out.kind(14).number(key.0),
+            Self::KeyBlocked { key, by } => out.kind(12).number(key.0).number(*by),
+            Self::KeyUnblocked { key } => out.kind(13).number(key.0),
         };
     }
 
@@ -155,8 +155,8 @@ impl Reader<'_> {
             9 => Change::Reserved { until: self.number()? },
             10 => Change::Paused,
             11 => Change::Resumed,
-            13 => Change::KeyBlocked { key: self.key()?, by: self.number()? },
-            14 => Change::KeyUnblocked { key: self.key()? },
+            12 => Change::KeyBlocked { key: self.key()?, by: self.number()? },
+            13 => Change::KeyUnblocked { key: self.key()? },
             _ => return None,
         })
     }

@@ -45,7 +45,7 @@ pub async fn run_gauges(broker: Arc<Broker>, listeners: Vec<(Arc<ListenerContext
     let mut known = vec![([0; HandshakeStep::ALL.len()], [0; Refused::ALL.len()]); listeners.len()];
     loop {
         ticks.tick().await;
-        broker.measure();
+        broker.measure(Instant::now());
         for ((context, metrics), (failures, refusals)) in listeners.iter().zip(&mut known) {
             for (step, before) in HandshakeStep::ALL.into_iter().zip(failures) {
                 let now = context.stats.handshake_failures(step);
@@ -73,7 +73,7 @@ pub async fn run_sys_topics(broker: Arc<Broker>, config: SysConfig) {
     loop {
         ticks.tick().await;
         let now = Instant::now();
-        broker.measure();
+        broker.measure(now);
         for (topic, payload) in topics.tick(&broker.metrics, &Process::read(), now) {
             publish(&broker, &topic, &payload, true, now);
         }

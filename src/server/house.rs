@@ -89,6 +89,12 @@ impl House {
         let (listeners, doors) = open_doors(&config, &metrics)?;
         let journal = opened.map(|opened| take_over(&broker, opened, &doors, &config)).transpose()?;
         broker.configure_queues(&config.queues, config.work_queues.clone(), Instant::now());
+        let socket = control::bind(&config.data_dir).map_err(|error| StartError {
+            code: exit::STORAGE,
+            cause: format!("the control socket cannot be made: {error}"),
+        })?;
+        let keeper = journal.as_ref().map(|journal: &RunningJournal| journal.keeper.clone());
+        tokio::spawn(control::run(socket, broker.clone(), keeper));
         let readiness = Arc::new(Readiness::default());
         let serving = readiness.condition("serving");
         let reception =
@@ -236,8 +242,6 @@ fn take_over(
         let held = journal.keeper.hold(&**broker);
         held.map_err(|error| StartError { code: exit::STORAGE, cause: format!("after recovery: {error}") })?;
     }
-    let socket = control::bind(&config.data_dir).map_err(wrong)?;
-    tokio::spawn(control::run(socket, broker.clone(), journal.keeper.clone()));
     Ok(journal)
 }
 

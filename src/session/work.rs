@@ -18,8 +18,8 @@ pub struct Errand {
 /// Whoever gave a session an errand.
 pub trait Returns: fmt::Debug + Send + Sync {
     /// The session is done with it: the client has answered with this code, or never will. Called under the session's lock at times:
-    /// nothing may be locked but what is locked last.
-    fn returned(&self, errand: Errand, code: Option<u8>);
+    /// nothing may be locked but what is locked last. `is_seen`: whoever let go of it looks at the queue anyway.
+    fn returned(&self, errand: Errand, code: Option<u8>, is_seen: bool);
 }
 
 /// A message that a work queue has lent to a session. Whatever way the session lets go of it, the queue is told: what the client has
@@ -33,6 +33,8 @@ pub struct Work {
 }
 
 const NONE: u16 = 0x100;
+/// On top of a code.
+const SEEN: u16 = 0x200;
 
 impl Work {
     pub fn new(message: Arc<Message>, errand: Errand, returns: Arc<dyn Returns>) -> Arc<Self> {
@@ -52,11 +54,17 @@ impl Work {
     pub fn answer(&self, code: u8) {
         self.code.store(code.into(), Ordering::Relaxed);
     }
+
+    /// The same, by someone who will look at the queue.
+    pub fn answer_seen(&self, code: u8) {
+        self.code.store(SEEN | u16::from(code), Ordering::Relaxed);
+    }
 }
 
 impl Drop for Work {
     fn drop(&mut self) {
-        self.returns.returned(self.errand, u8::try_from(*self.code.get_mut()).ok());
+        let code = *self.code.get_mut();
+        self.returns.returned(self.errand, u8::try_from(code & !SEEN).ok(), code & SEEN != 0);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::broker::Broker;
 use crate::broker::deliver::Deliveries;
 use crate::broker::publish::{Matched, Publisher};
 use crate::metrics::{DropReason, Limit};
-use crate::packet::{PublishReason, UserPropertiesBuf};
+use crate::packet::{Message, PublishReason, UserPropertiesBuf};
 use crate::queue::{DelayedMessages, properties};
 use crate::session::{Answer, Note, Publication};
 use crate::storage::Body;
@@ -104,8 +104,8 @@ impl Broker {
 fn with_dedup_id(publication: &mut Publication<'_>, id: &str) -> Arc<Body> {
     let mut more = UserPropertiesBuf::new();
     more.push(properties::DEDUP_ID, id);
-    let (qos, retain, expires_at) = (publication.qos, publication.retain, publication.expires_at);
-    let message = super::pump::with_properties(publication.view(), None, &more, qos, retain, expires_at);
+    let how = (publication.qos, publication.retain, publication.expires_at);
+    let message = Message::extended(*publication.view(), &more, how, &mut Vec::new());
     let _ = publication.body(); // so that its publisher waits
     Body::new(Arc::new(message))
 }

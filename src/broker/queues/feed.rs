@@ -8,7 +8,7 @@ use super::handle::{QueueHandle, QueueState};
 use crate::broker::Broker;
 use crate::broker::deliver::Deliveries;
 use crate::broker::publish::{Matched, Publisher};
-use crate::packet::{MessageView, PublishReason, UserPropertiesBuf};
+use crate::packet::{Message, MessageView, PublishReason, UserPropertiesBuf};
 use crate::queue::properties::{self, KEY};
 use crate::queue::{Enqueue, Enqueued, KeyMode, KeySource, Part, Refused, UnixMillis};
 use crate::session::{Answer, Note, Publication};
@@ -177,8 +177,8 @@ fn body_of(publication: &mut Publication<'_>) -> Arc<Body> {
 fn keyed(publication: &mut Publication<'_>, key: &str) -> Arc<Body> {
     let mut properties = UserPropertiesBuf::new();
     properties.push(KEY, key);
-    let (qos, retain, expires_at) = (publication.qos, publication.retain, publication.expires_at);
-    let message = super::pump::with_properties(publication.view(), None, &properties, qos, retain, expires_at);
+    let how = (publication.qos, publication.retain, publication.expires_at);
+    let message = Message::extended(*publication.view(), &properties, how, &mut Vec::new());
     // Also for others, so that its publisher waits.
     let _ = publication.body();
     Body::new(Arc::new(message))

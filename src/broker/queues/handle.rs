@@ -40,6 +40,8 @@ pub(in crate::broker) struct QueueState {
     pub definition: Definition,
     /// It is gone: nothing is taken any more.
     pub is_deleted: bool,
+    /// To write changes in.
+    pub scratch: Vec<u8>,
 }
 
 /// A consumer: one subscription of one session.
@@ -67,7 +69,7 @@ pub struct Membership {
 impl QueueHandle {
     pub(super) fn new(number: u64, definition: Definition, work: WorkQueue<Arc<Body>>, queues: &Queues) -> Arc<Self> {
         let id = definition.id.clone();
-        let state = QueueState { work, consumers: HashMap::new(), definition, is_deleted: false };
+        let state = QueueState { work, consumers: HashMap::new(), definition, is_deleted: false, scratch: Vec::new() };
         Arc::new_cyclic(|me| Self {
             number,
             key: next_epoch(),
@@ -115,9 +117,11 @@ impl QueueHandle {
 }
 
 impl Returns for QueueHandle {
-    fn returned(&self, errand: Errand, code: Option<u8>) {
+    fn returned(&self, errand: Errand, code: Option<u8>, is_seen: bool) {
         self.returns.lock().push((errand, code));
-        self.look_at(0);
+        if !is_seen {
+            self.look_at(0);
+        }
     }
 }
 

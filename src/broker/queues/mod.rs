@@ -5,6 +5,7 @@ mod consume;
 mod define;
 mod delayed;
 mod feed;
+mod figures;
 mod fold;
 mod handle;
 mod operate;

@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -9,7 +10,7 @@ use crate::broker::Broker;
 use crate::broker::deliver::Deliveries;
 use crate::broker::effects::Waiter;
 use crate::broker::handle::SessionHandle;
-use crate::packet::{ForwardedProperties, Message, MessageView, QoS, TopicName, UserPropertiesBuf};
+use crate::packet::{Message, MessageView, TopicName, UserPropertiesBuf};
 use crate::queue::{ConsumerId, Delivery, KeyMode, Lease, Part, UnixMillis};
 use crate::session::{Errand, Grant, Work};
 use crate::storage::Body;
@@ -20,6 +21,11 @@ const ROUND: usize = 64;
 const NOT_SENT: u8 = 0x97;
 /// Bytes unwritten from which a consumer of QoS 0 gets nothing more for a while.
 const AHEAD: usize = 128 * 1024;
+
+thread_local! {
+    /// To put messages together in, again and again.
+    static MEMORY: RefCell<(UserPropertiesBuf, Vec<u8>)> = const { RefCell::new((UserPropertiesBuf::new(), Vec::new())) };
+}
 
 /// A delivery that waits until its lease cannot be lost.
 pub struct Lent {
@@ -250,31 +256,17 @@ fn as_lent(
         }
         _ => None,
     };
-    let mut properties = UserPropertiesBuf::new();
-    if consumer.has_properties {
-        let mode = &state.definition.config.key;
-        // By a property the message has it already, and of a client it was given it.
-        let is_told = matches!(mode, KeyMode::Property(_) | KeyMode::ClientId);
-        let key = if is_told { None } else { key_of(mode, &view, mount_point, "") };
-        delivery.properties(&queue.id.name).each(key, |name, value| properties.push(name, value));
-    }
-    with_properties(&view, topic.as_deref(), &properties, message.qos, false, message.expires_at)
-}
-
-/// A copy with further properties, and perhaps under another topic.
-pub(super) fn with_properties(
-    view: &MessageView<'_>,
-    topic: Option<&str>,
-    more: &UserPropertiesBuf,
-    qos: QoS,
-    retain: bool,
-    expires_at: Option<Instant>,
-) -> Message {
-    let mut section = Vec::with_capacity(view.properties.len() + 256);
-    view.properties.copy_to(&mut section);
-    more.copy_to(&mut section);
-    // A topic that got too long by its lease is cut from the message rather than sent broken.
-    let topic = topic.and_then(|topic| TopicName::new(topic).ok()).unwrap_or(view.topic);
-    let properties = ForwardedProperties::of_checked(&section);
-    Message::new(MessageView { topic, properties, payload: view.payload }, qos, retain, expires_at)
+    MEMORY.with_borrow_mut(|(properties, scratch)| {
+        properties.clear();
+        if consumer.has_properties {
+            let mode = &state.definition.config.key;
+            // By a property the message has it already, and of a client it was given it.
+            let is_told = matches!(mode, KeyMode::Property(_) | KeyMode::ClientId);
+            let key = if is_told { None } else { key_of(mode, &view, mount_point, "") };
+            delivery.properties(&queue.id.name).each(key, |name, value| properties.push(name, value));
+        }
+        // A topic that got too long by its lease stays as it was.
+        let topic = topic.as_deref().and_then(|topic| TopicName::new(topic).ok()).unwrap_or(view.topic);
+        Message::extended(MessageView { topic, ..view }, properties, (message.qos, false, message.expires_at), scratch)
+    })
 }

@@ -36,16 +36,16 @@ pub(super) fn content_of_definition(definition: &Definition) -> Vec<u8> {
     content
 }
 
-/// A change, with its body if it brings one in.
-pub(super) fn of_change(part: Part, change: Change<Arc<Body>>) -> (Option<Arc<Body>>, Vec<u8>) {
-    let mut content = Vec::with_capacity(48);
+/// A change, with its body if it brings one in; `content` is written anew.
+pub(super) fn of_change(part: Part, change: Change<Arc<Body>>, content: &mut Vec<u8>) -> Option<Arc<Body>> {
+    content.clear();
     content.push(match part {
         Part::Main => kind::CHANGED,
         Part::Dead => kind::CHANGED_DEAD,
     });
     let mut body = None;
-    change.map_body(|its| body = Some(its)).write(&mut content);
-    (body, content)
+    change.map_body(|its| body = Some(its)).write(content);
+    body
 }
 
 pub(super) fn of_delayed(change: &DelayedChange<Arc<Body>>) -> (Option<Arc<Body>>, Vec<u8>) {
@@ -62,15 +62,17 @@ impl QueueState {
     /// Hands what has changed over to the journal's next transaction, and says what must wait for it. To be submitted under the same
     /// lock: the order of the records is that of the changes.
     pub(super) fn tell(&mut self, queue: &QueueHandle, has_journal: bool, effects: &mut Effects) -> Durability {
-        let mut waits = Durability::Lazy;
+        let (mut waits, mut content) = (Durability::Lazy, std::mem::take(&mut self.scratch));
         while let Some((part, change)) = self.work.poll_change() {
             if change.durability() == Durability::BeforeAnswer {
                 waits = Durability::BeforeAnswer;
             }
             if has_journal {
-                effects.journal.record(record(queue.number, of_change(part, change)));
+                let body = of_change(part, change, &mut content);
+                effects.journal.record(Record::Work { stream: queue.number, body, content: content.as_slice().into() });
             }
         }
+        self.scratch = content;
         waits
     }
 }

@@ -122,7 +122,7 @@ impl Broker {
             }
             walker.work(queue.number, None, &records::content_of_definition(&state.definition));
             for (part, change) in state.work.snapshot() {
-                let (body, content) = records::of_change(part, change);
+                let body = records::of_change(part, change, &mut content);
                 walker.work(queue.number, body.as_ref(), &content);
             }
             drop(state);
