@@ -61,6 +61,8 @@ impl Content {
                 _ => {}
             }
         }
+        // Those of one moment stand by their numbers after a restart.
+        content.messages.sort_by_key(|(part, change)| (*part == Part::Dead, change.seq()));
         content
     }
 }
