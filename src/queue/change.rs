@@ -23,9 +23,9 @@ pub enum Change<B> {
     Died { seq: u64, letter: Arc<DeadLetter>, blocks: Option<Key> },
     /// It is gone without having been done.
     Dropped { seq: u64, cause: DropCause },
-    /// Among the dead letters: it is back in its queue, under the same number, with no attempt counted. `is_first`: before the
-    /// others of its key, which goes on.
-    Redriven { seq: u64, at: UnixMillis, is_first: bool },
+    /// Among the dead letters: it is back in its queue, under the same number, with no attempt counted. `unblocks`: the key that
+    /// stood still for it goes on, with it before the others.
+    Redriven { seq: u64, at: UnixMillis, unblocks: Option<Key> },
     /// A deduplication identifier that is still remembered, though its message need not be here any more.
     Seen { id: DedupId, at: UnixMillis },
     /// Numbers below this may have been given out.
@@ -167,7 +167,7 @@ impl<B> Change<B> {
             Self::Settled { seq } => Change::Settled { seq },
             Self::Died { seq, letter, blocks } => Change::Died { seq, letter, blocks },
             Self::Dropped { seq, cause } => Change::Dropped { seq, cause },
-            Self::Redriven { seq, at, is_first } => Change::Redriven { seq, at, is_first },
+            Self::Redriven { seq, at, unblocks } => Change::Redriven { seq, at, unblocks },
             Self::Seen { id, at } => Change::Seen { id, at },
             Self::Reserved { until } => Change::Reserved { until },
             Self::Paused => Change::Paused,

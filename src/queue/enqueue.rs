@@ -89,8 +89,7 @@ impl<B: Clone> Queue<B> {
         }
         let dedup_id = self.dedup_id(dedup_id, now);
         let is_repeated = dedup_id.is_some_and(|id| self.dedup.contains(id));
-        let makes_room = self.config.overflow != Overflow::RejectPublish && u64::from(size) <= self.config.max_bytes.0;
-        if is_repeated || makes_room || self.has_room(size) {
+        if is_repeated || self.has_room(size) || self.can_make_room(size) {
             return Ok(());
         }
         self.counters.overflow_rejected += 1;
@@ -145,6 +144,13 @@ impl<B: Clone> Queue<B> {
             }
         }
         true
+    }
+
+    /// Whether [`Self::make_room`] would succeed: all but what consumers have can go.
+    fn can_make_room(&self, size: u32) -> bool {
+        self.config.overflow != Overflow::RejectPublish
+            && (self.entries.leased() as u64) < self.config.max_messages
+            && self.entries.leased_bytes() + u64::from(size) <= self.config.max_bytes.0
     }
 
     pub(super) fn has_room(&self, size: u32) -> bool {

@@ -59,14 +59,13 @@ impl<B: Clone> Restore<B> {
                     self.dead.insert(Record { dead: Some(letter), ..dead });
                 }
             }
-            Change::Redriven { seq, at, is_first } => {
+            Change::Redriven { seq, at, unblocks } => {
+                // Said even if the message is not here any more: the death that blocked the key is replayed without it, too.
+                unblocks.iter().for_each(|key| _ = self.main.blocked.remove(key));
                 let Some(record) = self.dead.records.remove(&seq) else { return };
                 let key = record.dead.and_then(|letter| letter.key);
-                if let Some(key) = key.filter(|_| is_first) {
-                    self.main.blocked.remove(&key);
-                }
                 let fresh = Record::new(record.body, seq, record.size, at);
-                self.main.insert(Record { key, leases: record.leases, is_first, ..fresh });
+                self.main.insert(Record { key, leases: record.leases, is_first: unblocks.is_some(), ..fresh });
             }
             change => match part {
                 Part::Main => self.main.apply(change),
@@ -117,8 +116,11 @@ impl<B: Clone> Restore<B> {
     /// The queue. `seed` is for jitter and lots. What has become due meanwhile happens with the first `handle_timeout`.
     pub fn finish(self, name: QueueName, config: Config, secret: Secret, seed: u64, now: UnixMillis) -> WorkQueue<B> {
         let mut queue = WorkQueue::new(name, config, secret, seed, now);
+        // Behind what the journal knows some numbers may have been given out, and consumers have seen them: their tags and `q-id` must
+        // not come to mean other messages. They are few, and a step whose length is left to chance leads past them.
+        let step = 1 + (queue.main.random.next() >> 44);
         // Numbers of the dead were given out by the other part.
-        let next_seq = self.main.next_seq.max(self.dead.next_seq);
+        let next_seq = self.main.next_seq.max(self.dead.next_seq) + step;
         self.main.finish(&mut queue.main);
         self.dead.finish(&mut queue.dead);
         queue.main.next_seq = next_seq;

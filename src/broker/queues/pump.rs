@@ -45,7 +45,9 @@ impl Broker {
         self.queues.wake.at.store(Wake::NEVER, Ordering::Release);
         let wall = self.queues.wall(now).0;
         let mut deliveries = Deliveries::default();
-        for queue in self.queues.by_number.read().values().cloned().collect::<Vec<_>>() {
+        // The map is let go first: who deletes a queue takes its lock before the map's.
+        let all: Vec<_> = self.queues.by_number.read().values().cloned().collect();
+        for queue in all {
             if queue.take_due(wall) {
                 self.pump(&queue, now, &mut deliveries);
             }

@@ -54,7 +54,13 @@ impl Broker {
 
     fn restore_queue(&self, number: u64, folded: FoldedQueue, bodies: &HashMap<Place, Arc<Body>>, now: Instant) {
         let FoldedQueue { definition, restore, is_deleted } = folded;
-        let Some(definition) = definition.filter(|_| !is_deleted) else { return };
+        let Some(definition) = definition.filter(|_| !is_deleted) else {
+            let (messages, dead) = restore.counts();
+            if messages + dead > 0 {
+                tracing::error!(number, messages, dead, "a work queue is lost: the record of what it is cannot be read");
+            }
+            return;
+        };
         let (secret, wall) = (*self.queues.secret.read(), self.queues.moment(now));
         let (name, config) = (definition.id.name.clone(), definition.config.clone());
         let restore = restore.map_bodies(|place| bodies.get(&place).cloned());

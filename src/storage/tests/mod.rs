@@ -7,6 +7,7 @@ mod records;
 mod recovery;
 mod small_broker;
 mod space;
+mod work;
 
 use std::sync::Arc;
 use std::time::Instant;
