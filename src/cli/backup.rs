@@ -88,9 +88,9 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), String> {
 }
 
 /// Whether all can be read, the bodies that work queues want included.
-fn check(folder: &Path) -> Result<(), String> {
+fn check(folder: &Path) -> Result<Summary, String> {
     let read = Summary::read(&FileBackend::new(folder), Box::new(QueueFold::default()));
-    read.map(drop).map_err(|error| format!("{}: {error}", folder.display()))
+    read.map(|(summary, _)| summary).map_err(|error| format!("{}: {error}", folder.display()))
 }
 
 fn copy_all(from: &Path, to: &Path) -> Result<(), String> {
