@@ -158,15 +158,20 @@ impl<B: Clone> Side<B> {
     fn insert(&mut self, record: Record<B>) {
         self.next_seq = self.next_seq.max(record.seq + 1);
         if let Some(id) = record.dedup_id {
-            self.seen.insert(id, record.enqueued_at);
+            self.see(id, record.enqueued_at);
         }
         self.records.insert(record.seq, record);
+    }
+
+    /// The latest time counts: an identifier may come again once its window is over, while its first message is still here.
+    fn see(&mut self, id: DedupId, at: UnixMillis) {
+        self.seen.entry(id).and_modify(|there| *there = at.max(*there)).or_insert(at);
     }
 
     fn apply(&mut self, change: Change<B>) {
         match change {
             Change::Enqueued(record) => self.insert(record),
-            Change::Seen { id, at } => _ = self.seen.insert(id, at),
+            Change::Seen { id, at } => self.see(id, at),
             Change::Reserved { until } => self.next_seq = self.next_seq.max(until),
             Change::Paused => self.is_paused = true,
             Change::Resumed => self.is_paused = false,

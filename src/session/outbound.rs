@@ -2,6 +2,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::acks::AckToken;
@@ -35,6 +37,8 @@ pub struct Outbound {
     pub outlasting: Option<Box<Outlasting>>,
     /// Of a client that gets messages of its own.
     own: Option<Box<Own>>,
+    /// Work whose PUBREC has come and whose PUBCOMP has not: until then it is not done.
+    half_done: Option<Box<HashMap<PacketId, Arc<Work>, FixedState>>>,
 }
 
 /// Messages in the queue that the client itself has published, and that come behind their acknowledgements.
@@ -343,7 +347,7 @@ impl Outbound {
         });
         let is_published = published.is_some();
         if let Some(work) = published.and_then(Queued::work).filter(|_| !reason.is_error()) {
-            work.answer(PublishReason::Success as u8); // The message is the client's now [MQTT-4.3.3-8].
+            self.half_done.get_or_insert_default().insert(id, work.clone());
         }
         let received = self.inflight.receive(id, reason);
         match &received {
@@ -362,6 +366,10 @@ impl Outbound {
     pub fn handle_pubcomp(&mut self, id: PacketId) -> bool {
         let Some(number) = self.inflight.complete(id) else { return false };
         self.in_use = self.in_use.saturating_sub(1); // As in `give_back`.
+        if let Some(work) = self.half_done.as_mut().and_then(|half_done| half_done.remove(&id)) {
+            work.answer(PublishReason::Success as u8);
+            self.half_done.take_if(|half_done| half_done.is_empty());
+        }
         if let (Some(outlasting), Some(number)) = (&mut self.outlasting, number) {
             outlasting.completed(number);
         }

@@ -24,6 +24,7 @@ mod record;
 mod recovery;
 mod scan;
 mod segment;
+mod session_record;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -43,7 +43,7 @@ impl Sender {
         }
         let mut peer = house.dial(ProtocolVersion::V5);
         let connect =
-            Connect { client_id: self.name, clean_start: !self.keeps, properties, ..super::connect(ProtocolVersion::V5) };
+            Connect { client_id: self.name, clean_start: !self.keeps, properties, ..connect(ProtocolVersion::V5) };
         peer.send(house, &Packet::Connect(connect));
         self.peer = Some(peer);
     }
