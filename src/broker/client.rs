@@ -37,6 +37,8 @@ pub struct Client {
     ack_since: Option<Instant>,
     /// CONNACK has gone to the outbox.
     is_welcomed: bool,
+    /// It has become a consumer of work queues, which begins once SUBACK has gone to the outbox.
+    has_joined: bool,
 }
 
 /// What writing came to.
@@ -89,6 +91,7 @@ impl Client {
             open,
             ack_since: None,
             is_welcomed: false,
+            has_joined: false,
         }
     }
 
@@ -206,9 +209,7 @@ impl Client {
                 if let Some(hold) = &self.hold {
                     let limits = self.connection.limits();
                     let (reasons, why) = self.broker.subscribe(&hold.handle, subscribe, limits, now, &mut deliveries.batch);
-                    if hold.handle.lock(|slot| slot.has_memberships()) {
-                        self.broker.sync_consumers(&hold.handle, deliveries);
-                    }
+                    self.has_joined |= hold.handle.lock(|slot| slot.has_memberships());
                     let token = self.connection.subscribe_done(subscribe.packet_id, reasons, why);
                     self.answer_once_safe(token, deliveries);
                 }
@@ -320,6 +321,9 @@ impl Client {
             slot.report(&mut deliveries.batch);
             Some((asked, is_broken, is_current && slot.has_more_to_fetch()))
         });
+        if !owes_suback && std::mem::take(&mut self.has_joined) {
+            self.broker.sync_consumers(&hold.handle, deliveries);
+        }
         match told {
             Some((Some(reason), ..)) => self.end_with(reason.code(), "".into(), true, By::Server),
             Some((None, true, _)) => self.end_with(ReasonCode(0x80), "write failed".into(), true, By::Network),
