@@ -7,7 +7,7 @@ fn unit() -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dunlin.service");
     let text = read(&shipped("dunlin.service")).replace("/usr/bin/dunlin", env!("CARGO_BIN_EXE_dunlin"));
-    std::fs::write(&path, text.replace("=dunlin\n", "=nobody\n").replace("Group=nobody", "Group=nogroup")).unwrap();
+    std::fs::write(&path, text.replace("=dunlin\n", "=daemon\n")).unwrap();
     (folder, path.display().to_string())
 }
 

@@ -78,7 +78,7 @@ pub(super) fn read(path: &Path, locate: impl Fn(&str) -> PathBuf) -> Result<(Vec
             lines.push(line);
             continue;
         }
-        match include(&locate(&line.value)) {
+        match line.text().and_then(|folder| include(&locate(folder))) {
             Ok(included) => {
                 lines.push(line);
                 lines.extend(included);
@@ -167,7 +167,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("conf.d")).unwrap();
         for (name, text) in [
-            ("m.conf", "a\ninclude_dir conf.d\ninclude_dir none\nb"),
+            ("m.conf", "a\ninclude_dir conf.d\ninclude_dir none\ninclude_dir\nb"),
             ("conf.d/2.conf", "d"),
             ("conf.d/1.conf", "c"),
             ("conf.d/3.txt", "e"),
@@ -177,6 +177,6 @@ mod tests {
         let (lines, unread) = read(&folder.path().join("m.conf"), |path| folder.path().join(path)).unwrap();
         assert_eq!(lines.iter().map(|line| line.key.as_str()).collect::<Vec<_>>(), ["a", "include_dir", "c", "d", "b"]);
         assert_eq!(lines[2].place(), "1.conf:1");
-        assert!(unread.len() == 1 && unread[0].why.contains("none"), "{unread:?}");
+        assert!(unread.len() == 2 && unread[0].why.contains("none"), "{unread:?}");
     }
 }
