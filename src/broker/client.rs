@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::asking::Answers;
 use super::connect::Hold;
 use super::deliver::Deliveries;
 use super::door::{Admission, Origin};
@@ -12,6 +13,7 @@ use super::login_flow::LoginState;
 use super::outbox::{DirectWrite, SLICES_MAX};
 use super::publish::{Matched, Publisher};
 use super::{Broker, wire_log};
+use crate::auth::RightAnswer;
 use crate::metrics::{Denied, DropReason, OpenConnection, PacketType};
 use crate::packet::{Decoder, Delivery, DisconnectReason, Peer, ProtocolVersion, PublishReason, QoS, ReasonCode, TopicName};
 use crate::session::{AckToken, Action, Connection, InboundPublish, OutBuffer, Publication, Session, SessionCell, Violation};
@@ -25,6 +27,8 @@ pub struct Client {
     pub(super) connection: Connection,
     pub(super) hold: Option<Hold>,
     pub(super) login: LoginState,
+    /// What was asked for the packet that comes next, and answered.
+    pub(super) answers: Option<Answers>,
     pub(super) direct: Option<Arc<dyn DirectWrite>>,
     pub(super) waker: Waker,
     /// What is written while there is no session to hold an outbox: before CONNACK and after the end.
@@ -80,6 +84,7 @@ impl Client {
             connection,
             hold: None,
             login: LoginState::None,
+            answers: None,
             direct,
             waker: Waker::noop().clone(),
             local: None,
@@ -108,7 +113,7 @@ impl Client {
         self.end.is_none() && !self.login.is_pending() && !self.connection.is_congested() && !is_waiting()
     }
 
-    /// A password is being checked, and packets wait for that.
+    /// A login is being looked at, or a right, and packets wait for that.
     pub fn is_logging_in(&self) -> bool {
         self.login.is_pending()
     }
@@ -128,6 +133,7 @@ impl Client {
             let rest = &bytes[consumed..];
             match self.decoder().decode(rest) {
                 Ok(None) => break,
+                Ok(Some((packet, _))) if self.must_ask(&packet, now) => break,
                 Ok(Some((packet, length))) => {
                     consumed += length;
                     if let Some(kind) = PacketType::of_first_byte(rest[0]) {
@@ -357,7 +363,7 @@ impl Client {
             self.waker = cx.waker().clone();
         }
         let was_pending = self.login.is_pending();
-        self.poll_password_check(cx, now);
+        self.poll_answer(cx, now);
         was_pending && !self.login.is_pending()
     }
 
@@ -423,10 +429,15 @@ fn route(
     now: Instant,
     deliveries: &mut Deliveries,
 ) -> (PublishReason, Option<Level>) {
-    if !handle.rights.may_publish(&handle.principal, topic) {
+    let denied = match handle.may_publish(topic) {
+        RightAnswer::Allow => None,
+        RightAnswer::Deny => Some(PublishReason::NotAuthorized),
+        RightAnswer::Unavailable => Some(PublishReason::UnspecifiedError),
+    };
+    if let Some(reason) = denied {
         broker.metrics.authorization_denied.count(Denied::Publish);
         deliveries.batch.dropped(DropReason::NotAuthorized, 1);
-        return (PublishReason::NotAuthorized, None);
+        return (reason, None);
     }
     let packet = &publish.packet;
     let expires_at = packet.properties.message_expiry_interval.map(|seconds| now + Duration::from_secs(seconds.into()));

@@ -5,6 +5,7 @@ use super::Broker;
 use super::effects::Effects;
 use super::handle::{Receiver, SessionHandle};
 use super::log_limiter::excerpt;
+use crate::auth::RightAnswer;
 use crate::metrics::{Denied, Limit};
 use crate::packet::{
     RetainHandling, Subscribe, SubscribeReason, SubscriptionOptions, TopicFilter, Unsubscribe, UnsubscribeReason,
@@ -55,9 +56,14 @@ impl Broker {
         let shared = filter.shared().transpose().map_err(|_| SubscribeReason::TopicFilterInvalid)?;
         let inner = shared.as_ref().map_or(filter, |shared| &shared.filter);
         let inner = mounted(inner, handle.mount_point.as_deref())?;
-        if !handle.rights.may_subscribe(&handle.principal, &inner) {
+        let denied = match handle.may_subscribe(&inner) {
+            RightAnswer::Allow => None,
+            RightAnswer::Deny => Some(SubscribeReason::NotAuthorized),
+            RightAnswer::Unavailable => Some(SubscribeReason::UnspecifiedError),
+        };
+        if let Some(reason) = denied {
             self.metrics.authorization_denied.count(Denied::Subscribe);
-            return Err(SubscribeReason::NotAuthorized);
+            return Err(reason);
         }
         let filter = match &shared {
             None => inner,
@@ -161,7 +167,7 @@ fn granted(options: SubscriptionOptions) -> SubscribeReason {
     }
 }
 
-fn mounted(filter: &TopicFilter, mount_point: Option<&str>) -> Result<TopicFilter, SubscribeReason> {
+pub(super) fn mounted(filter: &TopicFilter, mount_point: Option<&str>) -> Result<TopicFilter, SubscribeReason> {
     match mount_point {
         None => Ok(filter.clone()),
         Some(mount_point) => {
