@@ -113,7 +113,7 @@ impl Authorizer {
             (Claim::None, None) if self.hook.is_none() => Opinion::Granted,
             (Claim::None, Some(file)) if self.hook.is_none() => may_read_some(file.rules(who), denials, who, filter).into(),
             (Claim::None, file) if file.as_ref().is_some_and(|file| file.may_read_all(who, filter)) => Opinion::Granted,
-            (Claim::None, _) if denials.flat_map(|rules| &rules.deny).any(|deny| deny.denies_all(who, filter)) => {
+            (Claim::None, _) if denials.clone().flat_map(|rules| &rules.deny).any(|deny| deny.denies_all(who, filter)) => {
                 Opinion::Denied
             }
             (Claim::None, _) => Opinion::Ask,

@@ -33,12 +33,11 @@ impl Client {
             handle.set_current(answers);
             return false;
         }
-        let topics = match packet {
+        let topics: Vec<(Action, Arc<str>)> = match packet {
             Packet::Publish(publish) => self.publish_topic(publish).into_iter().map(|topic| (Action::Publish, topic)).collect(),
             Packet::Subscribe(subscribe) => filters(&handle, subscribe.filters.iter().map(|(filter, _)| filter)),
             _ => return false,
         };
-        let topics: Vec<(Action, Arc<str>)> = topics;
         let mut known = Answers::new();
         let mut open = Vec::new();
         for (action, topic) in topics {

@@ -130,7 +130,9 @@ impl<'a> RightsLoader<'a> {
 
     /// Those outside that were made, and what keeps their keys fresh, to be run.
     pub fn finish(self) -> (Outside, Vec<KeyFetcher>) {
-        (self.outside, self.fetchers)
+        // Where nothing could be made, what was there goes on.
+        let Outside { tokens, hook } = self.outside;
+        (Outside { tokens: tokens.or(self.before.tokens), hook: hook.or(self.before.hook) }, self.fetchers)
     }
 
     fn hook(&mut self) -> Result<Option<Arc<dyn Hook>>, String> {

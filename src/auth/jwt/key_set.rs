@@ -154,7 +154,7 @@ fn material_of(info: &SubjectPublicKeyInfo<'_>) -> Option<Material> {
         PublicKey::RSA(key) => rsa(key.modulus, key.exponent),
         PublicKey::EC(point) => {
             let curve = info.algorithm.parameters.as_ref()?;
-            let curve: Oid<'_> = curve.clone().oid().ok()?;
+            let curve: Oid<'_> = curve.as_oid().ok()?;
             match curve.to_id_string().as_str() {
                 P256 => ec(point.data(), 65).map(Material::P256),
                 P384 => ec(point.data(), 97).map(Material::P384),
@@ -215,7 +215,7 @@ impl Jwk {
             return None;
         }
         // An algorithm that is not known here is not one of those that the key could be used with.
-        let algorithm = match &self.alg {
+        let algorithm: Option<Algorithm> = match &self.alg {
             Some(name) => Some(serde_json::from_value(serde_json::Value::String(name.clone())).ok()?),
             None => None,
         };
@@ -232,7 +232,7 @@ impl Jwk {
             ("oct", _) => Material::Secret(number(&self.k).filter(|secret| secret.len() >= MIN_SECRET)?.into()),
             _ => return None,
         };
-        algorithm.is_none_or(|algorithm: Algorithm| algorithm.kind() == material.kind()).then_some(Key {
+        algorithm.is_none_or(|algorithm| algorithm.kind() == material.kind()).then_some(Key {
             id: self.kid,
             algorithm,
             material,
