@@ -115,9 +115,10 @@ impl Broker {
             SessionHandle::new(stored_as, identity, rights, limits, self.stored_level())
         };
         let brought = request.brought.clone();
+        let mut has_other_rights = false;
         let attach = |handle: &SessionHandle| {
             if handle.rights.is_personal() {
-                handle.bring(brought);
+                has_other_rights = handle.bring(brought);
             }
             handle.lock(|slot| {
                 let was_online = slot.online.is_some();
@@ -152,7 +153,7 @@ impl Broker {
             Opened::New(handle) => (handle, false),
             Opened::Resumed(handle) => {
                 self.metrics.sessions.resumed.increment();
-                if handle.rights.is_personal() {
+                if has_other_rights {
                     self.recheck_session(&handle); // It may have brought less than before.
                 }
                 (handle, true)

@@ -20,7 +20,7 @@ pub struct Standing {
 }
 
 /// Rights that came with the login.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Brought {
     #[default]
     Nothing,
@@ -45,13 +45,16 @@ impl Brought {
 }
 
 impl SessionHandle {
-    /// A client has come with this: it counts from now on, and what was answered before does not.
-    pub(super) fn bring(&self, brought: Brought) {
+    /// A client has come with this: it counts from now on, and what was answered before does not. Returns whether it is something else
+    /// than before.
+    pub(super) fn bring(&self, brought: Brought) -> bool {
         let mut standing = self.standing.lock();
+        let is_other = standing.as_ref().map_or(&Brought::Nothing, |standing| &standing.brought) != &brought;
         *standing = match brought {
             Brought::Nothing => None,
             brought => Some(Box::new(Standing { brought, ..Standing::default() })),
         };
+        is_other
     }
 
     /// Rights were read anew: what was answered before does not count any more.

@@ -64,7 +64,7 @@ kinds! {
         NoSubscriber = "no_subscriber",
     }
 
-    /// The keys of `[limits]` that can be hit, and the bounds of a listener.
+    /// The keys of `[limits]` that can be hit, and the bounds of a listener and of `[auth.http]`.
     Limit {
         MaxConnections = "max_connections", MaxConnectionsPerAddress = "max_connections_per_address",
         MaxPendingConnections = "max_pending_connections", ConnectTimeout = "connect_timeout", MaxConnectSize = "max_connect_size",

@@ -69,7 +69,7 @@ fn keys_count_while_the_server_is_away_but_not_for_ever() {
     let key = SetKey::new("one");
     let keys = set(&[&key]);
     let server = Server::start(move |_| answer(keys.clone()));
-    let broker = Broker::with_config(&config(&server.url("/"), "refresh = \"1s\"\nmax_stale = \"3s\""));
+    let broker = Broker::with_config(&config(&server.url("/"), "refresh = \"1s\"\nmax_stale = \"8s\""));
     server.answer(|_| Some((503, String::new())));
     let before = server.asked().len();
     eventually("it is asked in vain", || server.asked().len() > before);

@@ -145,7 +145,7 @@ fn auth(config: &Config, findings: &mut Findings) {
 }
 
 /// What each method needs to work with.
-pub(super) fn methods(key: &str, methods: &[MethodName], has_passwords: bool, auth: &AuthConfig, findings: &mut Findings) {
+fn methods(key: &str, methods: &[MethodName], has_passwords: bool, auth: &AuthConfig, findings: &mut Findings) {
     findings.check(!methods.is_empty(), key, "must name at least one method: nobody could log in");
     for (index, method) in methods.iter().enumerate() {
         let missing = match method {
