@@ -276,9 +276,9 @@ fn somebody_outside_is_asked_about_what_the_file_leaves_open() {
         assert_eq!(authorizer.on_read(&asker, topic), read, "{topic}");
     }
     for (text, opinion) in
-        [("open/+", Granted), ("open/secret/+", Denied), ("open/#", Ask), ("#", Ask), ("closed/#", Denied), ("other", Ask)]
+        [("open/x/+", Granted), ("open/secret/+", Denied), ("open/#", Ask), ("#", Ask), ("closed/#", Denied), ("other", Ask)]
     {
-        // All of open/+ may be read; of open/# there is something that may not.
+        // All of open/x/+ may be read; of open/# there is something that may not.
         assert_eq!(authorizer.on_subscribe(&asker, &filter(text)), opinion, "{text}");
     }
     let alone = Authorizer::new(None).with_others(false, Some(Arc::new(Outside)));
