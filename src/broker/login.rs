@@ -139,7 +139,7 @@ impl Login {
             certificate: origin.certificate.as_deref(),
         };
         let why = "the listener's mount point cannot be filled in for this client";
-        mount_point.fill(&facts).map(Some).ok_or(refusal(ConnectReason::NotAuthorized, why))
+        mount_point.fill(&facts).map(Some).ok_or_else(|| refusal(ConnectReason::NotAuthorized, why))
     }
 
     /// Who the client is.

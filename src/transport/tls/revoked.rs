@@ -11,8 +11,14 @@ use super::pem::{self, FileKind, TlsFileError};
 /// name certificates of its own.
 #[derive(Debug, Default)]
 pub struct Revoked {
-    /// Issuer and serial number, in DER.
-    certificates: HashSet<(Box<[u8]>, Box<[u8]>)>,
+    certificates: HashSet<Name>,
+}
+
+/// What a list calls a certificate by, in DER.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Name {
+    issuer: Box<[u8]>,
+    serial: Box<[u8]>,
 }
 
 impl Revoked {
@@ -25,7 +31,7 @@ impl Revoked {
                     .map_err(|error| TlsFileError::new(FileKind::RevocationList, path, error))?;
                 let issuer = list.issuer().as_raw();
                 let serials = list.iter_revoked_certificates().map(|one| one.raw_serial());
-                revoked.certificates.extend(serials.map(|serial| (issuer.into(), serial.into())));
+                revoked.certificates.extend(serials.map(|serial| Name { issuer: issuer.into(), serial: serial.into() }));
             }
         }
         Ok(revoked)
@@ -34,7 +40,7 @@ impl Revoked {
     /// Whether a certificate in DER is among them.
     pub fn contains(&self, certificate: &[u8]) -> bool {
         let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
-        let name = (certificate.issuer().as_raw().into(), certificate.raw_serial().into());
+        let name = Name { issuer: certificate.issuer().as_raw().into(), serial: certificate.raw_serial().into() };
         self.certificates.contains(&name)
     }
 }
