@@ -10,6 +10,9 @@ use crate::packet::{TopicFilter, TopicName};
 /// More of them in one token are refused: each is looked at for every message.
 const MAX_RULES: usize = 1000;
 
+/// What topics of work queues begin with, and of their dead letters.
+const QUEUES: [&str; 2] = ["$queue/", "$dlq/"];
+
 /// The rights that a client brings along, from the claim of a token or the answer of a hook. Two forms, both as EMQX has them:
 ///
 /// ```json
@@ -21,7 +24,7 @@ const MAX_RULES: usize = 1000;
 /// - `%c` is the client identifier and `%u` the proven user name, each a level of its own, with the rules of a `pattern` line of an ACL
 ///   file; `${clientid}` and `${username}` mean the same. `pub`, `sub` and `all` may be one text instead of a list.
 /// - What is not granted is denied. A denial wins over every grant, wherever it stands (EMQX takes the first that matches).
-/// - Topics are those that the client sees, without its mount point.
+/// - Topics are those that the client sees, without its mount point. `$queue/` and `$dlq/` stand for the queues of its mount point.
 /// - What narrows a rule and is not known here, such as `qos` and `retain`, is an error: the whole is refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
@@ -77,11 +80,11 @@ impl Grants {
     }
 
     pub(super) fn may_read(&self, who: &Principal, topic: TopicName<'_>) -> bool {
-        self.own(topic).is_some_and(|topic| self.rules.grants_read(who, topic) && !self.rules.denies(who, topic))
+        self.own_topic(topic).is_some_and(|topic| self.rules.grants_read(who, topic) && !self.rules.denies(who, topic))
     }
 
     pub(super) fn may_write(&self, who: &Principal, topic: TopicName<'_>) -> bool {
-        self.own(topic).is_some_and(|topic| self.rules.grants_write(who, topic) && !self.rules.denies(who, topic))
+        self.own_topic(topic).is_some_and(|topic| self.rules.grants_write(who, topic) && !self.rules.denies(who, topic))
     }
 
     /// Whether the filter may bring anything that is granted here and not wholly denied by `denials`, which know mount points.
@@ -95,22 +98,23 @@ impl Grants {
             return false;
         }
         let own = [&self.rules];
-        match &self.mount_point {
-            None => may_read_some(own.into_iter(), own.into_iter(), who, filter),
-            Some(mount_point) => filter
-                .as_str()
-                .strip_prefix(&**mount_point)
-                .and_then(|filter| TopicFilter::new(filter).ok())
-                .is_some_and(|filter| may_read_some(own.into_iter(), own.into_iter(), who, &filter)),
-        }
+        self.own(filter.as_str())
+            .and_then(|filter| TopicFilter::new(filter).ok())
+            .is_some_and(|filter| may_read_some(own.into_iter(), own.into_iter(), who, &filter))
     }
 
-    /// The topic as the client sees it.
-    fn own<'a>(&self, topic: TopicName<'a>) -> Option<TopicName<'a>> {
-        match &self.mount_point {
-            None => Some(topic),
-            Some(mount_point) => TopicName::new(topic.as_str().strip_prefix(&**mount_point)?).ok(),
+    /// The topic or filter as the client sees it. Work queues have no mount point before their names.
+    fn own<'a>(&self, whole: &'a str) -> Option<&'a str> {
+        let Some(mount_point) = &self.mount_point else { return Some(whole) };
+        let is_of_queue = || QUEUES.iter().any(|prefix| whole.starts_with(prefix));
+        whole.strip_prefix(&**mount_point).or_else(|| is_of_queue().then_some(whole))
+    }
+
+    fn own_topic<'a>(&self, topic: TopicName<'a>) -> Option<TopicName<'a>> {
+        if self.mount_point.is_none() {
+            return Some(topic);
         }
+        TopicName::new(self.own(topic.as_str())?).ok()
     }
 
     fn add_rule(&mut self, rule: &Value) -> Result<(), InvalidGrants> {
@@ -245,5 +249,11 @@ mod tests {
         assert_eq!(rights(&grants, "tenant/a/b"), (true, true));
         assert_eq!(rights(&grants, "a/b"), (false, false));
         assert_eq!(rights(&grants, "other/a/b"), (false, false));
+        assert_eq!(rights(&grants, "$queue/a"), (false, false));
+        let grants = Grants::parse(&json!({"all": ["$queue/a/#"]})).unwrap().mounted(Some("tenant/".into()));
+        assert_eq!(rights(&grants, "$queue/a/$put/x"), (true, true), "no mount point comes before the names of queues");
+        assert_eq!(rights(&grants, "other/$queue/a/x"), (false, false));
+        let some = |filter: &str| grants.may_read_some(&who(), &TopicFilter::new(filter).unwrap(), [].into_iter());
+        assert!(some("$queue/a") && !some("$queue/b") && !some("$dlq/a"));
     }
 }

@@ -10,10 +10,12 @@ use tokio::sync::oneshot;
 use super::client::Client;
 use super::handle::SessionHandle;
 use super::login_flow::LoginState;
-use super::subscribe::mounted;
+use super::queues::{NeededToPublish, consumer_filter, right_to_consume};
+use super::subscribe::{mounted, right_needed};
 use crate::auth::{Action, Hook, Opinion, RightAnswer, RightQuestion};
 use crate::metrics::Limit;
-use crate::packet::{Packet, TopicFilter, TopicName};
+use crate::packet::{Packet, Publish, TopicFilter, TopicName};
+use crate::queue::topics::Form;
 
 /// Answers to the questions that one packet has raised.
 pub type Answers = Vec<(Action, Arc<str>, RightAnswer)>;
@@ -34,7 +36,7 @@ impl Client {
             return false;
         }
         let topics: Vec<(Action, Arc<str>)> = match packet {
-            Packet::Publish(publish) => self.publish_topic(publish).into_iter().map(|topic| (Action::Publish, topic)).collect(),
+            Packet::Publish(publish) => self.publish_topics(publish),
             Packet::Subscribe(subscribe) => filters(&handle, subscribe.filters.iter().map(|(filter, _)| filter)),
             _ => return false,
         };
@@ -72,18 +74,20 @@ impl Client {
         self.answers = Some(answers);
     }
 
-    /// The whole topic of a PUBLISH that the files leave open.
-    fn publish_topic(&self, publish: &crate::packet::Publish<'_>) -> Option<Arc<str>> {
-        let handle = &self.hold.as_ref()?.handle;
-        let own = self.connection.topic_of(publish)?;
-        let whole: Arc<str> = match &handle.mount_point {
-            None => own,
-            Some(mount_point) => format!("{mount_point}{own}").into(),
-        };
-        let topic = TopicName::new(&whole).ok()?;
+    /// The whole topics that a PUBLISH needs the right to, and that the files leave open.
+    fn publish_topics(&self, publish: &Publish<'_>) -> Vec<(Action, Arc<str>)> {
+        let (Some(hold), Some(own)) = (&self.hold, self.connection.topic_of(publish)) else { return Vec::new() };
+        let handle = &hold.handle;
+        let Ok(topic) = TopicName::new(&own) else { return Vec::new() };
+        let NeededToPublish { topic, queue } = NeededToPublish::of(topic);
+        let mount_point = handle.mount_point.as_deref().unwrap_or_default();
+        let mounted = topic.map(|topic| format!("{mount_point}{topic}"));
+        let whole = mounted.into_iter().chain(queue.map(|topic| topic.as_str().to_owned()));
         let brought = handle.brought();
-        let opinion = handle.rights.on_publish(&brought.asker(&handle.principal), topic);
-        (opinion == Opinion::Ask).then(|| whole.clone())
+        let asker = brought.asker(&handle.principal);
+        let is_open =
+            |whole: &String| TopicName::new(whole).is_ok_and(|topic| handle.rights.on_publish(&asker, topic) == Opinion::Ask);
+        whole.filter(is_open).map(|whole| (Action::Publish, whole.into())).collect()
     }
 }
 
@@ -92,25 +96,28 @@ fn is_kept(action: Action, answer: RightAnswer) -> bool {
     action == Action::Publish && answer != RightAnswer::Unavailable
 }
 
-/// The filters of a SUBSCRIBE that the files leave open, with their mount point and without `$share/NAME/`.
+/// What the filters of a SUBSCRIBE need the right to and the files leave open: with their mount point and without `$share/NAME/`; of a
+/// consumer the queue, and what it would be bound to.
 fn filters<'a>(handle: &SessionHandle, filters: impl Iterator<Item = &'a TopicFilter>) -> Vec<(Action, Arc<str>)> {
-    let mounted = filters.filter_map(|filter| {
-        let shared = filter.shared().transpose().ok()?;
-        mounted(shared.as_ref().map_or(filter, |shared| &shared.filter), handle.mount_point.as_deref()).ok()
+    let whole = |filter: &TopicFilter| mounted(filter, handle.mount_point.as_deref()).ok();
+    let needed = filters.flat_map(|filter| match (consumer_filter(filter), filter.shared()) {
+        (Some(Ok(consumer)), _) => {
+            let bound = if let Form::Bound(bound) = &consumer.form { whole(bound) } else { None };
+            [right_to_consume(&consumer), bound]
+        }
+        (None, None) => [whole(filter), None],
+        (None, Some(Ok(shared))) => [whole(&shared.filter), None],
+        (Some(Err(_)), _) | (None, Some(Err(_))) => [None, None],
     });
-    open_filters(handle, mounted)
+    open_filters(handle, needed.flatten())
 }
 
-/// Those of subscriptions that the files leave open, without `$share/NAME/`.
+/// What subscriptions need the right to and the files leave open.
 pub(super) fn whole_filters<'a>(
     handle: &SessionHandle,
     filters: impl Iterator<Item = &'a TopicFilter>,
 ) -> Vec<(Action, Arc<str>)> {
-    let inner = filters.filter_map(|filter| match filter.shared() {
-        None => Some(filter.clone()),
-        Some(shared) => Some(shared.ok()?.filter),
-    });
-    open_filters(handle, inner)
+    open_filters(handle, filters.filter_map(right_needed))
 }
 
 fn open_filters(handle: &SessionHandle, filters: impl Iterator<Item = TopicFilter>) -> Vec<(Action, Arc<str>)> {

@@ -230,7 +230,7 @@ impl Client {
                 online.by = Way::Token;
             });
         });
-        self.broker.recheck_session(handle);
+        self.broker.recheck_session(handle, now);
         self.broker.schedule_credentials(handle, hold.epoch, now);
         self.connection.challenge(AuthReason::Success, TOKEN_METHOD, None);
         Ok(())

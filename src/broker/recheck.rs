@@ -1,26 +1,27 @@
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Broker;
 use super::asking;
 use super::effects::Effects;
 use super::handle::SessionHandle;
+use super::subscribe::right_needed;
 use crate::auth::{Action, Opinion, RightAnswer};
 use crate::metrics::{Denied, DropReason};
 use crate::packet::{DisconnectReason, TopicFilter};
-use crate::session::Queued;
 
 impl Broker {
     /// Rights were read anew: what was granted before and is not any more goes. Users that are gone are disconnected, anonymous
     /// clients too where they are not let in any more; subscriptions that nothing readable can match end, queued messages that may
     /// not be read are dropped, and retained messages whose publisher may not publish them any more are forgotten. Messages that
     /// were sent and not acknowledged are looked at when the client comes back: until then it may acknowledge them.
-    pub fn recheck_rights(self: &Arc<Self>) {
+    pub fn recheck_rights(self: &Arc<Self>, now: Instant) {
         let sessions = self.registry.all();
         for handle in &sessions {
             self.recheck_login(handle);
             handle.forget_answers();
             if !handle.rights.is_unrestricted() {
-                self.recheck_session(handle);
+                self.recheck_session(handle, now);
             }
         }
         let forgotten = self.retained.retain(
@@ -62,10 +63,8 @@ impl Broker {
         let is_denied = |wanted: Action, topic: &str| denied.iter().any(|(action, of, _)| *action == wanted && &**of == topic);
         let mut effects = Effects::default();
         for filter in subscribed {
-            let shared = filter.shared().and_then(Result::ok);
-            let inner = shared.as_ref().map_or(filter, |shared| &shared.filter);
-            if is_denied(Action::Subscribe, inner.as_str()) {
-                self.remove_subscription(handle, filter, &mut effects);
+            if right_needed(filter).is_some_and(|right| is_denied(Action::Subscribe, right.as_str())) {
+                self.remove_subscription(handle, filter, Instant::now(), &mut effects);
             }
         }
         handle.lock(|slot| {
@@ -88,22 +87,19 @@ impl Broker {
         });
     }
 
-    pub(super) fn recheck_session(&self, handle: &Arc<SessionHandle>) {
+    pub(super) fn recheck_session(&self, handle: &Arc<SessionHandle>, now: Instant) {
         let mut effects = Effects::default();
         let brought = handle.brought();
         let asker = brought.asker(&handle.principal);
         let filters: Vec<TopicFilter> = handle.lock(|slot| slot.session.subscriptions.keys().cloned().collect());
         for filter in filters {
-            let shared = filter.shared().and_then(Result::ok);
-            let inner = shared.as_ref().map_or(&filter, |shared| &shared.filter);
-            if handle.rights.on_subscribe(&asker, inner) == Opinion::Denied {
-                self.remove_subscription(handle, &filter, &mut effects);
+            if right_needed(&filter).is_some_and(|right| handle.rights.on_subscribe(&asker, &right) == Opinion::Denied) {
+                self.remove_subscription(handle, &filter, now, &mut effects);
             }
         }
         handle.lock(|slot| {
             // Those on disk are looked at when they are read.
-            let may_read = |queued: &Queued| queued.message().is_none_or(|message| handle.may_read(message.topic()));
-            let dropped = slot.session.outbound.extract(may_read);
+            let dropped = slot.session.outbound.extract(|queued| handle.may_get(queued));
             slot.session.outbound.settle(&dropped);
             effects.dropped(DropReason::NotAuthorized, dropped.len() as u64);
             slot.report(&mut effects);

@@ -6,9 +6,12 @@ mod certs;
 mod check;
 mod config;
 pub mod exit;
+mod health;
+mod import;
 mod inspect;
 pub mod logging;
 mod passwd;
+mod queue;
 mod run;
 
 use std::fmt::Display;
@@ -49,12 +52,17 @@ enum Command {
     Passwd(passwd::PasswdArgs),
     /// Make a certificate authority, a server and a client certificate to try TLS with.
     Certs(certs::CertsArgs),
+    /// Ask a running broker whether clients may be sent to it, for health checks: exit code 0 or 1.
+    Health(health::HealthArgs),
+    #[command(subcommand)]
+    Import(import::ImportCommand),
     /// Show what is in a data directory.
     Inspect(inspect::InspectArgs),
     /// Copy the data directory of a broker, running or not.
     Backup(backup::BackupArgs),
     /// Make a data directory from a backup.
     Restore(backup::RestoreArgs),
+    Queue(queue::QueueArgs),
     Bench(Box<bench::BenchArgs>),
     /// Print the version.
     Version,
@@ -70,9 +78,12 @@ pub fn main() -> ExitCode {
         Some(Command::Config(command)) => config::config(&command),
         Some(Command::Passwd(args)) => result(passwd::passwd(&args)),
         Some(Command::Certs(args)) => result(certs::certs(&args)),
+        Some(Command::Health(args)) => health::health(&args),
+        Some(Command::Import(command)) => import::import(&command),
         Some(Command::Inspect(args)) => inspect::inspect(&args),
         Some(Command::Backup(args)) => result(backup::backup(&args)),
         Some(Command::Restore(args)) => result(backup::restore(&args)),
+        Some(Command::Queue(args)) => queue::queue(&args),
         Some(Command::Bench(args)) => bench::bench(*args),
         Some(Command::Version) => {
             say(concat!("dunlin ", env!("CARGO_PKG_VERSION")));
@@ -109,6 +120,13 @@ mod tests {
 
     fn parse(arguments: &[&str]) -> Cli {
         Cli::try_parse_from([&["dunlin"], arguments].concat()).unwrap()
+    }
+
+    #[test]
+    fn flags_of_queue_may_stand_before_and_behind_its_commands() {
+        for arguments in [["queue", "--data-dir", "d", "list"], ["queue", "list", "--data-dir", "d"]] {
+            assert!(matches!(parse(&arguments).command, Some(Command::Queue(_))));
+        }
     }
 
     #[test]

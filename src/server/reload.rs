@@ -32,7 +32,8 @@ impl House {
         self.gate.set_limits(gate_limits(&config.limits));
         let outside = self.reload_doors(&config);
         self.outside = outside;
-        self.broker.recheck_rights();
+        self.broker.configure_queues(&config.queues, config.work_queues.clone(), started);
+        self.broker.recheck_rights(started);
         self.config = config;
         tracing::info!(seconds = started.elapsed().as_secs_f64(), "config reloaded");
     }
