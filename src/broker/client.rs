@@ -360,7 +360,12 @@ impl Client {
     /// Acknowledgements whose answer came later than their packet.
     fn take_answers(&mut self) {
         let Some(hold) = &self.hold else { return };
-        let Some(answers) = hold.handle.lock(|slot| slot.connection(hold.epoch)?.answers.take()) else { return };
+        let answers = hold.handle.lock(|slot| {
+            let online = slot.connection(hold.epoch)?;
+            online.is_notified = false; // Under the same lock: an answer that comes from here on wakes us again.
+            online.answers.take()
+        });
+        let Some(answers) = answers else { return };
         for (token, answer) in *answers {
             self.connection.publish_done(token, answer, &Held(Some(&hold.handle)));
         }
