@@ -32,7 +32,7 @@ impl Broker {
             let made = match consumer_filter(filter) {
                 None => self.subscribe_one(handle, filter, *options, identifier, limits, effects),
                 Some(parsed) => {
-                    let made = self.consume(handle, filter, parsed, (*options, identifier, wish), limits, now, effects);
+                    let made = self.consume(handle, (filter, parsed), (*options, identifier, wish), limits, now, effects);
                     made.map_err(|(reason, why)| {
                         self.metrics.queue_refusals.increment();
                         why_refused.get_or_insert(why);

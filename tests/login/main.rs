@@ -11,5 +11,6 @@ mod chain;
 mod hook;
 mod jwks;
 mod jwt;
+mod queues;
 mod signer;
 mod tenants;

@@ -55,8 +55,7 @@ impl Broker {
     pub(in crate::broker) fn consume(
         &self,
         handle: &Arc<SessionHandle>,
-        filter: &TopicFilter,
-        parsed: Result<SubscribeFilter<'_>, TopicError>,
+        (filter, parsed): (&TopicFilter, Result<SubscribeFilter<'_>, TopicError>),
         (options, identifier, wish): (SubscriptionOptions, Option<u32>, Result<ConsumerWish, &'static str>),
         limits: &Limits,
         now: Instant,
