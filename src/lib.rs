@@ -10,6 +10,7 @@ pub mod loadtest;
 pub mod metrics;
 pub mod packet;
 pub mod queue;
+pub mod remote;
 pub mod routing;
 pub mod server;
 pub mod session;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::prometheus::{Reading, Registration};
 use crate::metrics::{
-    Authentication, Denied, DropReason, Family, Kind, Limit, ListenerMetrics, MalformedKind, Metrics, PacketType, Reasons,
-    VERSIONS,
+    Authentication, Denied, DropReason, Family, HookResult, KeyFetch, Kind, Limit, ListenerMetrics, MalformedKind, Metrics,
+    PacketType, Reasons, VERSIONS,
 };
 use crate::packet::ReasonCode;
 
@@ -13,6 +13,7 @@ const CONNECTIONS: &str = "dunlin_connections";
 const PENDING: &str = "dunlin_connections_pending";
 const ACCEPTED: &str = "dunlin_connections_total";
 const HANDSHAKES: &str = "dunlin_handshake_failures_total";
+const CERTIFICATES: &str = "dunlin_certificate_expiry_timestamp_seconds";
 const CONNACKS: &str = "dunlin_connacks_sent_total";
 const DISCONNECTS_SENT: &str = "dunlin_disconnects_sent_total";
 const DISCONNECTS_RECEIVED: &str = "dunlin_disconnects_received_total";
@@ -25,6 +26,7 @@ pub(super) fn register(to: &mut Registration<'_>) {
     to.describe_gauge(PENDING, "Connections whose CONNECT has not been accepted yet.");
     to.describe_counter(ACCEPTED, "Connections accepted, whatever became of them.");
     to.describe_counter(HANDSHAKES, "TLS, WebSocket and PROXY protocol handshakes that failed.");
+    to.describe_gauge(CERTIFICATES, "When the first of a listener's certificates ends, in seconds since 1970.");
     to.describe_counter(CONNACKS, "CONNACKs sent, by reason code; those of older clients by the 5.0 code of the same meaning.");
     to.describe_counter(DISCONNECTS_SENT, "Connections that the broker ended, by reason code.");
     to.describe_counter(DISCONNECTS_RECEIVED, "DISCONNECTs received, by reason code.");
@@ -48,6 +50,11 @@ pub(super) fn register_listener(to: &mut Registration<'_>, listener: &Arc<Listen
     to.counter(ACCEPTED, &[("listener", name)], move |_| of.accepted.get());
     let of = listener.clone();
     to.counter(HANDSHAKES, &[("listener", name)], move |_| of.handshake_failures.get());
+    // Known before the listener is: a series of zeros would be an alarm where there is no certificate.
+    if listener.certificate_expiry.get() > 0 {
+        let of = listener.clone();
+        to.gauge(CERTIFICATES, &[("listener", name)], move |_| of.certificate_expiry.get() as f64);
+    }
 }
 
 /// What a reason code is called, depending on its packet.
@@ -132,6 +139,16 @@ fn causes(to: &mut Registration<'_>) {
     });
     family::<Denied>(to, "dunlin_authorization_denied_total", "What clients wanted and were not let.", "action", |metrics| {
         &metrics.authorization_denied
+    });
+    family::<HookResult>(
+        to,
+        "dunlin_auth_http_requests_total",
+        "Questions to [auth.http], by what became of them.",
+        "result",
+        |metrics| &metrics.hook_requests,
+    );
+    family::<KeyFetch>(to, "dunlin_auth_jwks_fetches_total", "Requests for the keys of tokens.", "result", |metrics| {
+        &metrics.key_fetches
     });
     family::<Limit>(to, "dunlin_limit_hits_total", "How often a limit of the config was hit.", "limit", |metrics| {
         &metrics.limit_hits

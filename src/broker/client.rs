@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use super::asking::Answers;
 use super::connect::Hold;
 use super::deliver::Deliveries;
 use super::door::{Admission, Origin};
@@ -25,6 +26,8 @@ pub struct Client {
     pub(super) connection: Connection,
     pub(super) hold: Option<Hold>,
     pub(super) login: LoginState,
+    /// What was asked for the packet that comes next, and answered.
+    pub(super) answers: Option<Answers>,
     pub(super) direct: Option<Arc<dyn DirectWrite>>,
     pub(super) waker: Waker,
     /// What is written while there is no session to hold an outbox: before CONNACK and after the end.
@@ -82,6 +85,7 @@ impl Client {
             connection,
             hold: None,
             login: LoginState::None,
+            answers: None,
             direct,
             waker: Waker::noop().clone(),
             local: None,
@@ -111,7 +115,7 @@ impl Client {
         self.end.is_none() && !self.login.is_pending() && !self.connection.is_congested() && !is_waiting()
     }
 
-    /// A password is being checked, and packets wait for that.
+    /// A login is being looked at, or a right, and packets wait for that.
     pub fn is_logging_in(&self) -> bool {
         self.login.is_pending()
     }
@@ -131,6 +135,7 @@ impl Client {
             let rest = &bytes[consumed..];
             match self.decoder().decode(rest) {
                 Ok(None) => break,
+                Ok(Some((ref packet, _))) if self.must_ask(packet, now) => break,
                 Ok(Some((ref packet, length))) => {
                     consumed += length;
                     if let Some(kind) = PacketType::of_first_byte(rest[0]) {
@@ -377,7 +382,7 @@ impl Client {
             self.waker = cx.waker().clone();
         }
         let was_pending = self.login.is_pending();
-        self.poll_password_check(cx, now);
+        self.poll_answer(cx, now);
         was_pending && !self.login.is_pending()
     }
 

@@ -12,8 +12,9 @@ use super::handle::{Identity, Online, SessionHandle};
 use super::outbox::{DirectWrite, Outbox};
 use super::publish::HandedOn;
 use super::registry::{Existing, Opened, registry_key};
+use super::standing::Brought;
 use super::wills::Will;
-use crate::auth::Principal;
+use crate::auth::{Principal, Way};
 use crate::metrics::{DropReason, Limit};
 use crate::packet::{ConnectReason, DisconnectReason, ProtocolVersion, QoS, TopicFilter};
 use crate::routing::{Availability, PublisherHash, Subscriber};
@@ -37,8 +38,15 @@ pub struct OpenRequest {
     /// In seconds; zero for none.
     pub keep_alive: u16,
     pub will: Option<Will>,
-    /// The user name is that of a certificate.
-    pub is_by_certificate: bool,
+    pub mount_point: Option<Arc<str>>,
+    /// Rights that came with the login.
+    pub brought: Brought,
+    /// The method that let it in.
+    pub by: Way,
+    /// When what let it in is over.
+    pub valid_until: Option<Instant>,
+    /// Which certificate it has shown, where that may be revoked.
+    pub certificate: Option<Arc<[u8]>>,
 }
 
 /// A connection's hold on its session.
@@ -65,7 +73,7 @@ impl Broker {
         direct: Option<Arc<dyn DirectWrite>>,
         now: Instant,
     ) -> Result<Hold, ConnectReason> {
-        let key = registry_key(request.door.mount_point.as_deref(), &request.principal.client_id);
+        let key = registry_key(request.mount_point.as_deref(), &request.principal.client_id);
         if self.registry.len() >= request.limits.max_sessions && self.registry.get(&key).is_none() {
             self.metrics.limit_hits.count(Limit::MaxSessions);
             return Err(ConnectReason::QuotaExceeded);
@@ -101,14 +109,19 @@ impl Broker {
             let identity = Identity {
                 principal: request.principal.clone(),
                 registry_key: key.clone(),
-                mount_point: request.door.mount_point.clone(),
+                mount_point: request.mount_point.clone(),
                 listener: request.door.name.clone(),
             };
             let stored_as = journal.map(|journal| journal.next_session());
             let (rights, limits) = (request.door.rights.clone(), request.limits.clone());
             SessionHandle::new(stored_as, identity, rights, limits, self.stored_level())
         };
+        let brought = request.brought.clone();
+        let mut has_other_rights = false;
         let attach = |handle: &SessionHandle| {
+            if handle.rights.is_personal() {
+                has_other_rights = handle.bring(brought);
+            }
             handle.lock(|slot| {
                 let was_online = slot.online.is_some();
                 if let Some(mut old) = slot.online.take() {
@@ -141,6 +154,9 @@ impl Broker {
             Opened::New(handle) => (handle, false),
             Opened::Resumed(handle) => {
                 self.metrics.sessions.resumed.increment();
+                if has_other_rights {
+                    self.recheck_session(&handle, now); // It may have brought less than before.
+                }
                 (handle, true)
             }
             Opened::Replaced { new, old } => {
@@ -166,6 +182,9 @@ impl Broker {
             seconds => patience.min(Duration::from_millis(u64::from(seconds) * 1500)),
         };
         self.schedule(now + first_look, Timer::Connection(Arc::downgrade(&handle), epoch));
+        if request.valid_until.is_some() {
+            self.schedule_credentials(&handle, epoch, now);
+        }
         Ok(Hold { handle, epoch, session_present })
     }
 
@@ -297,7 +316,7 @@ fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dy
         version: request.version,
         maximum_packet_size: request.maximum_packet_size,
         aliases: aliases.map(Box::new),
-        mount_point: request.door.mount_point.clone(),
+        mount_point: request.mount_point.clone(),
     };
     Online {
         epoch,
@@ -310,7 +329,10 @@ fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dy
         answers: None,
         last_received: now,
         keep_alive: request.keep_alive,
-        is_by_certificate: request.is_by_certificate,
+        by: request.by,
+        valid_until: request.valid_until,
+        credentials_timer_at: None,
+        certificate: request.certificate.clone(),
         receive_maximum: request.names_receive_maximum.then_some(request.receive_maximum),
         holds_work: false,
         is_stored: false,

@@ -11,10 +11,11 @@ use super::door::Rights;
 use super::effects::Effects;
 use super::outbox::Outbox;
 use super::queues::{Membership, QueueHandle};
+use super::standing::Standing;
 use super::wills::Will;
-use crate::auth::Principal;
+use crate::auth::{Principal, Way};
 use crate::metrics::Batch;
-use crate::packet::{DisconnectReason, TopicFilter, TopicName};
+use crate::packet::{DisconnectReason, TopicFilter};
 use crate::routing::{Availability, Recipient, Subscriber};
 use crate::session::{AckToken, Answer, Limits, Numbering, Queued, Session, SessionCell};
 use crate::storage::Level;
@@ -34,6 +35,8 @@ pub struct SessionHandle {
     /// Its number in the journal, if it outlives the process.
     pub stored_as: Option<u64>,
     pub(super) slot: Mutex<Slot>,
+    /// Rights of its own; nothing is locked while this is.
+    pub(super) standing: Mutex<Option<Box<Standing>>>,
     availability: AtomicU8,
 }
 
@@ -84,8 +87,14 @@ pub struct Online {
     pub last_received: Instant,
     /// In seconds; zero for none.
     pub keep_alive: u16,
-    /// It came in by a certificate, and not by what is in the password file or not.
-    pub is_by_certificate: bool,
+    /// The method that let it in.
+    pub by: Way,
+    /// When what let it in is over.
+    pub valid_until: Option<Instant>,
+    /// When the timer looks at that.
+    pub credentials_timer_at: Option<Instant>,
+    /// Which certificate it has shown, where that may be revoked.
+    pub certificate: Option<Arc<[u8]>>,
     /// What CONNACK promises cannot be lost any more.
     pub is_stored: bool,
     /// The client's Receive Maximum, if it has named one.
@@ -249,7 +258,8 @@ impl SessionHandle {
             };
             let Identity { principal, registry_key, mount_point, listener } = identity;
             let (key, slot, availability) = (next_epoch(), Mutex::new(slot), AtomicU8::new(OFFLINE));
-            Self { key, principal, registry_key, mount_point, rights, listener, stored_as, slot, availability }
+            let standing = Mutex::default();
+            Self { key, principal, registry_key, mount_point, rights, listener, stored_as, slot, standing, availability }
         })
     }
 
@@ -266,10 +276,6 @@ impl SessionHandle {
             self.availability.store(availability, Ordering::Relaxed);
         }
         result
-    }
-
-    pub fn may_read(&self, topic: TopicName<'_>) -> bool {
-        self.rights.may_read(&self.principal, topic)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The one place where sessions, routing, rights and what is kept meet. No sockets: bytes come in through [`Client`], and what is to
 //! be written waits in each session's outbox.
 
+mod asking;
 mod client;
 mod connect;
 mod deliver;
@@ -12,6 +13,7 @@ mod expiry;
 mod handle;
 mod log_limiter;
 mod login;
+mod login_checks;
 mod login_flow;
 mod outbox;
 mod publish;
@@ -22,6 +24,7 @@ mod restore;
 mod retained;
 mod route;
 mod router;
+mod standing;
 mod storing;
 mod subscribe;
 mod supply;
@@ -58,7 +61,7 @@ use crate::routing::Strategy;
 use crate::session::{Limits, TimerWheel};
 use crate::storage::{Clock, Journal, Level};
 use expiry::Timer;
-use login::PasswordChecks;
+use login_checks::LoginChecks;
 use queues::Queues;
 use registry::Registry;
 use retained::Retained;
@@ -72,7 +75,7 @@ pub struct Broker {
     retained: Retained,
     queues: Queues,
     timers: Mutex<TimerWheel<Timer>>,
-    password_checks: PasswordChecks,
+    login_checks: LoginChecks,
     pub metrics: Arc<Metrics>,
     log_limiter: LogLimiter,
     /// Who comes and goes, for whoever wants to tell it; when nobody keeps up it is dropped.
@@ -108,7 +111,7 @@ impl Broker {
             retained: Retained::default(),
             queues: Queues::new(settings.queues, settings.clock, now),
             timers: Mutex::new(TimerWheel::new(now)),
-            password_checks: PasswordChecks::new(running_max, waiting_max),
+            login_checks: LoginChecks::new(running_max, waiting_max),
             metrics: settings.metrics,
             log_limiter: LogLimiter::default(),
             events: settings.events,
@@ -151,6 +154,23 @@ impl Broker {
                 }
             });
         }
+    }
+
+    /// Asks the connections to end whose certificate, in DER, is revoked. Returns how many.
+    pub fn disconnect_revoked(&self, is_revoked: impl Fn(&[u8]) -> bool) -> usize {
+        let sessions = self.registry.all();
+        let ends = |handle: &Arc<handle::SessionHandle>| {
+            let certificate = handle.lock(|slot| slot.online.as_ref().and_then(|online| online.certificate.clone()));
+            let Some(certificate) = certificate.filter(|certificate| is_revoked(certificate)) else { return false };
+            handle.lock(|slot| {
+                let online = slot.online.as_mut().filter(|online| online.certificate.as_ref() == Some(&certificate));
+                online.is_some_and(|online| {
+                    online.close(DisconnectReason::NotAuthorized);
+                    true
+                })
+            })
+        };
+        sessions.iter().filter(|handle| ends(handle)).count()
     }
 
     /// What sessions survive that outlive their connection.

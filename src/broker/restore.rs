@@ -9,6 +9,7 @@ use super::door::Rights;
 use super::handle::{Identity, Receiver, SessionHandle, Slot};
 use super::queues::{QueueFold, consumer_filter};
 use super::registry::registry_key;
+use super::standing::Brought;
 use super::wills::Will;
 use crate::auth::Principal;
 use crate::packet::Message;
@@ -74,6 +75,10 @@ impl Broker {
         let (mount_point, listener) = (header.mount_point, header.listener);
         let identity = Identity { principal, registry_key: key, mount_point, listener };
         let handle = SessionHandle::new(Some(number), identity, rights, self.limits(), self.stored_level());
+        // Only a session at a listener where rights are brought along may have had any.
+        if handle.rights.is_personal() {
+            handle.bring(Brought::Unknown);
+        }
         self.registry.put(handle.clone());
         let mut change = self.router.change();
         let mut consumes = Vec::new();
@@ -160,9 +165,7 @@ fn restore_entries(
 fn publisher(stored: &Publisher, rights: &dyn RightsOf) -> Option<super::retained::RetainedBy> {
     let client = stored.client.as_ref()?;
     let principal = Principal { client_id: client.client_id.clone(), username: client.username.clone() };
-    Some(super::retained::RetainedBy {
-        principal,
-        rights: rights.rights_of(&client.listener),
-        listener: client.listener.clone(),
-    })
+    let rights = rights.rights_of(&client.listener);
+    let brought = if rights.is_personal() { Brought::Unknown } else { Brought::Nothing };
+    Some(super::retained::RetainedBy { principal, brought, rights, listener: client.listener.clone() })
 }

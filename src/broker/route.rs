@@ -6,7 +6,8 @@ use super::deliver::Deliveries;
 use super::handle::SessionHandle;
 use super::publish::{Matched, Publisher};
 use super::queues::Hints;
-use crate::metrics::DropReason;
+use crate::auth::RightAnswer;
+use crate::metrics::{Denied, DropReason};
 use crate::packet::{Delivery, PublishReason, TopicName};
 use crate::queue::properties;
 use crate::session::{Answer, InboundPublish, Note, Publication};
@@ -29,6 +30,18 @@ impl Routed {
 }
 
 impl Broker {
+    /// What a client gets instead that may not publish to a whole topic; `None`: it may.
+    pub(super) fn refused(&self, handle: &SessionHandle, topic: TopicName<'_>, deliveries: &mut Deliveries) -> Option<Routed> {
+        let reason = match handle.may_publish(topic) {
+            RightAnswer::Allow => return None,
+            RightAnswer::Deny => PublishReason::NotAuthorized,
+            RightAnswer::Unavailable => PublishReason::UnspecifiedError,
+        };
+        self.metrics.authorization_denied.count(Denied::Publish);
+        deliveries.batch.dropped(DropReason::NotAuthorized, 1);
+        Some(Routed::at_once(reason))
+    }
+
     /// Gives a client's message to the broker, if the client may publish it.
     pub(super) fn route(
         &self,
@@ -64,8 +77,8 @@ impl Broker {
                 }
             }
         };
-        if !handle.rights.may_publish(&handle.principal, topic) {
-            return self.not_authorized(deliveries);
+        if let Some(refused) = self.refused(handle, topic, deliveries) {
+            return refused;
         }
         let packet = &publish.packet;
         let expires_at = packet.properties.message_expiry_interval.map(|seconds| now + Duration::from_secs(seconds.into()));

@@ -5,7 +5,8 @@ use super::Broker;
 use super::effects::Effects;
 use super::handle::{Receiver, SessionHandle};
 use super::log_limiter::excerpt;
-use super::queues::{consumer_filter, wish_of};
+use super::queues::{consumer_filter, right_to_consume, wish_of};
+use crate::auth::RightAnswer;
 use crate::metrics::{Denied, Limit};
 use crate::packet::{
     RetainHandling, Subscribe, SubscribeReason, SubscriptionOptions, TopicFilter, Unsubscribe, UnsubscribeReason,
@@ -31,7 +32,7 @@ impl Broker {
             let made = match consumer_filter(filter) {
                 None => self.subscribe_one(handle, filter, *options, identifier, limits, effects),
                 Some(parsed) => {
-                    let made = self.consume(handle, filter, parsed, (*options, identifier, wish), limits, now, effects);
+                    let made = self.consume(handle, (filter, parsed), (*options, identifier, wish), limits, now, effects);
                     made.map_err(|(reason, why)| {
                         self.metrics.queue_refusals.increment();
                         why_refused.get_or_insert(why);
@@ -71,10 +72,7 @@ impl Broker {
         let shared = filter.shared().transpose().map_err(|_| SubscribeReason::TopicFilterInvalid)?;
         let inner = shared.as_ref().map_or(filter, |shared| &shared.filter);
         let inner = mounted(inner, handle.mount_point.as_deref())?;
-        if !handle.rights.may_subscribe(&handle.principal, &inner) {
-            self.metrics.authorization_denied.count(Denied::Subscribe);
-            return Err(SubscribeReason::NotAuthorized);
-        }
+        self.check_subscribe(handle, &inner)?;
         let filter = match &shared {
             None => inner,
             Some(shared) => TopicFilter::new(&format!("$share/{}/{}", shared.share_name, inner))
@@ -92,6 +90,17 @@ impl Broker {
         };
         self.add_subscription(handle, &filter, subscription, limits.max_subscriptions, replays, effects)?;
         Ok(granted(options))
+    }
+
+    /// Whether a client may subscribe to a whole filter, without `$share/NAME/`.
+    pub(super) fn check_subscribe(&self, handle: &SessionHandle, filter: &TopicFilter) -> Result<(), SubscribeReason> {
+        let reason = match handle.may_subscribe(filter) {
+            RightAnswer::Allow => return Ok(()),
+            RightAnswer::Deny => SubscribeReason::NotAuthorized,
+            RightAnswer::Unavailable => SubscribeReason::UnspecifiedError,
+        };
+        self.metrics.authorization_denied.count(Denied::Subscribe);
+        Err(reason)
     }
 
     /// Index and session change together: a session that ends meanwhile leaves nothing behind.
@@ -202,7 +211,16 @@ fn granted(options: SubscriptionOptions) -> SubscribeReason {
     }
 }
 
-fn mounted(filter: &TopicFilter, mount_point: Option<&str>) -> Result<TopicFilter, SubscribeReason> {
+/// The filter that the client of a subscription must have the right to; `None`: nobody has such a subscription.
+pub(super) fn right_needed(filter: &TopicFilter) -> Option<TopicFilter> {
+    match (consumer_filter(filter), filter.shared()) {
+        (Some(parsed), _) => right_to_consume(&parsed.ok()?),
+        (None, Some(shared)) => Some(shared.ok()?.filter),
+        (None, None) => Some(filter.clone()),
+    }
+}
+
+pub(super) fn mounted(filter: &TopicFilter, mount_point: Option<&str>) -> Result<TopicFilter, SubscribeReason> {
     match mount_point {
         None => Ok(filter.clone()),
         Some(mount_point) => {

@@ -7,6 +7,8 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::Config;
+use crate::auth::jwt::Algorithm;
+use crate::auth::{HttpConfig, JwtConfig, MethodName, RequiredClaim};
 use crate::queue::{self, QueueName};
 use crate::storage::{Level, TopicLevel};
 use crate::transport::ListenerConfig;
@@ -188,11 +190,30 @@ fn every_key() -> Config {
     config.auth.allow_anonymous = Some(true);
     config.auth.password_file = Some(PATH.into());
     config.auth.acl_file = Some(PATH.into());
+    config.auth.methods = Some(vec![MethodName::Certificate]);
+    config.auth.jwt = Some(JwtConfig {
+        secret_file: Some(PATH.into()),
+        public_keys: vec![PATH.into()],
+        jwks_file: Some(PATH.into()),
+        jwks_url: Some("http://localhost/".into()),
+        ca_file: Some(PATH.into()),
+        algorithms: vec![Algorithm::HS256],
+        claims: vec![RequiredClaim { name: "model".into(), value: "%c".into() }],
+        ..JwtConfig::default()
+    });
+    config.auth.http = Some(HttpConfig {
+        authenticate_url: Some("http://localhost/".into()),
+        authorize_url: Some("http://localhost/".into()),
+        bearer_file: Some(PATH.into()),
+        ca_file: Some(PATH.into()),
+        ..HttpConfig::default()
+    });
     config.durability.topics = vec![TopicLevel { filter: "model/#".into(), level: Level::Memory }];
     let mut listener = ListenerConfig::new("model", "unix:///path");
     listener.max_packet_size = Some(ByteSize(1));
     listener.max_keep_alive = Some(Span::seconds(1));
     listener.allow_anonymous = Some(true);
+    listener.methods = Some(vec![MethodName::Certificate]);
     listener.password_file = Some(PATH.into());
     listener.acl_file = Some(PATH.into());
     listener.tls = Some(every_tls_key());

@@ -16,7 +16,7 @@ use parking_lot::RwLock;
 
 pub use batch::Batch;
 pub use cells::{Counter, Family, Gauge, Kind, Reasons};
-pub use kinds::{Authentication, Denied, DropReason, Limit, MalformedKind, PacketType};
+pub use kinds::{Authentication, Denied, DropReason, HookResult, KeyFetch, Limit, MalformedKind, PacketType};
 pub use latency::Latency;
 pub use listener::{ListenerMetrics, OpenConnection, VERSIONS};
 pub use queues::QueueFigures;
@@ -45,6 +45,8 @@ pub struct Metrics {
     pub disconnects_received: Reasons,
     pub authentications: Family<Authentication>,
     pub authorization_denied: Family<Denied>,
+    pub hook_requests: Family<HookResult>,
+    pub key_fetches: Family<KeyFetch>,
     pub limit_hits: Family<Limit>,
     pub malformed_packets: Family<MalformedKind>,
     pub wills_published: Counter,

@@ -37,8 +37,8 @@ pub struct PublishTopic<'a> {
 pub enum Target<'a> {
     /// An ordinary topic.
     Topic(TopicName<'a>),
-    /// `$queue/NAME/$put/TOPIC`: into this queue alone.
-    Put { name: &'a str, topic: TopicName<'a> },
+    /// `$queue/NAME/$put/TOPIC`: into this queue alone. `whole` is all of that.
+    Put { name: &'a str, topic: TopicName<'a>, whole: TopicName<'a> },
     /// The end, or another deadline, of a lease. Without a tag in the topic, the user property `q-tag` names it.
     Settle { queue: QueueRef<'a>, tag: Option<Tag>, settle: Settle },
 }
@@ -185,7 +185,10 @@ fn parse_target(topic: &str) -> Result<Option<Target<'_>>, TopicError> {
     if verb == "$put" {
         return match queue.part {
             Part::Main if rest.starts_with('$') => Err(TopicError::Inner),
-            Part::Main => Ok(Some(Target::Put { name: queue.name, topic: TopicName::new(rest)? })),
+            Part::Main => {
+                let whole = TopicName::new(topic)?;
+                Ok(Some(Target::Put { name: queue.name, topic: TopicName::new(rest)?, whole }))
+            }
             Part::Dead => Err(TopicError::PutToDead),
         };
     }

@@ -286,6 +286,14 @@ impl Connection {
         Ok(InboundPublish { topic, packet: publish, ack: Some(self.acks.open(ack)) })
     }
 
+    /// The topic that a PUBLISH is on, without taking it: `None` if it names none that is known.
+    pub fn topic_of(&self, publish: &Publish<'_>) -> Option<Arc<str>> {
+        match (publish.topic, publish.properties.topic_alias) {
+            (Some(topic), _) => Some(topic.as_str().into()),
+            (None, alias) => self.aliases.as_ref()?.resolve(alias?),
+        }
+    }
+
     fn resolve_topic<'a>(&mut self, publish: &Publish<'a>) -> Result<Topic<'a>, Violation> {
         let topic = match (publish.topic, publish.properties.topic_alias) {
             (Some(topic), None) => Topic::Named(topic),

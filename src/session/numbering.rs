@@ -39,7 +39,7 @@ impl Numbering {
     pub fn free_id(starts: u64) -> PacketId {
         let ids = u64::from(u16::MAX - STORED_IDS);
         let id = STORED_IDS + 1 + (starts.wrapping_mul(4099) % ids) as u16;
-        PacketId::new(id).unwrap_or(Self::first_free_id())
+        PacketId::new(id).unwrap_or_else(Self::first_free_id)
     }
 
     /// One whose next message is `next`, and whose earlier ones cannot be lost.

@@ -45,4 +45,4 @@ pub use record::{ConsumerWish, OnlineState, Publisher, PublishingClient, Record,
 pub use recovery::{Opened, Recover, open};
 pub use segment::{Place, Segment};
 pub use state::{EntryState, RetainedState, SessionState, State};
-pub use work::{NoWork, WorkState};
+pub use work::{NoWork, Tell, WorkState};

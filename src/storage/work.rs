@@ -1,5 +1,8 @@
 use super::segment::Place;
 
+/// Takes a record: its stream, the place of its body, its content.
+pub type Tell<'a> = &'a mut dyn FnMut(u64, Option<Place>, &[u8]);
+
 /// What the records of the work queues fold into. Storage carries those records and the bodies that they name without knowing what they
 /// say; whoever opens the journal brings along what does.
 pub trait WorkState: std::fmt::Debug + Send {
@@ -17,7 +20,7 @@ pub trait WorkState: std::fmt::Debug + Send {
     fn forget(&mut self, is_gone: &dyn Fn(&Place) -> bool) -> usize;
 
     /// The records that make this state again.
-    fn show(&self, tell: &mut dyn FnMut(u64, Option<Place>, &[u8]));
+    fn show(&self, tell: Tell<'_>);
 
     /// For whoever brought it along, to take it back as what it is.
     fn into_any(self: Box<Self>) -> Box<dyn std::any::Any>;
@@ -38,7 +41,7 @@ impl WorkState for NoWork {
         0
     }
 
-    fn show(&self, _: &mut dyn FnMut(u64, Option<Place>, &[u8])) {}
+    fn show(&self, _: Tell<'_>) {}
 
     fn into_any(self: Box<Self>) -> Box<dyn std::any::Any> {
         self

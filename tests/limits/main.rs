@@ -101,6 +101,10 @@ fn leave(mut client: Client) {
 #[test]
 fn every_limit_is_tested() {
     let tested = [
+        // In tests/login.
+        "auth_http_max_cached",
+        "auth_http_max_cached_logins",
+        "auth_http_max_waiting",
         "connect_timeout",
         "listener_max_connections",
         "max_client_id_length",

@@ -31,7 +31,7 @@ fn a_failed_message_prefers_another_consumer() {
     let mut publisher = enter(&broker, "publisher");
     let mut crew = [consumer(&broker, "ada", "$queue/jobs"), consumer(&broker, "bob", "$queue/jobs")];
     fill(&mut publisher, "jobs/a", &["x"]);
-    let got = crew.each_mut().map(|worker| drain(worker));
+    let got = crew.each_mut().map(drain);
     let has = usize::from(got[0].is_empty());
     refuse(&mut crew[has], &got[has][0], 0x80);
     let again = take(&mut crew[1 - has]);

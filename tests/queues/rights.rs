@@ -69,6 +69,9 @@ fn put_needs_the_right_to_the_queue_and_to_the_topic() {
         ("bob", "$delayed/1/jobs/a", 0x87),
         ("bob", "$dedup/1/jobs/a", 0x87),
         ("carol", "$delayed/1/other", 0x87),
+        ("carol", "$dedup/1/$queue/jobs/$put/jobs/a", 0),
+        ("carol", "$delayed/0/$queue/jobs/$put/other", 0x87),
+        ("alice", "$delayed/0/$queue/jobs/$put/jobs/a", 0x87),
     ] {
         let mut client = house.enter(user, &format!("{user}-too"));
         assert_eq!(tell(&mut client, topic, topic, &[]).reason, reason, "{user} {topic}");

@@ -27,10 +27,9 @@ pub(in crate::broker) fn consumer_filter(filter: &TopicFilter) -> Option<Result<
     topics::parse_subscribe(filter.as_str()).transpose()
 }
 
-/// The filter whose right a consumer's filter needs; `None` for an ordinary one.
-pub(in crate::broker) fn right_to_consume(filter: &TopicFilter) -> Option<TopicFilter> {
-    let SubscribeFilter { queue, .. } = consumer_filter(filter)?.ok()?;
-    TopicFilter::new(&right_of(queue)).ok()
+/// The filter whose right a consumer's filter needs.
+pub(in crate::broker) fn right_to_consume(filter: &SubscribeFilter<'_>) -> Option<TopicFilter> {
+    TopicFilter::new(&right_of(filter.queue)).ok()
 }
 
 /// What a SUBSCRIBE wishes for besides its filters.
@@ -56,8 +55,7 @@ impl Broker {
     pub(in crate::broker) fn consume(
         &self,
         handle: &Arc<SessionHandle>,
-        filter: &TopicFilter,
-        parsed: Result<SubscribeFilter<'_>, TopicError>,
+        (filter, parsed): (&TopicFilter, Result<SubscribeFilter<'_>, TopicError>),
         (options, identifier, wish): (SubscriptionOptions, Option<u32>, Result<ConsumerWish, &'static str>),
         limits: &Limits,
         now: Instant,
@@ -74,22 +72,14 @@ impl Broker {
         let SubscribeFilter { queue: reference, form } =
             parsed.map_err(|error| (SubscribeReason::TopicFilterInvalid, why(error)))?;
         let wish = wish.map_err(|why| (SubscribeReason::ImplementationSpecificError, why))?;
-        let denied = |why| {
-            self.metrics.authorization_denied.count(Denied::Subscribe);
-            (SubscribeReason::NotAuthorized, why)
-        };
         let right = TopicFilter::new(&right_of(reference)).map_err(|_| (SubscribeReason::TopicFilterInvalid, "no filter"))?;
-        if !handle.rights.may_subscribe(&handle.principal, &right) {
-            return Err(denied("no right to this queue"));
-        }
+        self.may_consume(handle, &right, "no right to this queue")?;
         let bound = match &form {
             Form::Bound(bound) => {
                 let mount_point = handle.mount_point.as_deref().unwrap_or_default();
                 let mounted = TopicFilter::new(&format!("{mount_point}{bound}"));
                 let mounted = mounted.map_err(|_| (SubscribeReason::TopicFilterInvalid, "the filter is too long"))?;
-                if !handle.rights.may_subscribe(&handle.principal, &mounted) {
-                    return Err(denied("no right to the topics that the queue would be bound to"));
-                }
+                self.may_consume(handle, &mounted, "no right to the topics that the queue would be bound to")?;
                 Some((bound, mounted))
             }
             Form::Plain | Form::Lease => None,
@@ -124,6 +114,13 @@ impl Broker {
             QoS::AtMostOnce => SubscribeReason::GrantedQos0,
             QoS::AtLeastOnce => SubscribeReason::GrantedQos1,
             QoS::ExactlyOnce => SubscribeReason::GrantedQos2,
+        })
+    }
+
+    fn may_consume(&self, handle: &SessionHandle, right: &TopicFilter, why: &'static str) -> Result<(), Refusal> {
+        self.check_subscribe(handle, right).map_err(|reason| match reason {
+            SubscribeReason::NotAuthorized => (reason, why),
+            _ => (reason, "whoever says what clients may do gives no answer"),
         })
     }
 

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::define::Definition;
 use super::records::{self, COMMON, kind};
 use crate::queue::{Change, DelayedChange, Part, Restore};
-use crate::storage::{Place, WorkState};
+use crate::storage::{Place, Tell, WorkState};
 
 /// What the journal's records of work queues fold into, with bodies as the places where they lie.
 #[derive(Debug, Default)]
@@ -109,7 +109,7 @@ impl WorkState for QueueFold {
         of_queues + before - self.delayed.len()
     }
 
-    fn show(&self, tell: &mut dyn FnMut(u64, Option<Place>, &[u8])) {
+    fn show(&self, tell: Tell<'_>) {
         if let Some(secret) = self.secret {
             tell(COMMON, None, &records::content_of_secret(secret));
         }

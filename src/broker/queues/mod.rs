@@ -32,6 +32,7 @@ pub(super) use handle::Membership;
 pub use handle::QueueHandle;
 pub use operate::{OperateError, PeekedMessage, QueueDetails, QueueId};
 pub(super) use pump::Lent;
+pub(super) use settle::NeededToPublish;
 
 use crate::queue::{DelayedBounds, DelayedMessages, QueueName, Secret, UnixMillis};
 use crate::storage::{Body, Clock};

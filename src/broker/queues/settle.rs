@@ -6,7 +6,6 @@ use crate::broker::Broker;
 use crate::broker::deliver::Deliveries;
 use crate::broker::handle::SessionHandle;
 use crate::broker::route::Routed;
-use crate::metrics::{Denied, DropReason};
 use crate::packet::{PublishReason, TopicName};
 use crate::queue::topics::{PublishTopic, QueueRef, Settle, Target, TopicError};
 use crate::queue::{Durability, Part, SettleError, Tag, properties, topics};
@@ -14,6 +13,30 @@ use crate::session::{Answer, InboundPublish, Note};
 
 /// A topic that is not an ordinary one: what its prefix asks for.
 pub(in crate::broker) type Special<'a> = Result<PublishTopic<'a>, TopicError>;
+
+/// What a PUBLISH needs the right to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::broker) struct NeededToPublish<'a> {
+    /// A topic, as its client names it: the mount point comes before it.
+    pub topic: Option<TopicName<'a>>,
+    /// One of `$queue/`: no mount point comes before it.
+    pub queue: Option<TopicName<'a>>,
+}
+
+impl<'a> NeededToPublish<'a> {
+    /// Who settles shows the lease instead of a right; what is refused anyway needs none.
+    pub fn of(topic: TopicName<'a>) -> Self {
+        match Broker::special(topic) {
+            None => Self { topic: Some(topic), queue: None },
+            Some(Err(_)) => Self::default(),
+            Some(Ok(PublishTopic { target, .. })) => match target {
+                Target::Topic(topic) => Self { topic: Some(topic), queue: None },
+                Target::Put { topic, whole, .. } => Self { topic: Some(topic), queue: Some(whole) },
+                Target::Settle { .. } => Self::default(),
+            },
+        }
+    }
+}
 
 impl Broker {
     /// Whether a topic is one of ours; `None` for an ordinary one.
@@ -44,15 +67,14 @@ impl Broker {
         let hints = Hints { dedup_id, delay };
         match target {
             Target::Settle { queue, tag, settle } => self.route_settle(handle, publish, (queue, tag, settle), now, deliveries),
-            Target::Put { name, topic } => {
+            Target::Put { name, topic, whole } => {
                 let Some(queue) = self.queues.find(handle.mount_point.as_deref(), name) else {
                     self.metrics.queue_refusals.increment();
                     return Routed::at_once(no_queue());
                 };
                 // The right to the topic, and the one to the queue.
-                let whole = TopicName::new(publish.topic().as_str());
-                if !whole.is_ok_and(|whole| handle.rights.may_use_queue(&handle.principal, whole)) {
-                    return self.not_authorized(deliveries);
+                if let Some(refused) = self.refused(handle, whole, deliveries) {
+                    return refused;
                 }
                 self.route_to(
                     (handle, epoch),
@@ -79,12 +101,6 @@ impl Broker {
                 )
             }
         }
-    }
-
-    pub(in crate::broker) fn not_authorized(&self, deliveries: &mut Deliveries) -> Routed {
-        self.metrics.authorization_denied.count(Denied::Publish);
-        deliveries.batch.dropped(DropReason::NotAuthorized, 1);
-        Routed::at_once(PublishReason::NotAuthorized)
     }
 
     fn route_settle(

@@ -104,7 +104,13 @@ impl House {
 
     /// Where all connections come from.
     pub fn origin(&self) -> Origin {
-        Origin { door: self.door.clone(), address: None, certificate_identity: None, has_nameless_certificate: false }
+        Origin {
+            door: self.door.clone(),
+            address: None,
+            certificate_identity: None,
+            certificate: None,
+            has_nameless_certificate: false,
+        }
     }
 
     /// A connection on which nothing has been said yet.

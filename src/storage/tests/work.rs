@@ -40,7 +40,7 @@ impl WorkState for Numbers {
         before - self.0.len()
     }
 
-    fn show(&self, tell: &mut dyn FnMut(u64, Option<Place>, &[u8])) {
+    fn show(&self, tell: Tell<'_>) {
         self.0.iter().for_each(|(number, place)| tell(STREAM, Some(*place), &number.to_le_bytes()));
     }
 
