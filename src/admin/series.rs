@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::prometheus::{Reading, Registration};
 use crate::metrics::{
-    Authentication, Denied, DropReason, Family, Kind, Limit, ListenerMetrics, MalformedKind, Metrics, PacketType, Reasons,
-    VERSIONS,
+    Authentication, BridgeDrop, BridgeMetrics, Denied, DropReason, Family, Kind, Limit, ListenerMetrics, MalformedKind,
+    Metrics, PacketType, Reasons, VERSIONS,
 };
 use crate::packet::ReasonCode;
 
@@ -13,6 +13,10 @@ const CONNECTIONS: &str = "dunlin_connections";
 const PENDING: &str = "dunlin_connections_pending";
 const ACCEPTED: &str = "dunlin_connections_total";
 const HANDSHAKES: &str = "dunlin_handshake_failures_total";
+const BRIDGE_CONNECTED: &str = "dunlin_bridge_connected";
+const BRIDGE_MESSAGES: &str = "dunlin_bridge_messages_total";
+const BRIDGE_DROPPED: &str = "dunlin_bridge_messages_dropped_total";
+const BRIDGE_RECONNECTS: &str = "dunlin_bridge_reconnects_total";
 const CONNACKS: &str = "dunlin_connacks_sent_total";
 const DISCONNECTS_SENT: &str = "dunlin_disconnects_sent_total";
 const DISCONNECTS_RECEIVED: &str = "dunlin_disconnects_received_total";
@@ -25,6 +29,13 @@ pub(super) fn register(to: &mut Registration<'_>) {
     to.describe_gauge(PENDING, "Connections whose CONNECT has not been accepted yet.");
     to.describe_counter(ACCEPTED, "Connections accepted, whatever became of them.");
     to.describe_counter(HANDSHAKES, "TLS, WebSocket and PROXY protocol handshakes that failed.");
+    to.describe_gauge(BRIDGE_CONNECTED, "1 while a bridge is connected to the other broker.");
+    to.describe_counter(
+        BRIDGE_MESSAGES,
+        "Messages that went over a bridge, by direction; those that were sent again included.",
+    );
+    to.describe_counter(BRIDGE_DROPPED, "Messages that were to go over a bridge and did not, by reason.");
+    to.describe_counter(BRIDGE_RECONNECTS, "Connections of a bridge that ended or could not be had.");
     to.describe_counter(CONNACKS, "CONNACKs sent, by reason code; those of older clients by the 5.0 code of the same meaning.");
     to.describe_counter(DISCONNECTS_SENT, "Connections that the broker ended, by reason code.");
     to.describe_counter(DISCONNECTS_RECEIVED, "DISCONNECTs received, by reason code.");
@@ -48,6 +59,23 @@ pub(super) fn register_listener(to: &mut Registration<'_>, listener: &Arc<Listen
     to.counter(ACCEPTED, &[("listener", name)], move |_| of.accepted.get());
     let of = listener.clone();
     to.counter(HANDSHAKES, &[("listener", name)], move |_| of.handshake_failures.get());
+}
+
+/// The series of one bridge.
+pub(super) fn register_bridge(to: &mut Registration<'_>, bridge: &Arc<BridgeMetrics>) {
+    let name = bridge.name();
+    let of = bridge.clone();
+    to.gauge(BRIDGE_CONNECTED, &[("bridge", name)], move |_| of.connected.get() as f64);
+    let of = bridge.clone();
+    to.counter(BRIDGE_MESSAGES, &[("bridge", name), ("direction", "out")], move |_| of.sent.get());
+    let of = bridge.clone();
+    to.counter(BRIDGE_MESSAGES, &[("bridge", name), ("direction", "in")], move |_| of.received.get());
+    let of = bridge.clone();
+    to.counter(BRIDGE_RECONNECTS, &[("bridge", name)], move |_| of.reconnects.get());
+    for reason in BridgeDrop::ALL {
+        let of = bridge.clone();
+        to.counter(BRIDGE_DROPPED, &[("bridge", name), ("reason", reason.name())], move |_| of.drops(reason));
+    }
 }
 
 /// What a reason code is called, depending on its packet.

@@ -1,6 +1,7 @@
 //! The one place where sessions, routing, rights and what is kept meet. No sockets: bytes come in through [`Client`], and what is to
 //! be written waits in each session's outbox.
 
+mod bridges;
 mod client;
 mod connect;
 mod deliver;
@@ -35,6 +36,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
+pub use bridges::BRIDGE_PREFIX;
 pub use client::{Client, Written};
 pub use deliver::Deliveries;
 pub use door::{Admission, Door, Origin, Rights};

@@ -3,6 +3,7 @@
 //! [`Machine`] knows no socket and no clock: bytes and `now` go in, bytes and [`Event`]s come out. [`Link`] moves them, and asks the
 //! clock. [`dial`] opens TCP, TLS and Unix sockets. The bridge uses the wires, and passes packets on without a `Machine`.
 
+pub mod bridge;
 mod dial;
 mod link;
 mod machine;

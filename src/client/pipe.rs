@@ -39,6 +39,21 @@ impl Pipe {
         }
     }
 
+    /// What has been read and not used, to be looked at while the rest of the pipe is used; [`Self::put_input`] gives it back.
+    pub fn take_input(&mut self) -> Vec<u8> {
+        let mut input = std::mem::take(&mut self.input);
+        if self.used > 0 {
+            input.drain(..std::mem::take(&mut self.used));
+        }
+        input
+    }
+
+    /// Gives back what [`Self::take_input`] took; the first `used` bytes of it are used.
+    pub fn put_input(&mut self, input: Vec<u8>, used: usize) {
+        self.input = input;
+        self.consume(used);
+    }
+
     /// Where to put what is to be written.
     pub fn output(&mut self) -> &mut Vec<u8> {
         &mut self.output

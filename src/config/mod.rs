@@ -28,6 +28,7 @@ pub use validate::Warning;
 
 use crate::admin::{AdminConfig, SysConfig};
 use crate::auth::AuthConfig;
+use crate::client::bridge::BridgeConfig;
 use crate::routing::SharedSubscriptions;
 use crate::session::Limits;
 use crate::storage::Durability;
@@ -53,6 +54,8 @@ pub struct Config {
     pub limits: Limits,
     /// How `$share` groups share.
     pub shared_subscriptions: SharedSubscriptions,
+    /// Other brokers that topics are shared with.
+    pub bridges: Vec<BridgeConfig>,
     /// HTTP for people and Prometheus.
     pub admin: AdminConfig,
     /// What the broker tells about itself over MQTT.
@@ -73,6 +76,7 @@ impl Default for Config {
             durability: Durability::default(),
             limits: Limits::default(),
             shared_subscriptions: SharedSubscriptions::default(),
+            bridges: Vec::new(),
             admin: AdminConfig::default(),
             sys: SysConfig::default(),
         }

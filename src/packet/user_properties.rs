@@ -70,6 +70,11 @@ impl UserPropertiesBuf {
         self.section.string(value);
     }
 
+    /// The pairs as bytes of a property section.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.section
+    }
+
     /// The pairs as packets carry them.
     pub fn as_ref(&self) -> UserProperties<'_> {
         UserProperties { section: &self.section }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::StartError;
 use super::background;
+use super::bridges::{self, Bridges};
 use super::control;
 use super::data_dir::DataDir;
 use super::journal::{self, RunningJournal};
@@ -37,6 +38,7 @@ pub struct House {
     pub broker: Arc<Broker>,
     pub gate: Arc<ConnectionGate>,
     pub doors: HashMap<String, OpenDoor>,
+    pub bridges: Bridges,
     serving: Arc<Condition>,
     admin: Option<Admin>,
     journal: Option<RunningJournal>,
@@ -85,7 +87,9 @@ impl House {
         let broker = Broker::new(settings, Instant::now());
         let gate = ConnectionGate::new(gate_limits(&config.limits));
         let (listeners, doors) = open_doors(&config, &metrics)?;
-        let journal = opened.map(|opened| take_over(&broker, opened, &doors, &config)).transpose()?;
+        let bridge_rights = bridges::rights();
+        let rights = RightsOfDoors::new(&doors, &config, &bridge_rights);
+        let journal = opened.map(|opened| take_over(&broker, opened, &rights, &config)).transpose()?;
         let readiness = Arc::new(Readiness::default());
         let serving = readiness.condition("serving");
         let reception =
@@ -106,7 +110,9 @@ impl House {
         tokio::spawn(background::run_sys_topics(broker.clone(), config.sys.clone()));
         tokio::spawn(background::run_presence(broker.clone(), config.sys.clone(), told));
         tokio::spawn(background::run_watchdog());
-        Ok(Self { config, source, broker, gate, doors, serving, admin, journal, _data_dir: data_dir })
+        let mut bridges = Bridges::new(broker.clone(), bridge_rights);
+        bridges.apply(&config).await;
+        Ok(Self { config, source, broker, gate, doors, bridges, serving, admin, journal, _data_dir: data_dir })
     }
 
     pub fn ready(&self) {
@@ -218,12 +224,11 @@ pub(super) fn listener_limits(limits: &Limits, listener: &ListenerConfig) -> Lim
 fn take_over(
     broker: &Arc<Broker>,
     opened: Opened<Waiter>,
-    doors: &HashMap<String, OpenDoor>,
+    rights: &RightsOfDoors,
     config: &Config,
 ) -> Result<RunningJournal, StartError> {
     let Opened { committer, state, bodies, messages, report } = opened;
-    let rights = RightsOfDoors::new(doors);
-    broker.restore(Recovered { state, bodies, messages, rights: &rights }, Instant::now());
+    broker.restore(Recovered { state, bodies, messages, rights }, Instant::now());
     let wrong =
         |error: std::io::Error| StartError { code: exit::STORAGE, cause: format!("the journal cannot be run: {error}") };
     let journal = journal::start(broker, committer, config).map_err(wrong)?;
@@ -246,14 +251,15 @@ struct RightsOfDoors {
 }
 
 impl RightsOfDoors {
-    fn new(doors: &HashMap<String, OpenDoor>) -> Self {
-        let by_name: HashMap<_, _> = doors.iter().map(|(name, open)| (name.clone(), open.door.rights.clone())).collect();
+    fn new(doors: &HashMap<String, OpenDoor>, config: &Config, of_bridges: &Arc<Rights>) -> Self {
+        let mut by_name: HashMap<_, _> = doors.iter().map(|(name, open)| (name.clone(), open.door.rights.clone())).collect();
         let first = by_name.values().next();
         let common = first.filter(|first| by_name.values().all(|rights| Arc::ptr_eq(rights, first))).cloned();
         let others = common.unwrap_or_else(|| {
             let nothing = AclFile::parse("").expect("no line is wrong");
             Arc::new(Rights::new(Authenticator::new(false, None), Authorizer::new(Some(Arc::new(nothing)))))
         });
+        by_name.extend(config.bridges.iter().map(|bridge| (bridges::door_name(&bridge.name), of_bridges.clone())));
         Self { by_name, others }
     }
 }

@@ -11,7 +11,7 @@ use crate::transport::ListenerConfig;
 impl House {
     /// Reads the config again and takes over what can be taken over while running; a config with an error changes nothing. Connections
     /// keep the limits that they began with; rights hold at once.
-    pub fn reload(&mut self) {
+    pub async fn reload(&mut self) {
         let started = Instant::now();
         let config = match self.source.load() {
             Ok(config) => config,
@@ -30,6 +30,7 @@ impl House {
         self.gate.set_limits(gate_limits(&config.limits));
         self.reload_doors(&config);
         self.broker.recheck_rights();
+        self.bridges.apply(&config).await;
         self.config = config;
         tracing::info!(seconds = started.elapsed().as_secs_f64(), "config reloaded");
     }
