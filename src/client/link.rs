@@ -1,7 +1,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tokio::time::{Sleep, sleep_until};
@@ -65,20 +65,23 @@ impl<'a> Link<'a> {
         }
     }
 
+    /// Ready when a timeout is due. What is due later than expected, since something was sent, costs no new timer until the old one fires.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(at) = self.machine.poll_timeout() else {
+        loop {
+            let Some(at) = self.machine.poll_timeout() else {
+                self.timer = None;
+                return Poll::Pending;
+            };
+            let timer = match &mut self.timer {
+                Some((set, timer)) if *set <= at => timer,
+                _ => &mut self.timer.insert((at, Box::pin(sleep_until(at.into())))).1,
+            };
+            ready!(timer.as_mut().poll(cx));
             self.timer = None;
-            return Poll::Pending;
-        };
-        let timer = match &mut self.timer {
-            Some((set, timer)) if *set == at => timer,
-            _ => &mut self.timer.insert((at, Box::pin(sleep_until(at.into())))).1,
-        };
-        let fired = timer.as_mut().poll(cx);
-        if fired.is_ready() {
-            self.timer = None;
+            if at <= Instant::now() {
+                return Poll::Ready(());
+            }
         }
-        fired
     }
 
     /// Writes what is left, ends the stream.

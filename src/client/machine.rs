@@ -168,8 +168,8 @@ impl Machine {
         self.events.pop_front()
     }
 
-    /// Takes the whole packets that `bytes` begin with; returns how many bytes they were. After a failure the connection is to be
-    /// closed.
+    /// Takes the whole packets that `bytes` begin with; returns how many bytes they were. After a failure the connection is
+    /// to be closed.
     pub fn receive(&mut self, bytes: &[u8], now: Instant) -> Result<usize, Failure> {
         let mut consumed = 0;
         while let Some((packet, length)) = self.decoder().decode(&bytes[consumed..])? {
@@ -323,8 +323,8 @@ impl Machine {
         }
     }
 
-    /// Sends what is not on its way over this connection, as far as the server's Receive Maximum goes `[MQTT-3.3.4-9]`: again with DUP
-    /// `[MQTT-3.3.1-1]`, or the PUBREL of what the server has `[MQTT-4.4.0-1]`.
+    /// Sends what is not on its way over this connection, as far as the server's Receive Maximum goes `[MQTT-3.3.4-9]`: again
+    /// with DUP `[MQTT-3.3.1-1]`, or the PUBREL of what the server has `[MQTT-4.4.0-1]`.
     fn send_waiting(&mut self, now: Instant) {
         if self.state != State::Connected {
             return;

@@ -27,8 +27,8 @@ pub struct Options {
     pub authentication_method: Option<String>,
     pub authentication_data: Option<Vec<u8>>,
     pub user_properties: UserPropertiesBuf,
-    /// Tells a mosquitto by the high bit of the protocol level that this is a bridge: it then sends nothing back that came from here,
-    /// and keeps the RETAIN flag. Older versions only; other brokers refuse the level.
+    /// Tells a mosquitto by the high bit of the protocol level that this is a bridge: it then sends nothing back that came
+    /// from here, and keeps the RETAIN flag. Older versions only; other brokers refuse the level.
     pub is_bridge: bool,
 }
 

@@ -3,8 +3,8 @@ use std::collections::VecDeque;
 use super::Message;
 use crate::packet::PacketId;
 
-/// Messages of QoS 1 and 2 that have not been acknowledged to the end, in the order in which they were published, so that they are
-/// sent again in that order `[MQTT-4.6.0-1]`.
+/// Messages of QoS 1 and 2 that have not been acknowledged to the end, in the order in which they were published, so that
+/// they are sent again in that order `[MQTT-4.6.0-1]`.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     exchanges: VecDeque<Exchange>,

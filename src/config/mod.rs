@@ -55,6 +55,7 @@ pub struct Config {
     /// How `$share` groups share.
     pub shared_subscriptions: SharedSubscriptions,
     /// Other brokers that topics are shared with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bridges: Vec<BridgeConfig>,
     /// HTTP for people and Prometheus.
     pub admin: AdminConfig,

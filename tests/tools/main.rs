@@ -1,4 +1,5 @@
-//! `dunlin pub` and `dunlin sub` as their users meet them: beside mosquitto's own clients, with the same arguments and the same output.
+//! `dunlin pub` and `dunlin sub` as their users meet them: beside mosquitto's own clients, with the same arguments and the
+//! same output.
 #![allow(clippy::unwrap_used)] // a test may fail anywhere
 
 #[path = "../support/mod.rs"]

@@ -52,8 +52,8 @@ pub(crate) struct ConnectArgs {
     session_expiry: Option<u32>,
     /// A property of MQTT 5.0: the packet, the property, its value; a user property has a name and a value.
     ///
-    /// Such as: -D publish user-property name value, -D connect receive-maximum 10. Packets: connect, publish, subscribe, unsubscribe,
-    /// disconnect, will.
+    /// Such as: -D publish user-property name value, -D connect receive-maximum 10. Packets: connect, publish, subscribe,
+    /// unsubscribe, disconnect, will.
     #[arg(short = 'D', long = "property", num_args = 3..=4, value_names = ["PACKET", "PROPERTY", "VALUE"], action = ArgAction::Append)]
     property: Vec<String>,
     /// Topic of the will: the message that the server publishes if this client goes without saying goodbye.

@@ -42,11 +42,11 @@ pub(crate) struct SubArgs {
     verbose: bool,
     /// How to print a message.
     ///
-    /// %t topic, %p payload, %x and %X payload in hexadecimal, %l its length, %q QoS, %r retained (0 or 1), %m packet identifier, %I time
-    /// (ISO 8601), %U time (seconds since 1970), %j message as JSON, %J the same with a payload that is JSON, %% a percent sign. MQTT 5.0: %A
-    /// topic alias, %C content type, %D correlation data, %E expiry interval, %F payload format, %P user properties, %R response topic, %S
-    /// subscription identifier. A width goes before the letter: %10t, %-10t, %010l, %.5t. @X is strftime's %X; \n, \t, \0 and their like are
-    /// single characters.
+    /// %t topic, %p payload, %x and %X payload in hexadecimal, %l its length, %q QoS, %r retained (0 or 1), %m packet
+    /// identifier, %I time (ISO 8601), %U time (seconds since 1970), %j message as JSON, %J the same with a payload that is
+    /// JSON, %% a percent sign. MQTT 5.0: %A topic alias, %C content type, %D correlation data, %E expiry interval, %F
+    /// payload format, %P user properties, %R response topic, %S subscription identifier. A width goes before the letter:
+    /// %10t, %-10t, %010l, %.5t. @X is strftime's %X; \n, \t, \0 and their like are single characters.
     #[arg(short = 'F', value_name = "FORMAT", allow_hyphen_values = true, value_parser = Format::parse)]
     format: Option<Format>,
     /// Do not end the line after a message.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-/// Times to wait between tries: each twice the one before, up to a bound, and shortened by up to a half at random, so that a thousand
-/// bridges do not come back at the same moment.
+/// Times to wait between tries: each twice the one before, up to a bound, and shortened by up to a half at random, so that a
+/// thousand bridges do not come back at the same moment.
 #[derive(Debug)]
 pub(super) struct Backoff {
     min: Duration,

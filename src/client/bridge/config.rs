@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::client::Endpoint;
 use crate::units::{ByteSize, Span};
 
-/// `[[bridges]]`: another broker that topics are shared with. Bridges are compared on SIGHUP: new ones begin, others end, and one that is
-/// changed begins anew.
+/// `[[bridges]]`: another broker that topics are shared with. Bridges are compared on SIGHUP: new ones begin, others end, and
+/// one that is changed begins anew.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BridgeConfig {
@@ -30,8 +30,8 @@ pub struct BridgeConfig {
     /// Version of the protocol: `"5.0"`, `"3.1.1"` or `"3.1"`.
     #[serde(default = "newest_version")]
     pub version: String,
-    /// Begin a new session there with each connection: what would have come while it was down is lost, and a message that was on its way
-    /// may come twice.
+    /// Begin a new session there with each connection: what would have come while it was down is lost, and a message that was
+    /// on its way may come twice.
     #[serde(default)]
     pub clean_session: bool,
     /// Keep alive; `"0s"` for none.
@@ -40,7 +40,8 @@ pub struct BridgeConfig {
     /// How long connecting may take.
     #[serde(default = "ten_seconds")]
     pub connect_timeout: Span,
-    /// Time until the next try after the first that fails; it doubles with each, and each is shortened by up to a half at random.
+    /// Time until the next try after the first that fails; it doubles with each, and each is shortened by up to a half at
+    /// random.
     #[serde(default = "a_second")]
     pub reconnect_min: Span,
     /// The longest time until the next try.
@@ -61,8 +62,8 @@ pub struct BridgeConfig {
     /// Mark what goes there by a user property (5.0), and send nothing there that bears our mark already.
     #[serde(default = "yes")]
     pub loop_protection: bool,
-    /// With 3.1 and 3.1.1: tell a mosquitto that this is a bridge. It then sends nothing back, and keeps the RETAIN flag. A broker that
-    /// refuses that is tried without.
+    /// With 3.1 and 3.1.1: tell a mosquitto that this is a bridge. It then sends nothing back, and keeps the RETAIN flag. A
+    /// broker that refuses that is tried without.
     #[serde(default = "yes")]
     pub try_private: bool,
     /// What is shared.

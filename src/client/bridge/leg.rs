@@ -46,8 +46,8 @@ pub(super) enum LegError {
     Disconnected(DisconnectReason),
 }
 
-/// Identifiers of SUBSCRIBE and UNSUBSCRIBE. Those of messages are the other side's own, whose sessions begin with the low ones, and a
-/// window of so many is not open at once.
+/// Identifiers of SUBSCRIBE and UNSUBSCRIBE. Those of messages are the other side's own, whose sessions begin with the low
+/// ones, and a window of so many is not open at once.
 const SUBSCRIBE_ID: u16 = 65_535;
 const UNSUBSCRIBE_ID: u16 = 65_534;
 
@@ -147,18 +147,25 @@ impl Leg {
         self.ping_due = None;
     }
 
-    /// Sends PINGREQ when it is time `[MQTT-3.1.2-20]`; fails when the answer does not come. `Ready(Ok)` when it has written something.
+    /// Sends PINGREQ when it is time `[MQTT-3.1.2-20]`; fails when the answer does not come. `Ready(Ok)` when it has written
+    /// something.
     pub(super) fn poll_keep_alive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LegError>> {
         if self.keep_alive.is_zero() {
             return Poll::Pending;
         }
-        let at = self.ping_due.unwrap_or(self.last_sent + self.keep_alive);
-        let timer = match &mut self.timer {
-            Some((set, timer)) if *set == at => timer,
-            _ => &mut self.timer.insert((at, Box::pin(sleep_until(at.into())))).1,
-        };
-        ready!(timer.as_mut().poll(cx));
-        self.timer = None;
+        // What is due later than expected, since something was sent, costs no new timer until the old one fires.
+        loop {
+            let at = self.ping_due.unwrap_or(self.last_sent + self.keep_alive);
+            let timer = match &mut self.timer {
+                Some((set, timer)) if *set <= at => timer,
+                _ => &mut self.timer.insert((at, Box::pin(sleep_until(at.into())))).1,
+            };
+            ready!(timer.as_mut().poll(cx));
+            self.timer = None;
+            if at <= Instant::now() {
+                break;
+            }
+        }
         if self.ping_due.is_some() {
             return Poll::Ready(Err(LegError::Silent));
         }

@@ -31,7 +31,8 @@ pub(super) struct Relay {
 struct Way {
     source: Peer,
     target: Peer,
-    /// QoS 2 messages of the source whose PUBREL is answered here: the target knows nothing of them, or has had them with QoS 1.
+    /// QoS 2 messages of the source whose PUBREL is answered here: the target knows nothing of them, or has had them with QoS
+    /// 1.
     own_release: HashSet<PacketId>,
     /// QoS 2 messages that went to the target with QoS 1.
     lowered: HashSet<PacketId>,

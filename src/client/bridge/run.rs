@@ -130,8 +130,8 @@ async fn open(bridge: &Bridge, attempt: usize, is_private: bool, is_new: bool) -
     Ok((local, remote, relay))
 }
 
-/// Makes sure that our session here is there, and keeps what is to go to the other broker though that may be away. Returns whether it
-/// was there before.
+/// Makes sure that our session here is there, and keeps what is to go to the other broker though that may be away. Returns
+/// whether it was there before.
 async fn prepare(bridge: &Bridge) -> Result<bool, RunError> {
     let rules = Rules::new(&bridge.config.topics).map_err(|(_, error)| RunError::Config(error))?;
     let mut local = open_local(bridge, &rules, 1).await?;

@@ -41,8 +41,8 @@ impl Rules {
         self.incoming.iter().map(|rule| (rule.filter.clone(), rule.qos)).collect()
     }
 
-    /// What a topic is called on the other side; the first rule that matches says so. None for one that no rule matches, or whose name
-    /// would become too long.
+    /// What a topic is called on the other side; the first rule that matches says so. None for one that no rule matches, or
+    /// whose name would become too long.
     pub(super) fn map(&self, topic: TopicName<'_>, is_outgoing: bool) -> Option<String> {
         let rules = if is_outgoing { &self.outgoing } else { &self.incoming };
         let rule = rules.iter().find(|rule| rule.filter.matches(topic))?;
