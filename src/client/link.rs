@@ -84,6 +84,11 @@ impl<'a> Link<'a> {
         }
     }
 
+    /// Bytes that wait to be written.
+    pub fn waiting(&self) -> usize {
+        self.pipe.waiting() + self.machine.output_len()
+    }
+
     /// Writes what is left, ends the stream.
     pub async fn close(mut self) -> Result<(), LinkError> {
         self.machine.take_output(self.pipe.output());

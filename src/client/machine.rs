@@ -164,6 +164,11 @@ impl Machine {
         out.append(&mut self.output);
     }
 
+    /// Bytes of it.
+    pub fn output_len(&self) -> usize {
+        self.output.len()
+    }
+
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }

@@ -74,7 +74,7 @@ fn tls_checks_who_the_broker_is() {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let config = format!(
         "[[listeners]]\nname = 'tls'\nurl = 'tls://127.0.0.1:0'\nallow_anonymous = true\n\
-        [listeners.tls]\ncertificate = '{folder}/server.pem'\nkey = '{folder}/server.key'\n"
+        [listeners.tls]\ncertificate = '{folder}/server.pem'\nkey = '{folder}/server-key.pem'\n"
     );
     let broker = Broker::with_config(&config);
     let ca = format!("{folder}/ca.pem");

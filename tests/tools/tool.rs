@@ -54,12 +54,14 @@ impl Whose {
     /// A subscriber that has been granted its subscriptions.
     pub fn subscribe(self, broker: &Broker, arguments: &[&str]) -> Subscriber {
         let id = format!("subscriber-{self:?}-{}", arguments.join("-").len());
-        let before = broker.metric("dunlin_subscriptions");
+        // Counted when it is sent, which a gauge is not.
+        let subacks = || broker.metric("dunlin_packets_sent_total{type=\"suback\"}");
+        let before = subacks();
         let arguments = if arguments.contains(&"-i") { arguments.to_vec() } else { [&["-i", &id], arguments].concat() };
         let mut command = self.at("sub", broker.address(), &arguments);
         let child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the tool starts");
-        crate::support::eventually("the subscription is there", || broker.metric("dunlin_subscriptions") > before);
+        crate::support::eventually("the subscription is there", || subacks() > before);
         Subscriber { child }
     }
 }

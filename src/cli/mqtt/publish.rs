@@ -145,8 +145,8 @@ impl Task for Publishing {
         Ok(self.next())
     }
 
-    async fn other(&mut self) -> Other {
-        if self.is_over || self.unacknowledged >= UNACKNOWLEDGED_MAX {
+    async fn other(&mut self, has_room: bool) -> Other {
+        if !has_room || self.is_over || self.unacknowledged >= UNACKNOWLEDGED_MAX {
             return std::future::pending().await;
         }
         match self.source.next().await {

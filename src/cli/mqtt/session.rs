@@ -18,8 +18,9 @@ pub(super) trait Task {
     /// Something has come.
     fn event(&mut self, link: &mut Link<'_>, log: &Log, event: Event) -> Result<Next, Error>;
 
-    /// Something else is due or has come, such as a line to publish; never ends if there is nothing.
-    async fn other(&mut self) -> Other;
+    /// Something else is due or has come, such as a line to publish, which is not asked for unless there is room for it; never ends if
+    /// there is nothing.
+    async fn other(&mut self, has_room: bool) -> Other;
 
     /// The time of `-W` has passed; never ends without.
     async fn too_late(&mut self) {
@@ -46,6 +47,9 @@ pub(super) enum Next {
 
 /// How long until a connection that broke is made anew, as mosquitto's tools have it.
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);
+
+/// Bytes that may wait to be written before no more is published.
+const WAITING_MAX: usize = 1 << 20;
 
 /// SIGTERM and SIGINT.
 struct StopSignals(Signal, Signal);
@@ -144,9 +148,9 @@ async fn one_connection(
     log.debug("sending CONNECT");
     let mut link = Link::new(machine, stream);
     loop {
-        // What has come is looked at before more is sent.
+        // No more is taken to be sent than the server takes in.
+        let has_room = link.machine.is_connected() && link.waiting() < WAITING_MAX;
         let next = tokio::select! {
-            biased;
             event = link.next() => match event {
                 Ok(Event::Connected { session_present, assigned_client_id }) => {
                     log.name = assigned_client_id.unwrap_or_else(|| log.name.clone());
@@ -162,7 +166,7 @@ async fn one_connection(
                 Err(error) => return Err(Error::new(FAILED, error)),
             },
             () = stop.wait() => Next::End(0),
-            other = task.other(), if link.machine.is_connected() => task.handle_other(&mut link, log, other)?,
+            other = task.other(has_room) => task.handle_other(&mut link, log, other)?,
         };
         if let Next::End(code) = next {
             return Ok(Over::Done(end(plan, link, log, code).await));
@@ -171,7 +175,7 @@ async fn one_connection(
 }
 
 /// Says goodbye. That this may come to nothing makes no difference any more.
-async fn end(plan: &Plan, link: Link<'_>, log: &Log, code: u8) -> u8 {
+async fn end(plan: &Plan, mut link: Link<'_>, log: &Log, code: u8) -> u8 {
     log.debug("sending DISCONNECT");
     let (user, expiry) = (plan.properties.disconnect_user.as_ref(), plan.properties.disconnect_expiry);
     link.machine.disconnect(DisconnectReason::NormalDisconnection, expiry, user, Instant::now());

@@ -253,7 +253,7 @@ impl Task for Subscribing {
         Ok(self.next())
     }
 
-    async fn other(&mut self) -> Other {
+    async fn other(&mut self, _: bool) -> Other {
         self.too_late().await;
         Other::TimedOut
     }

@@ -59,7 +59,7 @@ pub struct BridgeConfig {
     /// Keep messages of QoS 0 as well while the other broker is away.
     #[serde(default)]
     pub queue_qos0: bool,
-    /// Mark what goes there by a user property (5.0), and send nothing there that bears our mark already.
+    /// Mark what goes over by a user property (5.0), and let nothing over that bears our mark already.
     #[serde(default = "yes")]
     pub loop_protection: bool,
     /// With 3.1 and 3.1.1: tell a mosquitto that this is a bridge. It then sends nothing back, and keeps the RETAIN flag. A

@@ -11,7 +11,7 @@ use super::topics::options;
 use crate::client::{Options, Pipe, Stream};
 use crate::packet::{
     ConnAck, ConnectReason, Decoder, Disconnect, DisconnectReason, MalformedPacket, Packet, PacketId, ProtocolVersion, QoS,
-    Subscribe, TopicFilter, Unsubscribe, UserProperties, encode,
+    RetainHandling, Subscribe, SubscriptionOptions, TopicFilter, Unsubscribe, UserProperties, encode,
 };
 
 /// One of a bridge's two connections, after CONNACK.
@@ -97,9 +97,14 @@ impl Leg {
         decoder(self.peer.version, self.maximum_packet_size)
     }
 
-    pub(super) fn subscribe(&mut self, filters: Vec<(TopicFilter, QoS)>) {
+    /// `retained` says of each filter whether its retained messages are to come; older brokers send them always.
+    pub(super) fn subscribe(&mut self, filters: Vec<(TopicFilter, QoS)>, retained: impl Fn(&TopicFilter) -> RetainHandling) {
         let Some(packet_id) = PacketId::new(SUBSCRIBE_ID).filter(|_| !filters.is_empty()) else { return };
-        let filters = filters.into_iter().map(|(filter, qos)| (filter, options(qos))).collect();
+        let with_options = |(filter, qos)| {
+            let retain_handling = retained(&filter);
+            (filter, SubscriptionOptions { retain_handling, ..options(qos) })
+        };
+        let filters = filters.into_iter().map(with_options).collect();
         let user_properties = UserProperties::default();
         let subscribe = Subscribe { packet_id, subscription_identifier: None, user_properties, filters };
         encode(&Packet::Subscribe(subscribe), self.peer.version, self.pipe.output());

@@ -213,7 +213,7 @@ fn forward(
     let topic = publish.topic.ok_or(Drop::Unmatched)?;
     let topic = rules.map(topic, is_outgoing).ok_or(Drop::Unmatched)?;
     let mut run = Vec::new();
-    if let Some((mark, encoded)) = mark.filter(|_| is_outgoing) {
+    if let Some((mark, encoded)) = mark {
         if publish.properties.user_properties.iter().any(|(name, value)| name == MARK && value == mark) {
             return Err(Drop::Loop);
         }

@@ -82,7 +82,7 @@ fn the_source_hears_what_the_target_says_and_no_sooner() {
     let (local, remote, _) = step(&mut relay, Side::Remote, Packet::PubAck(ack(9, PublishReason::Success)));
     assert_eq!((local, remote), (vec!["PUBACK 9".into()], vec![]));
     let (local, remote, _) = step(&mut relay, Side::Remote, publish("a/1", Delivery::ExactlyOnce(id(9)), true));
-    assert_eq!(local, ["PUBLISH 9 q2 m0 dup"], "the other direction has identifiers of its own, and no mark");
+    assert_eq!(local, ["PUBLISH 9 q2 m1 dup"], "the other direction has identifiers of its own");
     assert_eq!(remote, NOTHING);
     for (side, packet, to_local, to_remote) in [
         (Side::Local, Packet::PubRec(ack(9, PublishReason::Success)), None, Some("PUBREC 9")),
@@ -154,7 +154,7 @@ fn a_target_that_takes_less_gets_less() {
 fn a_target_forgets_the_identifiers_of_a_session_that_its_source_has_lost() {
     let mut relay = relay(peer(true), peer(false));
     let (local, _, _) = step(&mut relay, Side::Remote, publish("a/1", Delivery::ExactlyOnce(id(2)), false));
-    assert_eq!(local, ["PUBREL 2", "PUBLISH 2 q2 m0"]);
+    assert_eq!(local, ["PUBREL 2", "PUBLISH 2 q2 m1"]);
     let (_, remote, _) = step(&mut relay, Side::Local, Packet::PubComp(release(2)));
     assert_eq!(remote, NOTHING, "nobody asked for that");
     step(&mut relay, Side::Local, Packet::PubRec(ack(2, PublishReason::Success)));
@@ -162,7 +162,7 @@ fn a_target_forgets_the_identifiers_of_a_session_that_its_source_has_lost() {
     let (_, remote, _) = step(&mut relay, Side::Local, Packet::PubComp(release(2)));
     assert_eq!(remote, ["PUBCOMP 2"]);
     let (local, _, _) = step(&mut relay, Side::Remote, publish("a/1", Delivery::ExactlyOnce(id(2)), false));
-    assert_eq!(local, ["PUBLISH 2 q2 m0"], "once is enough");
+    assert_eq!(local, ["PUBLISH 2 q2 m1"], "once is enough");
     let (_, remote, _) = step(&mut relay, Side::Local, publish("a/1", Delivery::ExactlyOnce(id(2)), false));
     assert_eq!(remote, ["PUBLISH 2 q2 m1"], "the other direction is as it was");
 }

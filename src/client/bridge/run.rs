@@ -14,7 +14,7 @@ use super::relay::{Drop, Outcome, Relay, Side};
 use super::topics::Rules;
 use crate::client::{Options, Stream, TlsConnector, TlsOptions, dial};
 use crate::metrics::{BridgeDrop, BridgeMetrics};
-use crate::packet::{ConnectReason, Packet, ProtocolVersion, TopicFilter};
+use crate::packet::{ConnectReason, Packet, ProtocolVersion, RetainHandling, TopicFilter};
 
 /// A bridge, and how it reaches its own broker.
 pub struct Bridge {
@@ -60,23 +60,25 @@ pub async fn run(bridge: Bridge, mut stop: watch::Receiver<bool>) {
     let mut backoff = Backoff::new(config.reconnect_min.0, config.reconnect_max.0);
     let mut is_private = config.try_private;
     let mut attempt = 0;
+    let mut has_connected = false;
     (bridge.on_state)(false);
-    // Whether our session here is one that the other broker has not seen yet.
-    let mut is_new = false;
-    match prepare(&bridge).await {
-        Ok(is_there) => is_new = !is_there,
-        Err(error) => tracing::error!(bridge = config.name, %error, "nothing is kept for the bridge until it is connected"),
-    }
+    let mut start = prepare(&bridge).await.unwrap_or_else(|error| {
+        tracing::error!(bridge = config.name, %error, "nothing is kept for the bridge until it is connected");
+        Start::default()
+    });
+    // Nobody else has it, and a message that is still going round from before a restart goes round once more at most.
+    start.mark = config.loop_protection.then(|| format!("{:016x}", rand::random::<u64>()));
     loop {
         let opened = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            opened = open(&bridge, attempt, is_private, is_new) => opened,
+            opened = open(&bridge, attempt, is_private, &start) => opened,
         };
         let error = match opened {
             Err(error) => error,
             Ok((local, remote, relay)) => {
                 backoff.reset();
-                is_new = false;
+                has_connected = true;
+                start.connected();
                 tracing::info!(bridge = config.name, "bridge connected");
                 bridge.metrics.connected.set(1);
                 (bridge.on_state)(true);
@@ -87,9 +89,9 @@ pub async fn run(bridge: Bridge, mut stop: watch::Receiver<bool>) {
                 error
             }
         };
-        // The refusal of a level that it does not know may also be a silent end.
-        if is_private && attempt == 0 && is_refusal(&error) {
-            is_private = false;
+        // A broker that does not know such a level may also end without a word; then both are tried in turn.
+        if config.try_private && !has_connected && is_refusal(&error) {
+            is_private = !is_private;
         }
         attempt += 1;
         bridge.metrics.reconnects.increment();
@@ -103,14 +105,11 @@ pub async fn run(bridge: Bridge, mut stop: watch::Receiver<bool>) {
 }
 
 fn is_refusal(error: &RunError) -> bool {
-    matches!(
-        error,
-        RunError::Remote(LegError::Refused(ConnectReason::UnsupportedProtocolVersion) | LegError::Closed | LegError::Io(_))
-    )
+    matches!(error, RunError::Remote(LegError::Refused(ConnectReason::UnsupportedProtocolVersion) | LegError::Closed))
 }
 
 /// Connects both sides, first the other broker: while it is away, our session here must be offline to keep everything.
-async fn open(bridge: &Bridge, attempt: usize, is_private: bool, is_new: bool) -> Result<(Leg, Leg, Relay), RunError> {
+async fn open(bridge: &Bridge, attempt: usize, is_private: bool, start: &Start) -> Result<(Leg, Leg, Relay), RunError> {
     let config = &bridge.config;
     let rules = Rules::new(&config.topics).map_err(|(_, error)| RunError::Config(error))?;
     let remote_options = remote_options(bridge, is_private)?;
@@ -122,29 +121,60 @@ async fn open(bridge: &Bridge, attempt: usize, is_private: bool, is_new: bool) -
     let remote = timeout(patience, Leg::open(stream, &remote_options)).await;
     let mut remote = remote.map_err(|_| RunError::Remote(LegError::Silent))?.map_err(RunError::Remote)?;
     // What goes there must find room there.
-    let mut local = open_local(bridge, &rules, config.max_inflight.min(remote.receive_maximum)).await?;
-    remote.subscribe(rules.incoming_filters());
+    let mut local =
+        open_local(bridge, &rules, config.max_inflight.min(remote.receive_maximum), |filter| start.retained(filter)).await?;
+    remote.subscribe(rules.incoming_filters(), |_| RetainHandling::SendIfNew);
     let mark = (config.loop_protection && remote_options.version.has_properties()).then(|| bridge.client_id.clone());
-    local.peer.session_present &= !is_new;
+    local.peer.session_present &= !start.is_new;
     let relay = Relay::new(rules, mark, local.peer, remote.peer);
     Ok((local, remote, relay))
 }
 
-/// Makes sure that our session here is there, and keeps what is to go to the other broker though that may be away. Returns
-/// whether it was there before.
-async fn prepare(bridge: &Bridge) -> Result<bool, RunError> {
+/// What a bridge knows from before its first connection.
+#[derive(Debug, Default)]
+struct Start {
+    /// Our session here is one that the other broker has not seen yet.
+    is_new: bool,
+    /// Subscriptions of it whose retained messages have not gone over.
+    fresh: Vec<TopicFilter>,
+    /// What messages that have gone over are marked by.
+    mark: Option<String>,
+}
+
+impl Start {
+    fn connected(&mut self) {
+        self.is_new = false;
+        self.fresh.clear();
+    }
+
+    /// Retained messages go over when a subscription is new, not with each connection.
+    fn retained(&self, filter: &TopicFilter) -> RetainHandling {
+        if self.fresh.contains(filter) { RetainHandling::Send } else { RetainHandling::SendIfNew }
+    }
+}
+
+/// Makes sure that our session here is there, and keeps what is to go to the other broker though that may be away.
+async fn prepare(bridge: &Bridge) -> Result<Start, RunError> {
     let rules = Rules::new(&bridge.config.topics).map_err(|(_, error)| RunError::Config(error))?;
-    let mut local = open_local(bridge, &rules, 1).await?;
-    let is_there = local.peer.session_present;
+    let known = (bridge.local_subscriptions)();
+    let wanted = rules.outgoing_filters().into_iter().map(|(filter, _)| filter);
+    let fresh: Vec<_> = wanted.filter(|filter| !known.contains(filter)).collect();
+    let mut local = open_local(bridge, &rules, 1, |_| RetainHandling::DoNotSend).await?;
+    let is_new = !local.peer.session_present;
     if !rules.outgoing_filters().is_empty() {
         let subscribed = timeout(bridge.config.connect_timeout.0, local.subscribed()).await;
         subscribed.map_err(|_| RunError::Local(LegError::Silent))?.map_err(RunError::Local)?;
     }
-    let _ = timeout(CLOSE_TIME, local.close()).await;
-    Ok(is_there)
+    let _ = timeout(CLOSE_TIME, local.close()).await; // it is over anyway
+    Ok(Start { is_new, fresh, mark: None })
 }
 
-async fn open_local(bridge: &Bridge, rules: &Rules, receive_maximum: u16) -> Result<Leg, RunError> {
+async fn open_local(
+    bridge: &Bridge,
+    rules: &Rules,
+    receive_maximum: u16,
+    retained: impl Fn(&TopicFilter) -> RetainHandling,
+) -> Result<Leg, RunError> {
     let options = Options {
         version: ProtocolVersion::V5,
         client_id: bridge.local_client_id.clone(),
@@ -159,7 +189,7 @@ async fn open_local(bridge: &Bridge, rules: &Rules, receive_maximum: u16) -> Res
     let wanted = rules.outgoing_filters();
     let is_unwanted = |filter: &TopicFilter| wanted.iter().all(|(there, _)| there != filter);
     local.unsubscribe((bridge.local_subscriptions)().into_iter().filter(is_unwanted).collect());
-    local.subscribe(wanted);
+    local.subscribe(wanted, retained);
     Ok(local)
 }
 
