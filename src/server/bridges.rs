@@ -64,7 +64,7 @@ impl Bridges {
         self.broker.end_other_bridges(is_there, Instant::now());
         for bridge in &config.bridges {
             if !self.running.contains_key(&bridge.name) {
-                let running = self.start(bridge, config);
+                let running = self.start(bridge, config).await;
                 self.running.insert(bridge.name.clone(), running);
             }
         }
@@ -75,7 +75,7 @@ impl Bridges {
         stop(self.running.drain().map(|(_, running)| running)).await;
     }
 
-    fn start(&self, bridge: &BridgeConfig, config: &Config) -> Running {
+    async fn start(&self, bridge: &BridgeConfig, config: &Config) -> Running {
         let (stop, stopping) = watch::channel(false);
         let name = door_name(&bridge.name);
         let door = self.door(&name, bridge, &config.limits);
@@ -95,7 +95,8 @@ impl Bridges {
             connect_local: Box::new(move || connect(&broker, &door, connect_timeout)),
             local_subscriptions: Box::new(move || of_session.bridge_subscriptions(&session)),
         };
-        Running { config: bridge.clone(), stop, task: tokio::spawn(bridge::run(bridge_task, stopping)) }
+        let start = bridge::prepare(&bridge_task).await;
+        Running { config: bridge.clone(), stop, task: tokio::spawn(bridge::run(bridge_task, start, stopping)) }
     }
 
     fn door(&self, name: &str, bridge: &BridgeConfig, limits: &Limits) -> Arc<Door> {

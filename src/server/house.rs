@@ -94,6 +94,9 @@ impl House {
         let serving = readiness.condition("serving");
         let reception =
             Hall { broker: broker.clone(), gate: gate.clone(), logs: Arc::default(), limits: config.limits.clone() };
+        // They are subscribed before anybody can publish.
+        let mut bridges = Bridges::new(broker.clone(), bridge_rights);
+        bridges.apply(&config).await;
         for listener in listeners {
             let door = doors[&listener.context().name].door.clone();
             tokio::spawn(listener.run(reception.for_door(door), stopping.clone()));
@@ -110,8 +113,6 @@ impl House {
         tokio::spawn(background::run_sys_topics(broker.clone(), config.sys.clone()));
         tokio::spawn(background::run_presence(broker.clone(), config.sys.clone(), told));
         tokio::spawn(background::run_watchdog());
-        let mut bridges = Bridges::new(broker.clone(), bridge_rights);
-        bridges.apply(&config).await;
         Ok(Self { config, source, broker, gate, doors, bridges, serving, admin, journal, _data_dir: data_dir })
     }
 

@@ -14,5 +14,5 @@ mod run;
 mod topics;
 
 pub use config::{BridgeConfig, BridgeTls, BridgeTopic, BridgeUrl, Direction};
-pub use run::{Bridge, run};
+pub use run::{Bridge, Start, prepare, run};
 pub use topics::Rules;

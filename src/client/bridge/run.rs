@@ -54,20 +54,14 @@ enum RunError {
     Refused(crate::packet::PublishReason),
 }
 
-/// Runs a bridge until `stop` is set.
-pub async fn run(bridge: Bridge, mut stop: watch::Receiver<bool>) {
+/// Runs a bridge that [`prepare`] has prepared until `stop` is set.
+pub async fn run(bridge: Bridge, mut start: Start, mut stop: watch::Receiver<bool>) {
     let config = &bridge.config;
     let mut backoff = Backoff::new(config.reconnect_min.0, config.reconnect_max.0);
     let mut is_private = config.try_private;
     let mut attempt = 0;
     let mut has_connected = false;
     (bridge.on_state)(false);
-    let mut start = prepare(&bridge).await.unwrap_or_else(|error| {
-        tracing::error!(bridge = config.name, %error, "nothing is kept for the bridge until it is connected");
-        Start::default()
-    });
-    // Nobody else has it, and a message that is still going round from before a restart goes round once more at most.
-    start.mark = config.loop_protection.then(|| format!("{:016x}", rand::random::<u64>()));
     loop {
         let opened = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
@@ -132,7 +126,7 @@ async fn open(bridge: &Bridge, attempt: usize, is_private: bool, start: &Start) 
 
 /// What a bridge knows from before its first connection.
 #[derive(Debug, Default)]
-struct Start {
+pub struct Start {
     /// Our session here is one that the other broker has not seen yet.
     is_new: bool,
     /// Subscriptions of it whose retained messages have not gone over.
@@ -153,8 +147,19 @@ impl Start {
     }
 }
 
-/// Makes sure that our session here is there, and keeps what is to go to the other broker though that may be away.
-async fn prepare(bridge: &Bridge) -> Result<Start, RunError> {
+/// Makes sure that our session here is there and keeps what is to go to the other broker, though that may be away. To be called before
+/// anybody can publish.
+pub async fn prepare(bridge: &Bridge) -> Start {
+    let mut start = try_prepare(bridge).await.unwrap_or_else(|error| {
+        tracing::error!(bridge = bridge.config.name, %error, "nothing is kept for the bridge until it is connected");
+        Start::default()
+    });
+    // Nobody else has it, and a message that is still going round from before a restart goes round once more at most.
+    start.mark = bridge.config.loop_protection.then(|| format!("{:016x}", rand::random::<u64>()));
+    start
+}
+
+async fn try_prepare(bridge: &Bridge) -> Result<Start, RunError> {
     let rules = Rules::new(&bridge.config.topics).map_err(|(_, error)| RunError::Config(error))?;
     let known = (bridge.local_subscriptions)();
     let wanted = rules.outgoing_filters().into_iter().map(|(filter, _)| filter);
