@@ -21,7 +21,7 @@ impl BridgeDrop {
         match self {
             Self::Unmatched => "unmatched",
             Self::Loop => "loop",
-            Self::TooLarge => "too-large",
+            Self::TooLarge => "too_large",
             Self::Rejected => "rejected",
         }
     }
