@@ -159,7 +159,8 @@ impl Field {
 
     fn text(self, text: &str, out: &mut Vec<u8>) {
         // printf counts bytes; a character is not cut in two.
-        let end = self.precision.map_or(text.len(), |precision| text.floor_char_boundary(precision));
+        let wanted = self.precision.map_or(text.len(), |precision| precision.min(text.len()));
+        let end = (0..=wanted).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         self.pad(&text.as_bytes()[..end], false, out);
     }
 
