@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use jiff::Zoned;
+use jiff::ZonedDateTime;
 use jiff::fmt::strtime;
 use serde::de::IgnoredAny;
 
@@ -70,7 +70,7 @@ impl Format {
 
     /// Appends a message. The error is that a payload which is to be JSON is none; the rest is written all the same.
     pub(super) fn write(&self, message: &Message, out: &mut Vec<u8>) -> Result<(), String> {
-        let now = Zoned::now();
+        let now = ZonedDateTime::now();
         let mut result = Ok(());
         for part in &self.0 {
             match part {
@@ -121,7 +121,7 @@ impl Field {
         }
     }
 
-    fn write(self, message: &Message, now: &Zoned, out: &mut Vec<u8>) {
+    fn write(self, message: &Message, now: &ZonedDateTime, out: &mut Vec<u8>) {
         let MessageProperties { topic_alias, message_expiry_interval, .. } = message.properties;
         let properties = &message.properties;
         match self.letter {
@@ -197,12 +197,12 @@ fn number(letters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<Opti
 }
 
 /// What strftime has no meaning for is nothing, as with mosquitto_sub.
-fn time(format: &str, now: &Zoned) -> String {
+fn time(format: &str, now: &ZonedDateTime) -> String {
     strtime::format(format, now).unwrap_or_default()
 }
 
 /// The message as one JSON object, in mosquitto_sub's order.
-fn json(message: &Message, now: &Zoned, payload: &str) -> String {
+fn json(message: &Message, now: &ZonedDateTime, payload: &str) -> String {
     let time = time("%Y-%m-%dT%H:%M:%S", now);
     let (micros, zone) = (now.subsec_nanosecond() / 1000, self::time("%z", now));
     let (topic, qos, retain, size) =

@@ -175,7 +175,7 @@ async fn one_connection(
 }
 
 /// Says goodbye. That this may come to nothing makes no difference any more.
-async fn end(plan: &Plan, mut link: Link<'_>, log: &Log, code: u8) -> u8 {
+async fn end(plan: &Plan, link: Link<'_>, log: &Log, code: u8) -> u8 {
     log.debug("sending DISCONNECT");
     let (user, expiry) = (plan.properties.disconnect_user.as_ref(), plan.properties.disconnect_expiry);
     link.machine.disconnect(DisconnectReason::NormalDisconnection, expiry, user, Instant::now());
