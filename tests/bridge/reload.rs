@@ -10,7 +10,7 @@ fn bridges_come_and_go_with_the_config() {
     let without = "[[listeners]]\nname = 'tcp'\nurl = 'tcp://127.0.0.1:0'\n";
     let mut broker = Broker::with_config(without);
     let path = broker.folder.path().join("dunlin.toml");
-    let mut reload = |broker: &mut Broker, text: &str| {
+    let reload = |broker: &mut Broker, text: &str| {
         std::fs::write(&path, text).unwrap();
         broker.signal("-HUP");
         broker.wait_for_log("config reloaded");
