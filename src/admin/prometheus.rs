@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 use parking_lot::Mutex;
 
 use super::Process;
-use super::series;
+use super::{queue_series, series};
 use crate::metrics::{Batch, Latency, Metrics, StorageHistograms};
 use crate::packet::ReasonCode;
 
@@ -117,6 +117,7 @@ impl Exporter {
         let (cpu, busy) = (reading.process.cpu_seconds, reading.runtime.busy.as_secs_f64());
         write_seconds(&mut text, "process_cpu_seconds_total", "User and system CPU time spent, in seconds.", cpu);
         write_seconds(&mut text, "dunlin_runtime_busy_seconds_total", "Time that the runtime's workers were not parked.", busy);
+        queue_series::render(&metrics.queues.get(), &mut text);
         text
     }
 

@@ -112,6 +112,16 @@ fn sessions(to: &mut Registration<'_>) {
     gauge(to, "dunlin_inflight_messages", "QoS 1 and 2 messages that clients have not acknowledged yet.", |now| {
         now.traffic.inflight_messages()
     });
+    gauge(to, "dunlin_delayed_messages", "Messages that wait for the time of their $delayed topic.", |now| {
+        now.metrics.delayed_messages.get()
+    });
+    gauge(to, "dunlin_delayed_bytes", "Bytes of those messages.", |now| now.metrics.delayed_bytes.get());
+    counter(
+        to,
+        "dunlin_queue_refusals_total",
+        "Publishes and subscriptions to topics of work queues that asked for what is not, or not theirs.",
+        |now| now.metrics.queue_refusals.get(),
+    );
     counter(to, "dunlin_wills_published_total", "Will messages published.", |now| now.metrics.wills_published.get());
 }
 

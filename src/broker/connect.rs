@@ -30,6 +30,8 @@ pub struct OpenRequest {
     /// In seconds; `u32::MAX` is for ever.
     pub expiry_interval: u32,
     pub receive_maximum: u16,
+    /// Whether the client itself has said so.
+    pub names_receive_maximum: bool,
     pub maximum_packet_size: Option<u32>,
     pub topic_alias_maximum: u16,
     /// In seconds; zero for none.
@@ -121,8 +123,7 @@ impl Broker {
                 slot.limits = request.limits.clone();
                 if !handle.rights.is_unrestricted() {
                     // Those on disk are looked at when they are read.
-                    let unreadable =
-                        |queued: &Queued| queued.message().is_some_and(|message| !handle.may_read(message.topic()));
+                    let unreadable = |queued: &Queued| !handle.may_get(queued);
                     let dropped = slot.session.outbound.inflight.discard(unreadable);
                     slot.session.outbound.settle(&dropped);
                     effects.dropped(DropReason::NotAuthorized, dropped.len() as u64);
@@ -190,6 +191,7 @@ impl Broker {
         let Hold { handle, epoch, .. } = hold;
         let shares = self.shares_with_others(handle);
         let handing_over = (!shares.is_empty()).then(|| self.hand_overs.read());
+        let mut has_memberships = false;
         let Some((will, handed_on)) = handle.lock(|slot| {
             slot.evicted.retain(|online| online.epoch != *epoch);
             if !slot.is_online(*epoch) {
@@ -199,6 +201,7 @@ impl Broker {
                 return None;
             }
             slot.online = None;
+            has_memberships = slot.has_memberships();
             slot.session.outbound.disconnect();
             slot.expiry_interval = expiry_interval;
             if !publish_will {
@@ -234,6 +237,9 @@ impl Broker {
             deliveries.flush(self, now);
         }
         drop(handing_over);
+        if has_memberships {
+            self.sync_consumers(handle, deliveries);
+        }
         self.schedule_end(handle, expiry_interval, deliveries, now);
         true
     }
@@ -305,6 +311,8 @@ fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dy
         last_received: now,
         keep_alive: request.keep_alive,
         is_by_certificate: request.is_by_certificate,
+        receive_maximum: request.names_receive_maximum.then_some(request.receive_maximum),
+        holds_work: false,
         is_stored: false,
         is_welcomed: false,
     }

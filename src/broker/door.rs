@@ -89,6 +89,11 @@ impl Rights {
         self.is_unrestricted() || self.authorizer.load().may_subscribe(who, filter)
     }
 
+    /// Whether a client may put something into a queue by this topic of `$queue/`.
+    pub fn may_use_queue(&self, who: &Principal, topic: TopicName<'_>) -> bool {
+        self.authorizer.load().may_publish(who, topic)
+    }
+
     pub fn is_unrestricted(&self) -> bool {
         self.is_unrestricted.load(Ordering::Acquire)
     }

@@ -126,7 +126,7 @@ impl Broker {
         let _handing_over = self.hand_overs.read();
         let mut deliveries = Deliveries::default();
         let batch = &mut deliveries.batch;
-        let Some((subscriptions, will, queued)) = handle.lock(|slot| {
+        let Some((subscriptions, memberships, will, queued)) = handle.lock(|slot| {
             if slot.online.is_some() || std::mem::replace(&mut slot.is_ended, true) {
                 return None;
             }
@@ -136,7 +136,7 @@ impl Broker {
             queued.extend(session.outbound.queue.extract(|queued| queued.share().is_none()));
             batch.dropped(DropReason::SessionGone, session.outbound.queue.len() as u64);
             slot.report(batch);
-            Some((session.subscriptions, slot.will.take(), queued))
+            Some((session.subscriptions, slot.take_memberships(), slot.will.take(), queued))
         }) else {
             return false;
         };
@@ -147,6 +147,7 @@ impl Broker {
                 change.index.unsubscribe(filter, handle.key);
             }
         }
+        self.leave(memberships, now, &mut deliveries.batch);
         if let Some(will) = will {
             self.publish_will(handle, &will, now);
         }

@@ -16,10 +16,12 @@ mod login;
 mod login_flow;
 mod outbox;
 mod publish;
+mod queues;
 mod recheck;
 mod registry;
 mod restore;
 mod retained;
+mod route;
 mod router;
 mod storing;
 mod subscribe;
@@ -46,15 +48,20 @@ pub use events::{Event, EventKind};
 pub use log_limiter::LogLimiter;
 pub use outbox::{DirectWrite, SLICES_MAX};
 pub use publish::{Matched, Publisher};
+pub use queues::{
+    AutoCreate, DefineError, Definition as QueueDefinition, OperateError, Origin as QueueOrigin, PeekedMessage, QueueDetails,
+    QueueFold, QueueId, QueueSettings, QueueSummary,
+};
 pub use restore::{Recovered, RightsOf};
 
 use crate::metrics::Metrics;
 use crate::packet::DisconnectReason;
 use crate::routing::Strategy;
 use crate::session::{Limits, TimerWheel};
-use crate::storage::{Journal, Level};
+use crate::storage::{Clock, Journal, Level};
 use expiry::Timer;
 use login::PasswordChecks;
+use queues::Queues;
 use registry::Registry;
 use retained::Retained;
 use router::Router;
@@ -65,6 +72,7 @@ pub struct Broker {
     registry: Registry,
     router: Router,
     retained: Retained,
+    queues: Queues,
     timers: Mutex<TimerWheel<Timer>>,
     password_checks: PasswordChecks,
     pub metrics: Arc<Metrics>,
@@ -87,6 +95,9 @@ pub struct BrokerSettings {
     pub metrics: Arc<Metrics>,
     pub events: Option<mpsc::Sender<Event>>,
     pub journal: Option<Arc<Journal<Waiter>>>,
+    pub queues: QueueSettings,
+    /// The journal's, if there is one.
+    pub clock: Clock,
 }
 
 impl Broker {
@@ -97,6 +108,7 @@ impl Broker {
             registry: Registry::default(),
             router: Router::new(settings.strategy),
             retained: Retained::default(),
+            queues: Queues::new(settings.queues, settings.clock, now),
             timers: Mutex::new(TimerWheel::new(now)),
             password_checks: PasswordChecks::new(running_max, waiting_max),
             metrics: settings.metrics,
@@ -120,7 +132,8 @@ impl Broker {
     }
 
     /// Brings the gauges of what is kept up to date: called before they are read.
-    pub fn measure(&self) {
+    pub fn measure(&self, now: Instant) {
+        self.measure_queues(now);
         let (subscriptions, shared) = self.router.counts();
         self.metrics.subscriptions.set(subscriptions as u64);
         self.metrics.shared_subscriptions.set(shared as u64);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::Broker;
 use super::door::Rights;
 use super::handle::{Identity, Receiver, SessionHandle, Slot};
+use super::queues::{QueueFold, consumer_filter};
 use super::registry::registry_key;
 use super::wills::Will;
 use crate::auth::Principal;
@@ -21,6 +22,8 @@ pub struct Recovered<'a> {
     pub state: State,
     pub bodies: HashMap<Place, Arc<Body>>,
     pub messages: HashMap<Place, Arc<Message>>,
+    /// Goes up with every start.
+    pub starts: u64,
     /// The rights at the listener of a name.
     pub rights: &'a dyn RightsOf,
 }
@@ -37,10 +40,13 @@ const SEQUENCE_GAP: u64 = 1024;
 impl Broker {
     /// Takes over what was stored. Wills and expiry of sessions that were online when the process ended count from now.
     pub fn restore(self: &Arc<Self>, recovered: Recovered<'_>, now: Instant) {
-        let Recovered { state, mut bodies, mut messages, rights } = recovered;
+        let Recovered { state, mut bodies, mut messages, starts, rights } = recovered;
+        let fold = state.work.into_any().downcast::<QueueFold>().map(|fold| *fold).unwrap_or_default();
+        self.restore_queues(fold, &bodies, now);
         for (number, session) in state.sessions {
-            self.restore_session(number, session, &bodies, rights, now);
+            self.restore_session(number, session, (&bodies, starts), rights, now);
         }
+        self.end_absent_consumers(now);
         for (topic, retained) in state.retained {
             let (body, message) = (bodies.remove(&retained.place), messages.remove(&retained.place));
             let (Some(body), Some(message)) = (body, message) else { continue };
@@ -54,7 +60,7 @@ impl Broker {
         self: &Arc<Self>,
         number: u64,
         session: SessionState,
-        bodies: &HashMap<Place, Arc<Body>>,
+        (bodies, starts): (&HashMap<Place, Arc<Body>>, u64),
         rights: &dyn RightsOf,
         now: Instant,
     ) {
@@ -70,7 +76,12 @@ impl Broker {
         let handle = SessionHandle::new(Some(number), identity, rights, self.limits(), self.stored_level());
         self.registry.put(handle.clone());
         let mut change = self.router.change();
-        for (filter, (options, identifier)) in &subscriptions {
+        let mut consumes = Vec::new();
+        for (filter, (options, identifier, wish)) in &subscriptions {
+            if consumer_filter(filter).is_some() {
+                consumes.push((filter.clone(), Subscription { options: *options, identifier: *identifier, wish: *wish }));
+                continue;
+            }
             let entry = routing::Subscription { options: *options, identifier: *identifier };
             change.index.subscribe(filter, Receiver::Session(handle.clone()), entry);
         }
@@ -79,7 +90,7 @@ impl Broker {
         handle.lock(|slot| {
             let all = subscriptions.into_iter();
             slot.session.subscriptions =
-                all.map(|(filter, (options, identifier))| (filter, Subscription { options, identifier })).collect();
+                all.map(|(filter, (options, identifier, wish))| (filter, Subscription { options, identifier, wish })).collect();
             slot.session.replays = replays.into_iter().map(|(filter, from)| Replay { filter, from, is_held: false }).collect();
             for id in received {
                 slot.session.receive(id);
@@ -89,6 +100,8 @@ impl Broker {
             let unsent = if was_online { u64::MAX } else { header.first_unsent };
             slot.session.outlast(Numbering::starting(number, next_sequence + SEQUENCE_GAP, unsent));
             restore_entries(slot, entries, bodies, unsent);
+            // Identifiers of what was not stored before must not mean something else at once.
+            slot.session.outbound.inflight.begin_at(Numbering::free_id(starts));
             slot.revision = header.revision;
             slot.expiry_interval = header.expiry_interval;
             slot.expires_at = match header.state {
@@ -107,6 +120,9 @@ impl Broker {
             slot.report(&mut effects);
         });
         self.tell_effects(&mut effects);
+        for (filter, subscription) in consumes {
+            self.rejoin(&handle, &filter, subscription, now);
+        }
         self.schedule_session(&handle, now);
     }
 

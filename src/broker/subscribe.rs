@@ -5,15 +5,18 @@ use super::Broker;
 use super::effects::Effects;
 use super::handle::{Receiver, SessionHandle};
 use super::log_limiter::excerpt;
+use super::queues::{consumer_filter, wish_of};
 use crate::metrics::{Denied, Limit};
 use crate::packet::{
     RetainHandling, Subscribe, SubscribeReason, SubscriptionOptions, TopicFilter, Unsubscribe, UnsubscribeReason,
 };
 use crate::routing;
 use crate::session::{Limits, Replay, Subscription};
+use crate::storage::ConsumerWish;
 
 impl Broker {
-    /// Makes the subscriptions of one SUBSCRIBE, each on its own: one code per filter, in their order `[MQTT-3.8.4-5]`.
+    /// Makes the subscriptions of one SUBSCRIBE, each on its own: one code per filter, in their order `[MQTT-3.8.4-5]`. And why one was
+    /// refused, if there is something to say.
     pub(super) fn subscribe(
         &self,
         handle: &Arc<SessionHandle>,
@@ -21,9 +24,21 @@ impl Broker {
         limits: &Limits,
         now: Instant,
         effects: &mut Effects,
-    ) -> Vec<SubscribeReason> {
+    ) -> (Vec<SubscribeReason>, Option<&'static str>) {
+        let (mut why_refused, wish) = (None, wish_of(subscribe.user_properties));
         let mut one = |(filter, options): &(TopicFilter, SubscriptionOptions)| {
-            let made = self.subscribe_one(handle, filter, *options, subscribe.subscription_identifier, limits, effects);
+            let identifier = subscribe.subscription_identifier;
+            let made = match consumer_filter(filter) {
+                None => self.subscribe_one(handle, filter, *options, identifier, limits, effects),
+                Some(parsed) => {
+                    let made = self.consume(handle, filter, parsed, (*options, identifier, wish), limits, now, effects);
+                    made.map_err(|(reason, why)| {
+                        self.metrics.queue_refusals.increment();
+                        why_refused.get_or_insert(why);
+                        reason
+                    })
+                }
+            };
             made.unwrap_or_else(|reason| {
                 if let Some(suppressed) = self.log_limiter.allow("subscription refused", now) {
                     let client = &**handle.client_id();
@@ -32,7 +47,8 @@ impl Broker {
                 reason
             })
         };
-        subscribe.filters.iter().map(&mut one).collect()
+        let reasons = subscribe.filters.iter().map(&mut one).collect();
+        (reasons, why_refused)
     }
 
     fn subscribe_one(
@@ -64,7 +80,7 @@ impl Broker {
             Some(shared) => TopicFilter::new(&format!("$share/{}/{}", shared.share_name, inner))
                 .map_err(|_| SubscribeReason::TopicFilterInvalid)?,
         };
-        let subscription = Subscription { options, identifier };
+        let subscription = Subscription { options, identifier, wish: ConsumerWish::default() };
         let replays = |is_new: bool| {
             // 4.8.2: no retained messages for shared subscriptions.
             shared.is_none()
@@ -119,13 +135,14 @@ impl Broker {
         &self,
         handle: &SessionHandle,
         unsubscribe: &Unsubscribe<'_>,
+        now: Instant,
         effects: &mut Effects,
     ) -> Vec<UnsubscribeReason> {
         let mut one = |filter: &TopicFilter| {
             let Ok(filter) = mounted_whole(filter, handle.mount_point.as_deref()) else {
                 return UnsubscribeReason::TopicFilterInvalid;
             };
-            if self.remove_subscription(handle, &filter, effects) {
+            if self.remove_subscription(handle, &filter, now, effects) {
                 UnsubscribeReason::Success
             } else {
                 UnsubscribeReason::NoSubscriptionExisted
@@ -134,7 +151,16 @@ impl Broker {
         unsubscribe.filters.iter().map(&mut one).collect()
     }
 
-    pub(super) fn remove_subscription(&self, handle: &SessionHandle, filter: &TopicFilter, effects: &mut Effects) -> bool {
+    pub(super) fn remove_subscription(
+        &self,
+        handle: &SessionHandle,
+        filter: &TopicFilter,
+        now: Instant,
+        effects: &mut Effects,
+    ) -> bool {
+        if consumer_filter(filter).is_some() {
+            return self.remove_consumer(handle, filter, now, effects);
+        }
         let mut change = self.router.change();
         let was_there = handle.lock(|slot| {
             slot.session.replays.retain(|replay| replay.filter != *filter);
@@ -148,6 +174,21 @@ impl Broker {
         if was_there {
             change.index.unsubscribe(filter, handle.key);
         }
+        was_there
+    }
+}
+
+impl Broker {
+    fn remove_consumer(&self, handle: &SessionHandle, filter: &TopicFilter, now: Instant, effects: &mut Effects) -> bool {
+        let (was_there, membership) = handle.lock(|slot| {
+            let was_there = slot.session.subscriptions.remove(filter).is_some();
+            if was_there {
+                handle.store_subscription(slot, filter, self);
+            }
+            slot.report(effects);
+            (was_there, slot.forget_membership(filter))
+        });
+        self.leave(membership.into_iter().collect(), now, effects);
         was_there
     }
 }
@@ -171,6 +212,9 @@ fn mounted(filter: &TopicFilter, mount_point: Option<&str>) -> Result<TopicFilte
 }
 
 fn mounted_whole(filter: &TopicFilter, mount_point: Option<&str>) -> Result<TopicFilter, SubscribeReason> {
+    if consumer_filter(filter).is_some() {
+        return Ok(filter.clone()); // Queues of a mount point are found by it.
+    }
     match filter.shared() {
         None => mounted(filter, mount_point),
         Some(Err(_)) => Err(SubscribeReason::TopicFilterInvalid),

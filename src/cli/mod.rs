@@ -7,10 +7,13 @@ mod check;
 mod complete;
 mod config;
 pub mod exit;
+mod health;
+mod import;
 mod inspect;
 pub mod logging;
 mod mqtt;
 mod passwd;
+mod queue;
 mod run;
 
 use std::fmt::Display;
@@ -51,12 +54,17 @@ enum Command {
     Passwd(passwd::PasswdArgs),
     /// Make a certificate authority, a server and a client certificate to try TLS with.
     Certs(certs::CertsArgs),
+    /// Ask a running broker whether clients may be sent to it, for health checks: exit code 0 or 1.
+    Health(health::HealthArgs),
+    #[command(subcommand)]
+    Import(import::ImportCommand),
     /// Show what is in a data directory.
     Inspect(inspect::InspectArgs),
     /// Copy the data directory of a broker, running or not.
     Backup(backup::BackupArgs),
     /// Make a data directory from a backup.
     Restore(backup::RestoreArgs),
+    Queue(queue::QueueArgs),
     Bench(Box<bench::BenchArgs>),
     /// Publish messages to a broker, with mosquitto_pub's letters.
     Pub(Box<mqtt::PubArgs>),
@@ -80,9 +88,12 @@ pub fn main() -> ExitCode {
         Some(Command::Config(command)) => config::config(&command),
         Some(Command::Passwd(args)) => result(passwd::passwd(&args)),
         Some(Command::Certs(args)) => result(certs::certs(&args)),
+        Some(Command::Health(args)) => health::health(&args),
+        Some(Command::Import(command)) => import::import(&command),
         Some(Command::Inspect(args)) => inspect::inspect(&args),
         Some(Command::Backup(args)) => result(backup::backup(&args)),
         Some(Command::Restore(args)) => result(backup::restore(&args)),
+        Some(Command::Queue(args)) => queue::queue(&args),
         Some(Command::Bench(args)) => bench::bench(*args),
         Some(Command::Pub(args)) => mqtt::publish(*args),
         Some(Command::Sub(args)) => mqtt::subscribe(*args),
@@ -121,6 +132,13 @@ mod tests {
 
     fn parse(arguments: &[&str]) -> Cli {
         Cli::try_parse_from([&["dunlin"], arguments].concat()).unwrap()
+    }
+
+    #[test]
+    fn flags_of_queue_may_stand_before_and_behind_its_commands() {
+        for arguments in [["queue", "--data-dir", "d", "list"], ["queue", "list", "--data-dir", "d"]] {
+            assert!(matches!(parse(&arguments).command, Some(Command::Queue(_))));
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use toml::{Table, Value};
 
 use super::Config;
 use crate::client::bridge::{BridgeConfig, BridgeTls, BridgeTopic, Direction};
+use crate::queue::{self, QueueName};
 use crate::storage::{Level, TopicLevel};
 use crate::transport::ListenerConfig;
 use crate::transport::config::{CertificateAndKey, TlsConfig};
@@ -53,7 +54,9 @@ impl Schema {
                 Shape::Leaf(_) => return None,
             };
         }
-        table.get(*last).map(shape_of)
+        let value = table.get(*last)?;
+        // A table or a list.
+        Some(if names == ["queues", "backoff"] { Shape::Leaf(value) } else { shape_of(value) })
     }
 
     /// Whether `value` fits the key; if not, why.
@@ -121,7 +124,7 @@ pub(super) fn is_path(value: &Value) -> bool {
 }
 
 /// The name that was most likely meant, if any is near.
-pub(super) fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let wrong = wrong.to_ascii_lowercase().replace('-', "_");
     names
         .map(|name| (strsim::jaro_winkler(&wrong, name), name))
@@ -196,6 +199,8 @@ fn every_key() -> Config {
     listener.tls = Some(every_tls_key());
     config.listeners = vec![listener];
     config.bridges = vec![every_bridge_key()];
+    config.queues =
+        vec![queue::Config { bind: vec!["model/#".into()], ..queue::Config::named(QueueName::new("model").expect("a name")) }];
     config
 }
 

@@ -70,7 +70,7 @@ kinds! {
         MaxPendingConnections = "max_pending_connections", ConnectTimeout = "connect_timeout", MaxConnectSize = "max_connect_size",
         MaxPacketSize = "max_packet_size", ReceiveMaximum = "receive_maximum", MaxInflight = "max_inflight",
         MaxQueuedMessages = "max_queued_messages", MaxQueuedBytes = "max_queued_bytes", MaxWriteBuffer = "max_write_buffer",
-        SlowConsumerTimeout = "slow_consumer_timeout", MaxSubscriptions = "max_subscriptions", MaxTopicLevels = "max_topic_levels",
+        SlowConsumerTimeout = "slow_consumer_timeout", MaxSubscriptions = "max_subscriptions", MaxQueues = "max_queues", MaxDelayedMessages = "max_delayed_messages", MaxTopicLevels = "max_topic_levels",
         MaxTopicLength = "max_topic_length", MaxRetainedMessages = "max_retained_messages", MaxRetainedBytes = "max_retained_bytes",
         TopicAliasMaximum = "topic_alias_maximum", MaxTopicAliasesOut = "max_topic_aliases_out", MaxKeepAlive = "max_keep_alive",
         MaxSessionExpiry = "max_session_expiry", MaxSessions = "max_sessions", MaxClientIdLength = "max_client_id_length",

@@ -7,6 +7,7 @@ mod cells;
 mod kinds;
 mod latency;
 mod listener;
+mod queues;
 mod shards;
 mod storage;
 
@@ -20,6 +21,7 @@ pub use cells::{Counter, Family, Gauge, Kind, Reasons};
 pub use kinds::{Authentication, Denied, DropReason, Limit, MalformedKind, PacketType};
 pub use latency::Latency;
 pub use listener::{ListenerMetrics, OpenConnection, VERSIONS};
+pub use queues::QueueFigures;
 pub use storage::{StorageHistograms, StorageMetrics};
 
 use shards::Shards;
@@ -49,8 +51,29 @@ pub struct Metrics {
     pub limit_hits: Family<Limit>,
     pub malformed_packets: Family<MalformedKind>,
     pub wills_published: Counter,
+    /// Publishes and subscriptions to topics of work queues that asked for what is not, or not theirs.
+    pub queue_refusals: Counter,
+    /// Messages that wait for the time of their `$delayed/SECONDS/…`.
+    pub delayed_messages: Gauge,
+    /// Bytes of topic, properties and payload of those.
+    pub delayed_bytes: Gauge,
+    pub queues: Queues,
     pub latency: Latency,
     pub storage: StorageMetrics,
+}
+
+/// The work queues as they were when somebody last looked.
+#[derive(Debug, Default)]
+pub struct Queues(RwLock<Arc<[QueueFigures]>>);
+
+impl Queues {
+    pub fn set(&self, figures: Vec<QueueFigures>) {
+        *self.0.write() = figures.into();
+    }
+
+    pub fn get(&self) -> Arc<[QueueFigures]> {
+        self.0.read().clone()
+    }
 }
 
 /// Sessions, by whether a connection holds them.

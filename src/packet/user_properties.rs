@@ -75,6 +75,16 @@ impl UserPropertiesBuf {
         self.section
     }
 
+    /// Forgets all pairs and keeps the memory.
+    pub fn clear(&mut self) {
+        self.section.clear();
+    }
+
+    /// Appends them as they are on the wire.
+    pub fn copy_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.section);
+    }
+
     /// The pairs as packets carry them.
     pub fn as_ref(&self) -> UserProperties<'_> {
         UserProperties { section: &self.section }

@@ -20,6 +20,15 @@ pub trait Body: Sized {
     fn read(bytes: &mut &[u8]) -> Option<Self>;
 }
 
+/// Where the body is written is kept elsewhere.
+impl Body for () {
+    fn write(&self, _: &mut Vec<u8>) {}
+
+    fn read(_: &mut &[u8]) -> Option<Self> {
+        Some(())
+    }
+}
+
 impl<B: Body> Change<B> {
     /// Appends the change.
     pub fn write(&self, out: &mut Vec<u8>) {
@@ -36,14 +45,13 @@ impl<B: Body> Change<B> {
             Self::Settled { seq } => out.kind(4).number(*seq),
             Self::Died { seq, letter, blocks } => out.kind(5).number(*seq).letter(letter).optional(blocks.map(|key| key.0)),
             Self::Dropped { seq, cause } => out.kind(6).number(*seq).number(number_of(*cause)),
-            Self::Redriven { seq, at, is_first } => out.kind(7).number(*seq).number(at.0).number(*is_first),
+            Self::Redriven { seq, at, unblocks } => out.kind(7).number(*seq).number(at.0).optional(unblocks.map(|key| key.0)),
             Self::Seen { id, at } => out.kind(8).number(id.0[0]).number(id.0[1]).number(at.0),
             Self::Reserved { until } => out.kind(9).number(*until),
             Self::Paused => out.kind(10),
             Self::Resumed => out.kind(11),
-            Self::Purged => out.kind(12),
-            Self::KeyBlocked { key, by } => out.kind(13).number(key.0).number(*by),
-            Self::KeyUnblocked { key } => out.kind(14).number(key.0),
+            Self::KeyBlocked { key, by } => out.kind(12).number(key.0).number(*by),
+            Self::KeyUnblocked { key } => out.kind(13).number(key.0),
         };
     }
 
@@ -142,14 +150,13 @@ impl Reader<'_> {
             4 => Change::Settled { seq: self.number()? },
             5 => Change::Died { seq: self.number()?, letter: self.letter()?, blocks: self.optional(Self::key)? },
             6 => Change::Dropped { seq: self.number()?, cause: self.cause()? },
-            7 => Change::Redriven { seq: self.number()?, at: self.moment()?, is_first: self.flag()? },
+            7 => Change::Redriven { seq: self.number()?, at: self.moment()?, unblocks: self.optional(Self::key)? },
             8 => Change::Seen { id: self.dedup_id()?, at: self.moment()? },
             9 => Change::Reserved { until: self.number()? },
             10 => Change::Paused,
             11 => Change::Resumed,
-            12 => Change::Purged,
-            13 => Change::KeyBlocked { key: self.key()?, by: self.number()? },
-            14 => Change::KeyUnblocked { key: self.key()? },
+            12 => Change::KeyBlocked { key: self.key()?, by: self.number()? },
+            13 => Change::KeyUnblocked { key: self.key()? },
             _ => return None,
         })
     }

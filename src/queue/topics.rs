@@ -158,9 +158,11 @@ pub fn parse_subscribe(filter: &str) -> Result<Option<SubscribeFilter<'_>>, Topi
     Ok(Some(SubscribeFilter { queue, form }))
 }
 
-/// Nobody subscribes to what is only published to.
+/// Nobody subscribes to what is only published to, and a queue shares its work without `$share`.
 fn no_queue(filter: &str) -> Result<Option<SubscribeFilter<'_>>, TopicError> {
-    let is_ours = matches!(split(filter).0, "$delayed" | "$dedup");
+    let shared = filter.strip_prefix("$share/").map_or("", |shared| split(split(shared).1).0);
+    let is_ours =
+        matches!(split(filter).0, "$delayed" | "$dedup") || matches!(shared, "$queue" | "$dlq" | "$delayed" | "$dedup");
     if is_ours { Err(TopicError::NoFilter) } else { Ok(None) }
 }
 

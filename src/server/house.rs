@@ -83,6 +83,8 @@ impl House {
             metrics: metrics.clone(),
             events: config.sys.presence.then_some(events),
             journal: opened.as_ref().map(|opened| opened.committer.journal().clone()),
+            queues: config.work_queues.clone(),
+            clock: opened.as_ref().map_or_else(journal::clock, |opened| opened.committer.journal().clock),
         };
         let broker = Broker::new(settings, Instant::now());
         let gate = ConnectionGate::new(gate_limits(&config.limits));
@@ -90,6 +92,13 @@ impl House {
         let bridge_rights = bridges::rights();
         let rights = RightsOfDoors::new(&doors, &config, &bridge_rights);
         let journal = opened.map(|opened| take_over(&broker, opened, &rights, &config)).transpose()?;
+        broker.configure_queues(&config.queues, config.work_queues.clone(), Instant::now());
+        let socket = control::bind(&config.data_dir).map_err(|error| StartError {
+            code: exit::STORAGE,
+            cause: format!("the control socket cannot be made: {error}"),
+        })?;
+        let keeper = journal.as_ref().map(|journal: &RunningJournal| journal.keeper.clone());
+        tokio::spawn(control::run(socket, broker.clone(), keeper));
         let readiness = Arc::new(Readiness::default());
         let serving = readiness.condition("serving");
         let reception =
@@ -108,6 +117,7 @@ impl House {
             Admin { stop, task: tokio::spawn(admin::serve(listener, state, shutdown)) }
         });
         tokio::spawn(background::run_timers(broker.clone()));
+        tokio::spawn(background::run_queues(broker.clone()));
         let contexts = doors.values().map(|door| (door.context.clone(), door.door.metrics.clone())).collect();
         tokio::spawn(background::run_gauges(broker.clone(), contexts));
         tokio::spawn(background::run_sys_topics(broker.clone(), config.sys.clone()));
@@ -228,8 +238,8 @@ fn take_over(
     rights: &RightsOfDoors,
     config: &Config,
 ) -> Result<RunningJournal, StartError> {
-    let Opened { committer, state, bodies, messages, report } = opened;
-    broker.restore(Recovered { state, bodies, messages, rights }, Instant::now());
+    let Opened { committer, state, bodies, messages, report, starts } = opened;
+    broker.restore(Recovered { state, bodies, messages, starts, rights }, Instant::now());
     let wrong =
         |error: std::io::Error| StartError { code: exit::STORAGE, cause: format!("the journal cannot be run: {error}") };
     let journal = journal::start(broker, committer, config).map_err(wrong)?;
@@ -238,8 +248,6 @@ fn take_over(
         let held = journal.keeper.hold(&**broker);
         held.map_err(|error| StartError { code: exit::STORAGE, cause: format!("after recovery: {error}") })?;
     }
-    let socket = control::bind(&config.data_dir).map_err(wrong)?;
-    tokio::spawn(control::run(socket, broker.clone(), journal.keeper.clone()));
     Ok(journal)
 }
 

@@ -29,7 +29,8 @@ impl House {
         self.broker.set_limits(config.limits.clone());
         self.gate.set_limits(gate_limits(&config.limits));
         self.reload_doors(&config);
-        self.broker.recheck_rights();
+        self.broker.configure_queues(&config.queues, config.work_queues.clone(), started);
+        self.broker.recheck_rights(started);
         self.bridges.apply(&config).await;
         self.config = config;
         tracing::info!(seconds = started.elapsed().as_secs_f64(), "config reloaded");

@@ -27,6 +27,7 @@ mod segment;
 mod state;
 #[cfg(test)]
 mod tests;
+mod work;
 
 pub use backend::{Backend, FileBackend, StoreFile};
 pub use body::{Body, Notes, Recipient};
@@ -39,7 +40,8 @@ pub use inspect::{SessionSummary, Summary};
 pub use journal::{Item, Journal, Transaction};
 pub use maintain::{Held, Keeper};
 pub use reader::load;
-pub use record::{OnlineState, Publisher, PublishingClient, Record, SessionHeader, StoredWill};
+pub use record::{ConsumerWish, OnlineState, Publisher, PublishingClient, Record, SessionHeader, StoredWill};
 pub use recovery::{Opened, Recover, open};
 pub use segment::{Place, Segment};
 pub use state::{EntryState, RetainedState, SessionState, State};
+pub use work::{NoWork, WorkState};

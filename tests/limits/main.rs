@@ -107,12 +107,14 @@ fn every_limit_is_tested() {
         "max_connect_size",
         "max_connections",
         "max_connections_per_address",
+        "max_delayed_messages", // tests/queues
         "max_inflight",
         "max_keep_alive",
         "max_packet_size",
         "max_pending_connections",
         "max_queued_bytes",
         "max_queued_messages",
+        "max_queues", // tests/queues
         "max_retained_bytes",
         "max_retained_messages",
         "max_session_expiry",

@@ -4,6 +4,7 @@ mod bridges;
 mod limits;
 mod listeners;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -66,6 +67,7 @@ pub(super) fn errors(config: &Config) -> Vec<Finding> {
     bridges::check(&config.bridges, &mut findings);
     auth(config, &mut findings);
     durability(&config.durability, &mut findings);
+    queues(config, &mut findings);
     limits::check(&config.limits, &mut findings);
     admin(&config.admin.bind, &mut findings);
     node(&config.sys.node, &mut findings);
@@ -114,6 +116,19 @@ fn durability(durability: &Durability, findings: &mut Findings) {
     let message = "must be between 64KiB and 1GiB";
     findings.check((64 << 10..=1 << 30).contains(&size), "durability.segment_size", message);
     findings.check(durability.max_unwritten.0 > 0, "durability.max_unwritten", "must not be 0");
+}
+
+fn queues(config: &Config, findings: &mut Findings) {
+    let mut names = HashSet::new();
+    for (index, queue) in config.queues.iter().enumerate() {
+        for finding in queue.check() {
+            findings.add(format!("queues[{index}].{}", finding.key), finding.message);
+        }
+        let is_new = queue.name.as_ref().is_none_or(|name| names.insert(name));
+        findings.check(is_new, format!("queues[{index}].name"), "another queue has this name");
+    }
+    let max = config.work_queues.max_queues;
+    findings.check(config.queues.len() <= max, "work_queues.max_queues", "must not be less than there are [[queues]]");
 }
 
 fn auth(config: &Config, findings: &mut Findings) {

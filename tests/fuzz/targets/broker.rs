@@ -149,6 +149,8 @@ impl House {
             metrics: metrics.clone(),
             events: None,
             journal: None,
+            queues: Default::default(),
+            clock: dunlin::storage::Clock::new(now, 1_700_000_000_000),
         };
         let door = Arc::new(Door {
             name: "fuzz".into(),
