@@ -15,13 +15,21 @@ impl Broker {
         handle.lock(|slot| slot.session.subscriptions.keys().cloned().collect())
     }
 
-    /// Ends the sessions of bridges that there are no more; nobody would ever come for what they keep.
-    pub fn end_other_bridges(&self, is_there: impl Fn(&str) -> bool, now: Instant) {
+    /// Ends the sessions of bridges that there are no more; nobody would ever come for what they keep. One that still has its
+    /// connection stays until that has ended; returns how many do.
+    pub fn end_other_bridges(&self, is_there: impl Fn(&str) -> bool, now: Instant) -> usize {
+        let mut connected = 0;
         for handle in self.registry.all() {
             let name = handle.principal.client_id.strip_prefix(BRIDGE_PREFIX);
-            if name.is_some_and(|name| !is_there(name)) && self.end_session(&handle, now) {
+            if name.is_none_or(&is_there) {
+                continue;
+            }
+            if self.end_session(&handle, now) {
                 tracing::info!(bridge = name, "what was kept for a bridge that is gone is deleted");
+            } else if handle.lock(|slot| slot.online.is_some()) {
+                connected += 1;
             }
         }
+        connected
     }
 }

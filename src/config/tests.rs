@@ -408,7 +408,9 @@ fn shipped(name: &str) -> PathBuf {
 fn uncommented(text: &str) -> String {
     let is_toml = |line: &str| {
         line.starts_with('[')
-            || line.split_once(" = ").is_some_and(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+            || line
+                .split_once(" = ")
+                .is_some_and(|(key, _)| key.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')))
     };
     let lines = text.lines().map(|line| match line.strip_prefix("# ") {
         Some(rest) if is_toml(rest) => rest,
@@ -506,6 +508,8 @@ certificate = "missing.pem"
 [[bridges]]
 name = "b/c"
 url = "tcp://x"
+urls = ["tcp://x"]
+topics = []
 "#;
     let folder = Folder::new(text);
     let errors = folder.source(&[], Flags::default()).load().unwrap_err().to_string();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::background::publish_sys;
 use crate::auth::{Authenticator, Authorizer};
@@ -61,7 +61,11 @@ impl Bridges {
         let gone: Vec<_> = self.running.extract_if(|_, running| !is_same(running)).collect();
         stop(gone.into_iter().map(|(_, running)| running)).await;
         let is_there = |name: &str| config.bridges.iter().any(|bridge| bridge.name == name);
-        self.broker.end_other_bridges(is_there, Instant::now());
+        // Their connections here end a little after they have said goodbye.
+        let patience = Instant::now() + STOP_TIME;
+        while self.broker.end_other_bridges(is_there, Instant::now()) > 0 && Instant::now() < patience {
+            sleep(Duration::from_millis(10)).await;
+        }
         for bridge in &config.bridges {
             if !self.running.contains_key(&bridge.name) {
                 let running = self.start(bridge, config).await;

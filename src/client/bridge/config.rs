@@ -47,7 +47,8 @@ pub struct BridgeConfig {
     /// The longest time until the next try.
     #[serde(default = "a_minute")]
     pub reconnect_max: Span,
-    /// Messages of QoS 1 and 2 that may be on their way at a time, in each direction.
+    /// Messages of QoS 1 and 2 that may be on their way at a time, in each direction. No more go out than the other broker says
+    /// it takes; one of 3.1 or 3.1.1 cannot say, and gets 20 at most.
     #[serde(default = "a_hundred")]
     pub max_inflight: u16,
     /// Messages that wait here while the other broker is away; more are dropped, as `[limits] queue_policy` says.

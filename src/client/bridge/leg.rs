@@ -51,6 +51,10 @@ pub(super) enum LegError {
 const SUBSCRIBE_ID: u16 = 65_535;
 const UNSUBSCRIBE_ID: u16 = 65_534;
 
+/// Unacknowledged messages that a broker is taken to bear which cannot tell (3.1 and 3.1.1): mosquitto bears so many with its
+/// defaults, and acknowledges a QoS 2 message above that while it throws it away.
+const UNTOLD_RECEIVE_MAXIMUM: u16 = 20;
+
 impl Leg {
     /// Connects over `stream`. The caller bounds the time.
     pub(super) async fn open(stream: Box<dyn Stream>, options: &Options) -> Result<Self, LegError> {
@@ -64,13 +68,15 @@ impl Leg {
                 if connack.reason.is_error() {
                     return Err(LegError::Refused(connack.reason));
                 }
-                let leg = (Self::peer(&connack, options.version), connack.properties.receive_maximum);
+                let peer = Self::peer(&connack, options.version);
+                let receive_maximum =
+                    if peer.version.has_properties() { connack.properties.receive_maximum } else { UNTOLD_RECEIVE_MAXIMUM };
                 let seconds = connack.properties.server_keep_alive.unwrap_or(options.keep_alive); // [MQTT-3.2.2-21]
                 pipe.consume(length);
                 return Ok(Self {
                     pipe,
-                    peer: leg.0,
-                    receive_maximum: leg.1,
+                    peer,
+                    receive_maximum,
                     maximum_packet_size: options.maximum_packet_size,
                     keep_alive: Duration::from_secs(seconds.into()),
                     last_sent: Instant::now(),

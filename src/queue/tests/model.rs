@@ -496,7 +496,7 @@ proptest! {
         for operation in operations {
             watch.apply(operation);
         }
-        super::fuzzy::check(&watch.world, &watch.shown, seed);
+        fuzzy::check(&watch.world, &watch.shown, seed);
         watch.check_every_beginning();
         watch.packets.clear();
         watch.drain();

@@ -76,7 +76,7 @@ impl Worker {
             properties.session_expiry_interval = 3600;
         }
         let mut peer = house.dial(self.version);
-        let connect = Connect { client_id: self.name, clean_start: !self.keeps, properties, ..super::connect(self.version) };
+        let connect = Connect { client_id: self.name, clean_start: !self.keeps, properties, ..connect(self.version) };
         peer.send(house, &Packet::Connect(connect));
         self.peer = Some(peer);
     }
