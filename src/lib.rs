@@ -5,6 +5,7 @@ pub mod admin;
 pub mod auth;
 pub mod broker;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod loadtest;
 pub mod metrics;

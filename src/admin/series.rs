@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::prometheus::{Reading, Registration};
 use crate::metrics::{
-    Authentication, Denied, DropReason, Family, HookResult, KeyFetch, Kind, Limit, ListenerMetrics, MalformedKind, Metrics,
-    PacketType, Reasons, VERSIONS,
+    Authentication, BridgeDrop, BridgeMetrics, Denied, DropReason, Family, HookResult, KeyFetch, Kind, Limit, ListenerMetrics,
+    MalformedKind, Metrics, PacketType, Reasons, VERSIONS,
 };
 use crate::packet::ReasonCode;
 
@@ -14,6 +14,10 @@ const PENDING: &str = "dunlin_connections_pending";
 const ACCEPTED: &str = "dunlin_connections_total";
 const HANDSHAKES: &str = "dunlin_handshake_failures_total";
 const CERTIFICATES: &str = "dunlin_certificate_expiry_timestamp_seconds";
+const BRIDGE_CONNECTED: &str = "dunlin_bridge_connected";
+const BRIDGE_MESSAGES: &str = "dunlin_bridge_messages_total";
+const BRIDGE_DROPPED: &str = "dunlin_bridge_messages_dropped_total";
+const BRIDGE_RECONNECTS: &str = "dunlin_bridge_reconnects_total";
 const CONNACKS: &str = "dunlin_connacks_sent_total";
 const DISCONNECTS_SENT: &str = "dunlin_disconnects_sent_total";
 const DISCONNECTS_RECEIVED: &str = "dunlin_disconnects_received_total";
@@ -27,6 +31,13 @@ pub(super) fn register(to: &mut Registration<'_>) {
     to.describe_counter(ACCEPTED, "Connections accepted, whatever became of them.");
     to.describe_counter(HANDSHAKES, "TLS, WebSocket and PROXY protocol handshakes that failed.");
     to.describe_gauge(CERTIFICATES, "When the first of a listener's certificates ends, in seconds since 1970.");
+    to.describe_gauge(BRIDGE_CONNECTED, "1 while a bridge is connected to the other broker.");
+    to.describe_counter(
+        BRIDGE_MESSAGES,
+        "Messages that went over a bridge, by direction; those that were sent again included.",
+    );
+    to.describe_counter(BRIDGE_DROPPED, "Messages that were to go over a bridge and did not, by reason.");
+    to.describe_counter(BRIDGE_RECONNECTS, "Connections of a bridge that ended or could not be had.");
     to.describe_counter(CONNACKS, "CONNACKs sent, by reason code; those of older clients by the 5.0 code of the same meaning.");
     to.describe_counter(DISCONNECTS_SENT, "Connections that the broker ended, by reason code.");
     to.describe_counter(DISCONNECTS_RECEIVED, "DISCONNECTs received, by reason code.");
@@ -54,6 +65,23 @@ pub(super) fn register_listener(to: &mut Registration<'_>, listener: &Arc<Listen
     if listener.certificate_expiry.get() > 0 {
         let of = listener.clone();
         to.gauge(CERTIFICATES, &[("listener", name)], move |_| of.certificate_expiry.get() as f64);
+    }
+}
+
+/// The series of one bridge.
+pub(super) fn register_bridge(to: &mut Registration<'_>, bridge: &Arc<BridgeMetrics>) {
+    let name = bridge.name();
+    let of = bridge.clone();
+    to.gauge(BRIDGE_CONNECTED, &[("bridge", name)], move |_| of.connected.get() as f64);
+    let of = bridge.clone();
+    to.counter(BRIDGE_MESSAGES, &[("bridge", name), ("direction", "out")], move |_| of.sent.get());
+    let of = bridge.clone();
+    to.counter(BRIDGE_MESSAGES, &[("bridge", name), ("direction", "in")], move |_| of.received.get());
+    let of = bridge.clone();
+    to.counter(BRIDGE_RECONNECTS, &[("bridge", name)], move |_| of.reconnects.get());
+    for reason in BridgeDrop::ALL {
+        let of = bridge.clone();
+        to.counter(BRIDGE_DROPPED, &[("bridge", name), ("reason", reason.name())], move |_| of.drops(reason));
     }
 }
 

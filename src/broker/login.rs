@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::bridges::BRIDGE_PREFIX;
 use super::connect::{OpenRequest, next_epoch};
 use super::door::Origin;
 use super::standing::Brought;
@@ -70,6 +71,10 @@ impl Login {
             return Err(refusal(ConnectReason::UnsupportedProtocolVersion, "this listener does not let this version in"));
         }
         let client_id = client_id(connect, limits, metrics)?;
+        if client_id.starts_with(BRIDGE_PREFIX) && !origin.door.name.starts_with(BRIDGE_PREFIX) {
+            let why = "client identifiers that begin so are the server's own bridges'";
+            return Err(refusal(ConnectReason::ClientIdentifierNotValid, why));
+        }
         let will = connect.will.as_ref().map(|will| checked_will(will, limits, metrics)).transpose()?;
         let properties = &connect.properties;
         let (wanted_expiry, keep_alive) = match connect.version {

@@ -2,6 +2,7 @@
 //! be written waits in each session's outbox.
 
 mod asking;
+mod bridges;
 mod client;
 mod connect;
 mod deliver;
@@ -40,6 +41,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
+pub use bridges::BRIDGE_PREFIX;
 pub use client::{Client, Written};
 pub use deliver::Deliveries;
 pub use door::{Admission, Door, Origin, Rights};

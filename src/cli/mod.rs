@@ -4,12 +4,14 @@ mod backup;
 mod bench;
 mod certs;
 mod check;
+mod complete;
 mod config;
 pub mod exit;
 mod health;
 mod import;
 mod inspect;
 pub mod logging;
+mod mqtt;
 mod passwd;
 mod queue;
 mod run;
@@ -18,7 +20,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use run::RunArgs;
 
@@ -64,6 +66,14 @@ enum Command {
     Restore(backup::RestoreArgs),
     Queue(queue::QueueArgs),
     Bench(Box<bench::BenchArgs>),
+    /// Publish messages to a broker, with mosquitto_pub's letters.
+    Pub(Box<mqtt::PubArgs>),
+    /// Subscribe to topics of a broker and print the messages, with mosquitto_sub's letters.
+    Sub(Box<mqtt::SubArgs>),
+    /// Print what a shell needs to complete this program's arguments.
+    Completions(complete::CompletionsArgs),
+    /// Print the manual page, or write those of all subcommands into a folder.
+    Man(complete::ManArgs),
     /// Print the version.
     Version,
 }
@@ -85,6 +95,10 @@ pub fn main() -> ExitCode {
         Some(Command::Restore(args)) => result(backup::restore(&args)),
         Some(Command::Queue(args)) => queue::queue(&args),
         Some(Command::Bench(args)) => bench::bench(*args),
+        Some(Command::Pub(args)) => mqtt::publish(*args),
+        Some(Command::Sub(args)) => mqtt::subscribe(*args),
+        Some(Command::Completions(args)) => result(complete::completions(&args, Cli::command())),
+        Some(Command::Man(args)) => result(complete::man(&args, Cli::command())),
         Some(Command::Version) => {
             say(concat!("dunlin ", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS
@@ -114,8 +128,6 @@ fn complain(text: impl Display) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(arguments: &[&str]) -> Cli {

@@ -30,6 +30,7 @@ pub use validate::Warning;
 use crate::admin::{AdminConfig, SysConfig};
 use crate::auth::AuthConfig;
 use crate::broker::QueueSettings;
+use crate::client::bridge::BridgeConfig;
 use crate::queue;
 use crate::routing::SharedSubscriptions;
 use crate::session::Limits;
@@ -56,6 +57,9 @@ pub struct Config {
     pub limits: Limits,
     /// How `$share` groups share.
     pub shared_subscriptions: SharedSubscriptions,
+    /// Other brokers that topics are shared with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bridges: Vec<BridgeConfig>,
     /// What holds for all work queues together.
     pub work_queues: QueueSettings,
     /// The work queues, besides those that clients and operators make.
@@ -80,6 +84,7 @@ impl Default for Config {
             durability: Durability::default(),
             limits: Limits::default(),
             shared_subscriptions: SharedSubscriptions::default(),
+            bridges: Vec::new(),
             work_queues: QueueSettings::default(),
             queues: Vec::new(),
             admin: AdminConfig::default(),

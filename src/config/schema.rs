@@ -9,6 +9,7 @@ use toml::{Table, Value};
 use super::Config;
 use crate::auth::jwt::Algorithm;
 use crate::auth::{HttpConfig, JwtConfig, MethodName, RequiredClaim};
+use crate::client::bridge::{BridgeConfig, BridgeTls, BridgeTopic, Direction};
 use crate::queue::{self, QueueName};
 use crate::storage::{Level, TopicLevel};
 use crate::transport::ListenerConfig;
@@ -218,9 +219,20 @@ fn every_key() -> Config {
     listener.acl_file = Some(PATH.into());
     listener.tls = Some(every_tls_key());
     config.listeners = vec![listener];
+    config.bridges = vec![every_bridge_key()];
     config.queues =
         vec![queue::Config { bind: vec!["model/#".into()], ..queue::Config::named(QueueName::new("model").expect("a name")) }];
     config
+}
+
+fn every_bridge_key() -> BridgeConfig {
+    let mut bridge = BridgeConfig::new("model", "tcp://model", BridgeTopic::new("model/#", Direction::Both));
+    bridge.username = Some("model".into());
+    bridge.password = Some("model".into());
+    bridge.password_file = Some(PATH.into());
+    let path = || Some(PATH.into());
+    bridge.tls = Some(BridgeTls { ca: path(), certificate: path(), key: path(), verify_name: true });
+    bridge
 }
 
 fn every_tls_key() -> TlsConfig {

@@ -2,6 +2,7 @@
 //! Nothing here knows a socket, a clock or a packet: codes and levels come as the numbers on the wire.
 
 mod batch;
+mod bridge;
 mod cells;
 mod kinds;
 mod latency;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 pub use batch::Batch;
+pub use bridge::{BridgeDrop, BridgeMetrics};
 pub use cells::{Counter, Family, Gauge, Kind, Reasons};
 pub use kinds::{Authentication, Denied, DropReason, HookResult, KeyFetch, Limit, MalformedKind, PacketType};
 pub use latency::Latency;
@@ -29,6 +31,7 @@ use shards::Shards;
 pub struct Metrics {
     traffic: Shards,
     listeners: RwLock<Vec<Arc<ListenerMetrics>>>,
+    bridges: RwLock<Vec<Arc<BridgeMetrics>>>,
     pub sessions: Sessions,
     /// Subscriptions in all, shared ones too.
     pub subscriptions: Gauge,
@@ -129,6 +132,22 @@ impl Metrics {
     /// All listeners so far, in the order of their first mention; none ever leaves.
     pub fn listeners(&self) -> Vec<Arc<ListenerMetrics>> {
         self.listeners.read().clone()
+    }
+
+    /// The figures of the bridge of that name, made at its first call.
+    pub fn bridge(&self, name: &str) -> Arc<BridgeMetrics> {
+        let mut bridges = self.bridges.write();
+        if let Some(known) = bridges.iter().find(|bridge| bridge.name() == name) {
+            return known.clone();
+        }
+        let bridge = Arc::new(BridgeMetrics::new(name));
+        bridges.push(bridge.clone());
+        bridge
+    }
+
+    /// All bridges so far, in the order of their first mention; none ever leaves.
+    pub fn bridges(&self) -> Vec<Arc<BridgeMetrics>> {
+        self.bridges.read().clone()
     }
 }
 

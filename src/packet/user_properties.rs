@@ -70,6 +70,11 @@ impl UserPropertiesBuf {
         self.section.string(value);
     }
 
+    /// The pairs as bytes of a property section.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.section
+    }
+
     /// Forgets all pairs and keeps the memory.
     pub fn clear(&mut self) {
         self.section.clear();

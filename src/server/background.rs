@@ -75,7 +75,7 @@ pub async fn run_sys_topics(broker: Arc<Broker>, config: SysConfig) {
         let now = Instant::now();
         broker.measure(now);
         for (topic, payload) in topics.tick(&broker.metrics, &Process::read(), now) {
-            publish(&broker, &topic, &payload, true, now);
+            publish_sys(&broker, &topic, &payload, true, now);
         }
     }
 }
@@ -106,7 +106,7 @@ pub async fn run_presence(broker: Arc<Broker>, config: SysConfig, mut events: mp
                 presence::disconnected(&config.node, &client, reason.name_in_disconnect(), now)
             }
         };
-        publish(&broker, &topic, &payload, false, Instant::now());
+        publish_sys(&broker, &topic, &payload, false, Instant::now());
     }
 }
 
@@ -120,7 +120,8 @@ pub async fn run_watchdog() {
     }
 }
 
-fn publish(broker: &Broker, topic: &str, payload: &str, retain: bool, now: Instant) {
+/// Publishes a figure of the broker itself.
+pub fn publish_sys(broker: &Broker, topic: &str, payload: &str, retain: bool, now: Instant) {
     let Ok(topic) = TopicName::new(topic) else { return };
     let view = MessageView { topic, properties: ForwardedProperties::default(), payload: payload.as_bytes() };
     let message = Arc::new(Message::new(view, QoS::AtMostOnce, retain, None));

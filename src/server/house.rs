@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::StartError;
 use super::background;
+use super::bridges::{self, Bridges};
 use super::control;
 use super::data_dir::DataDir;
 use super::journal::{self, RunningJournal};
@@ -40,6 +41,7 @@ pub struct House {
     pub doors: HashMap<String, OpenDoor>,
     /// Those outside that are asked about clients.
     pub outside: Outside,
+    pub bridges: Bridges,
     serving: Arc<Condition>,
     admin: Option<Admin>,
     journal: Option<RunningJournal>,
@@ -94,7 +96,9 @@ impl House {
             fetcher.fetch().await; // So that the first clients find the keys there.
             tokio::spawn(fetcher.run());
         }
-        let journal = opened.map(|opened| take_over(&broker, opened, &doors, &config)).transpose()?;
+        let bridge_rights = bridges::rights();
+        let rights = RightsOfDoors::new(&doors, &config, &bridge_rights);
+        let journal = opened.map(|opened| take_over(&broker, opened, &rights, &config)).transpose()?;
         broker.configure_queues(&config.queues, config.work_queues.clone(), Instant::now());
         let socket = control::bind(&config.data_dir).map_err(|error| StartError {
             code: exit::STORAGE,
@@ -106,6 +110,9 @@ impl House {
         let serving = readiness.condition("serving");
         let reception =
             Hall { broker: broker.clone(), gate: gate.clone(), logs: Arc::default(), limits: config.limits.clone() };
+        // They are subscribed before anybody can publish.
+        let mut bridges = Bridges::new(broker.clone(), bridge_rights);
+        bridges.apply(&config).await;
         for listener in listeners {
             let name = &listener.context().name;
             let door = doors[name].door.clone();
@@ -125,7 +132,7 @@ impl House {
         tokio::spawn(background::run_sys_topics(broker.clone(), config.sys.clone()));
         tokio::spawn(background::run_presence(broker.clone(), config.sys.clone(), told));
         tokio::spawn(background::run_watchdog());
-        Ok(Self { config, source, broker, gate, doors, outside, serving, admin, journal, _data_dir: data_dir })
+        Ok(Self { config, source, broker, gate, doors, outside, bridges, serving, admin, journal, _data_dir: data_dir })
     }
 
     pub fn ready(&self) {
@@ -246,12 +253,11 @@ pub(super) fn listener_limits(limits: &Limits, listener: &ListenerConfig) -> Lim
 fn take_over(
     broker: &Arc<Broker>,
     opened: Opened<Waiter>,
-    doors: &HashMap<String, OpenDoor>,
+    rights: &RightsOfDoors,
     config: &Config,
 ) -> Result<RunningJournal, StartError> {
     let Opened { committer, state, bodies, messages, report, starts } = opened;
-    let rights = RightsOfDoors::new(doors);
-    broker.restore(Recovered { state, bodies, messages, starts, rights: &rights }, Instant::now());
+    broker.restore(Recovered { state, bodies, messages, starts, rights }, Instant::now());
     let wrong =
         |error: std::io::Error| StartError { code: exit::STORAGE, cause: format!("the journal cannot be run: {error}") };
     let journal = journal::start(broker, committer, config).map_err(wrong)?;
@@ -272,14 +278,15 @@ struct RightsOfDoors {
 }
 
 impl RightsOfDoors {
-    fn new(doors: &HashMap<String, OpenDoor>) -> Self {
-        let by_name: HashMap<_, _> = doors.iter().map(|(name, open)| (name.clone(), open.door.rights.clone())).collect();
+    fn new(doors: &HashMap<String, OpenDoor>, config: &Config, of_bridges: &Arc<Rights>) -> Self {
+        let mut by_name: HashMap<_, _> = doors.iter().map(|(name, open)| (name.clone(), open.door.rights.clone())).collect();
         let first = by_name.values().next();
         let common = first.filter(|first| by_name.values().all(|rights| Arc::ptr_eq(rights, first))).cloned();
         let others = common.unwrap_or_else(|| {
             let nothing = AclFile::parse("").expect("no line is wrong");
             Arc::new(Rights::new(Authenticator::new(false, None), Authorizer::new(Some(Arc::new(nothing)))))
         });
+        by_name.extend(config.bridges.iter().map(|bridge| (bridges::door_name(&bridge.name), of_bridges.clone())));
         Self { by_name, others }
     }
 }

@@ -13,7 +13,7 @@ use crate::transport::tls::Revoked;
 impl House {
     /// Reads the config again and takes over what can be taken over while running; a config with an error changes nothing. Connections
     /// keep the limits that they began with; rights hold at once.
-    pub fn reload(&mut self) {
+    pub async fn reload(&mut self) {
         let started = Instant::now();
         let config = match self.source.load() {
             Ok(config) => config,
@@ -34,6 +34,7 @@ impl House {
         self.outside = outside;
         self.broker.configure_queues(&config.queues, config.work_queues.clone(), started);
         self.broker.recheck_rights(started);
+        self.bridges.apply(&config).await;
         self.config = config;
         tracing::info!(seconds = started.elapsed().as_secs_f64(), "config reloaded");
     }

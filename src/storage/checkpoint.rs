@@ -6,9 +6,7 @@ use super::body::{Body, Recipient};
 use super::codec::Put;
 use super::error::StorageError;
 use super::frame;
-use super::record::{
-    ConsumerWish, Publisher, Record, SessionHeader, kind, put_queued, put_retained, put_subscribed, put_work,
-};
+use super::record::{ConsumerWish, Publisher, Record, SessionHeader, kind, put_queued, put_retained, put_subscribed, put_work};
 use super::segment::{HEADER, header};
 use super::session_record::put_session;
 use super::state::{EntryState, RetainedState, State};

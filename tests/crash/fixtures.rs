@@ -6,7 +6,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use dunlin::packet::{Connect, Delivery, Packet, PublishAck, PublishReason, QoS};
+use dunlin::packet::{
+    Connect, Delivery, Packet, PublishAck, PublishReason, QoS, Subscribe, SubscriptionOptions, TopicFilter, UserProperties,
+};
 
 use crate::house::{Broker, House, copy_folder, dunlin, text};
 use crate::steps::{
@@ -128,7 +130,7 @@ fn fill_queues(broker: &Broker) {
     publisher.publish("$dedup/once/orders/c", "again", QoS::ExactlyOnce);
     publisher.publish("$delayed/31536000/later", "in a year", QoS::AtLeastOnce);
     let mut worker = Client::connect(broker.address(), V5, "worker");
-    worker.subscribe("$queue/orders", QoS::AtLeastOnce);
+    consume(&mut worker, "$queue/orders");
     for _ in 0..4 {
         let (payload, id) = worker.expect_publish(|publish| {
             (String::from_utf8_lossy(publish.payload).into_owned(), publish.delivery.packet_id().expect("QoS 1"))
@@ -145,6 +147,21 @@ fn fill_queues(broker: &Broker) {
     worker.cut();
 }
 
+/// Subscribes to a queue; its messages may come before SUBACK (3.8.4).
+fn consume(client: &mut Client, filter: &str) {
+    let packet_id = client.packet_id();
+    client.send(&Packet::Subscribe(Subscribe {
+        packet_id,
+        subscription_identifier: None,
+        user_properties: UserProperties::default(),
+        filters: vec![(
+            TopicFilter::new(filter).expect("a filter"),
+            SubscriptionOptions { qos: QoS::AtLeastOnce, ..SubscriptionOptions::default() },
+        )],
+    }));
+    client.expect_ahead("SUBACK", |packet| matches!(packet, Packet::SubAck(ack) if ack.packet_id == packet_id).then_some(()));
+}
+
 fn check_queues(house: &House) {
     let inspected = dunlin(&["inspect", &text(house.data()), "--json"]);
     let found: serde_json::Value = serde_json::from_str(&inspected.said).expect("JSON");
@@ -154,7 +171,7 @@ fn check_queues(house: &House) {
     let mut publisher = Client::connect(broker.address(), V5, "another");
     publisher.publish("$dedup/new/orders/d", "new", QoS::AtLeastOnce);
     let mut worker = Client::connect(broker.address(), V5, "other");
-    worker.subscribe("$queue/orders", QoS::AtLeastOnce);
+    consume(&mut worker, "$queue/orders");
     let mut payloads = Vec::new();
     for _ in 0..4 {
         let (payload, id) = worker.expect_publish(|publish| {
@@ -167,7 +184,7 @@ fn check_queues(house: &House) {
     assert!(place("held") < place("behind") && place("again") < 4 && place("new") < 4);
     worker.expect_nothing();
     let mut gravedigger = Client::connect(broker.address(), V5, "gravedigger");
-    gravedigger.subscribe("$dlq/orders", QoS::AtLeastOnce);
+    consume(&mut gravedigger, "$dlq/orders");
     gravedigger.expect_publish(|publish| {
         assert_eq!(publish.payload, b"dead");
         let reason = publish.properties.user_properties.iter().find(|(name, _)| *name == "q-dead-reason");

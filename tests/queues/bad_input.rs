@@ -95,7 +95,7 @@ fn an_older_client_that_publishes_where_nothing_can_be_is_closed() {
         let mut old = Client::connect(broker.address(), V311, "old");
         let id = old.packet_id();
         old.send(&Packet::Publish(publish(topic, "x", delivery(QoS::AtLeastOnce, id))));
-        assert_eq!(old.rest(), [0; 0], "{topic}");
+        assert!(old.rest().is_empty(), "{topic}");
         // With QoS 0 there is no acknowledgement that could be missing.
         let mut old = Client::connect(broker.address(), V311, "old");
         old.publish(topic, "x", QoS::AtMostOnce);

@@ -83,7 +83,7 @@ fn put_to_no_queue_is_never_acknowledged() {
             let id = old.packet_id();
             let packet = crate::support::client::publish("$queue/jibs/$put/a", "x", crate::support::client::delivery(qos, id));
             old.send(&dunlin::packet::Packet::Publish(packet));
-            assert_eq!(old.rest(), [0; 0], "closed, and nothing said before");
+            assert!(old.rest().is_empty(), "closed, and nothing said before");
         }
     }
 }
@@ -152,7 +152,7 @@ fn a_full_queue_refuses_and_nobody_else_gets_what_was_refused() {
     let id = old.packet_id();
     let packet = crate::support::client::publish("jobs/a", "7", crate::support::client::delivery(QoS::AtLeastOnce, id));
     old.send(&dunlin::packet::Packet::Publish(packet));
-    assert_eq!(old.rest(), [0; 0], "closed without an acknowledgement");
+    assert!(old.rest().is_empty(), "closed without an acknowledgement");
     assert_eq!(payloads(&drain(&mut subscriber)), ["1", "2"]);
     // It is full after a crash too, and has room for one when one is settled.
     broker.kill_and_restart();

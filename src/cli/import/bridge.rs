@@ -12,6 +12,8 @@ use super::source::Line;
 pub(super) struct Bridge {
     comment: String,
     keys: Table,
+    addresses: Vec<String>,
+    tls: Table,
     topics: Vec<Table>,
     /// Lines that have no key, for whoever switches it on.
     rest: Vec<String>,
@@ -48,13 +50,21 @@ pub(super) fn is_of_bridge(key: &str) -> bool {
     KEYS.contains(&key) || key.starts_with("bridge_")
 }
 
-const NOTED: &str = "there are no bridges yet; it is noted in the config";
+/// Why a bridge is not switched on: its other end would get messages before anybody has looked.
+pub(super) const NOTED: &str = "bridges are not switched on by themselves; it stands in the config as a comment";
 
 impl Bridge {
     pub(super) fn new(line: &Line) -> Result<Self, String> {
         let mut keys = Table::new();
         keys.insert("name".into(), line.text()?.into());
-        Ok(Self { comment: format!("{}: {line}", line.place()), keys, topics: Vec::new(), rest: Vec::new() })
+        Ok(Self {
+            comment: format!("{}: {line}", line.place()),
+            keys,
+            addresses: Vec::new(),
+            tls: Table::new(),
+            topics: Vec::new(),
+            rest: Vec::new(),
+        })
     }
 
     /// Takes a line for which [`is_of_bridge`] holds.
@@ -64,7 +74,19 @@ impl Bridge {
                 self.topics.push(topic(line.text()?)?);
                 return Ok(Verdict::dropped(NOTED));
             }
-            "address" | "addresses" => return self.take_address(line),
+            "address" | "addresses" => {
+                self.addresses.extend(line.text()?.split_whitespace().map(with_port));
+                return Ok(Verdict::dropped(NOTED));
+            }
+            "bridge_cafile" | "bridge_certfile" | "bridge_keyfile" => {
+                let key = match line.key.as_str() {
+                    "bridge_cafile" => "ca",
+                    "bridge_certfile" => "certificate",
+                    _ => "key",
+                };
+                self.tls.insert(key.into(), line.text()?.into());
+                return Ok(Verdict::dropped(NOTED));
+            }
             "username" | "remote_username" => ("username", line.text()?.into()),
             "password" | "remote_password" => ("password", line.text()?.into()),
             "clientid" | "remote_clientid" => ("client_id", line.text()?.into()),
@@ -78,21 +100,12 @@ impl Bridge {
         Ok(Verdict::dropped(NOTED))
     }
 
-    fn take_address(&mut self, line: &Line) -> Result<Verdict, String> {
-        let mut addresses = line.text()?.split_whitespace().map(with_port);
-        if let Some(first) = addresses.next() {
-            self.keys.insert("address".into(), first.into());
-        }
-        self.rest.extend(addresses.map(|address| format!("address {address}")));
-        Ok(Verdict::dropped(NOTED))
-    }
-
     /// Whether its text has a password in it.
     pub(super) fn is_secret(&self) -> bool {
         self.keys.contains_key("password")
     }
 
-    /// The text for the config. There is nothing yet that would read it, so it is a comment; where bridges run, it is the text itself.
+    /// The text for the config, as a comment: what has no key here may matter, and paths are still mosquitto's.
     pub(super) fn text(&self) -> String {
         let mut text = format!("\n{}", commented(&self.comment));
         text.push_str(&commented(&self.table()));
@@ -104,8 +117,10 @@ impl Bridge {
 
     fn table(&self) -> String {
         let mut text = String::from("[[bridges]]\n");
-        for key in ["name", "address", "username", "password", "client_id", "keep_alive"] {
-            if let Some(value) = self.keys.get(key) {
+        for key in ["name", "urls", "username", "password", "client_id", "keep_alive"] {
+            if key == "urls" {
+                let _ = writeln!(text, "{key} = {}", self.urls());
+            } else if let Some(value) = self.keys.get(key) {
                 let _ = writeln!(text, "{key} = {value}");
             }
         }
@@ -116,7 +131,15 @@ impl Bridge {
             }
             text.push_str("]\n");
         }
+        if !self.tls.is_empty() {
+            let _ = write!(text, "[bridges.tls]\n{}", self.tls);
+        }
         text
+    }
+
+    fn urls(&self) -> Value {
+        let scheme = if self.tls.is_empty() { "tcp" } else { "tls" };
+        self.addresses.iter().map(|address| format!("{scheme}://{address}")).collect::<Vec<_>>().into()
     }
 }
 
@@ -152,6 +175,8 @@ fn with_port(address: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::bridge::BridgeConfig;
+    use crate::units::Span;
 
     fn line(text: &str) -> Line {
         let (key, value) = text.split_once(' ').unwrap();
@@ -193,6 +218,7 @@ mod tests {
             "remote_clientid site-1",
             "keepalive_interval 30",
             "try_private false",
+            "bridge_cafile ca.pem",
         ] {
             bridge.take(&line(option)).unwrap();
         }
@@ -204,14 +230,13 @@ mod tests {
             .map(|line| format!("{line}\n"))
             .collect();
         let read: Table = toml.parse().unwrap();
-        let read = &read["bridges"][0];
-        assert_eq!(read["name"].as_str(), Some("cloud"));
-        assert_eq!(read["address"].as_str(), Some("broker.example.org:8883"));
-        assert_eq!(read["keep_alive"].as_str(), Some("30s"));
-        assert_eq!(read["topics"][0]["remote_prefix"].as_str(), Some("r/"));
-        for rest in ["address other.example.org:1883", "try_private false"] {
-            assert!(text.contains(rest), "{text}");
-        }
+        let read: BridgeConfig = read["bridges"][0].clone().try_into().unwrap();
+        assert_eq!(read.name, "cloud");
+        assert_eq!(read.urls, ["tls://broker.example.org:8883", "tls://other.example.org:1883"]);
+        assert_eq!(read.keep_alive, Span::seconds(30));
+        assert_eq!(read.topics[0].remote_prefix, "r/");
+        assert_eq!(read.tls.unwrap().ca, Some("ca.pem".into()));
+        assert!(text.contains("try_private false"), "{text}");
         assert!(bridge.is_secret());
     }
 }

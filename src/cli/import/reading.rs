@@ -1,6 +1,6 @@
 //! The lines one after the other, each to who knows it; then what they come to.
 
-use super::bridge::{Bridge, is_of_bridge};
+use super::bridge::{Bridge, NOTED, is_of_bridge};
 use super::document::{Document, Table, commented};
 use super::files::{Files, NewFile};
 use super::global::Global;
@@ -94,7 +94,7 @@ impl<'a> Reading<'a> {
             }
             "connection" => {
                 self.bridges.push(Bridge::new(line)?);
-                Ok(Verdict::dropped("there are no bridges yet; it is noted in the config"))
+                Ok(Verdict::dropped(NOTED))
             }
             "global_plugin" => self.security.take(line, "auth", at),
             key if is_security(key) => {

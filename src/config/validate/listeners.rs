@@ -33,6 +33,8 @@ fn is_same_address(one: Option<&ListenerUrl>, other: Option<&ListenerUrl>) -> bo
 
 fn one(key: &str, listener: &ListenerConfig, findings: &mut Findings) {
     findings.check(!listener.name.is_empty(), format!("{key}.name"), "must not be empty");
+    // Such are the doors of bridges.
+    findings.check(!listener.name.starts_with('$'), format!("{key}.name"), "must not begin with $");
     match listener.url.parse::<ListenerUrl>() {
         Ok(url) => fits_url(key, listener, &url, findings),
         Err(error) => findings.add(format!("{key}.url"), error.to_string()),

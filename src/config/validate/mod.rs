@@ -1,5 +1,6 @@
 //! What types cannot say: numbers that make no sense, names that clash, files that are not there.
 
+mod bridges;
 mod limits;
 mod listeners;
 mod login;
@@ -66,6 +67,7 @@ pub(super) fn errors(config: &Config) -> Vec<Finding> {
     server(config, &mut findings);
     log_level(&config.log.level, &mut findings);
     listeners::check(&config.listeners, &config.auth, &mut findings);
+    bridges::check(&config.bridges, &mut findings);
     auth(config, &mut findings);
     durability(&config.durability, &mut findings);
     queues(config, &mut findings);

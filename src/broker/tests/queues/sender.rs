@@ -42,8 +42,7 @@ impl Sender {
             properties.session_expiry_interval = 3600;
         }
         let mut peer = house.dial(ProtocolVersion::V5);
-        let connect =
-            Connect { client_id: self.name, clean_start: !self.keeps, properties, ..connect(ProtocolVersion::V5) };
+        let connect = Connect { client_id: self.name, clean_start: !self.keeps, properties, ..connect(ProtocolVersion::V5) };
         peer.send(house, &Packet::Connect(connect));
         self.peer = Some(peer);
     }
