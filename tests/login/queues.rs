@@ -86,13 +86,13 @@ fn after_a_reload_consumers_are_asked_about_again() {
     let mut client = Client::connect(broker.address(), V5, "c");
     assert_eq!(subscribe(&mut client, "$queue/mine/open/#"), 1);
     assert_eq!(asked_since(&server, &mut before), ["subscribe $queue/mine", "subscribe open/#"], "as the client sees them");
-    assert_eq!(client.publish("$queue/mine/$put/x", "1", QoS::AtLeastOnce), 0);
-    assert_eq!(asked_since(&server, &mut before), ["publish $queue/mine/$put/x", "publish x"]);
+    client.publish("$queue/mine/$put/x", "1", QoS::AtMostOnce);
     client.expect_message("x", "1");
+    assert_eq!(asked_since(&server, &mut before), ["publish $queue/mine/$put/x", "publish x"]);
     server.answer(|_| answer(json!({"result": "deny"})));
     broker.signal("-HUP");
     broker.wait_for_log("config reloaded");
-    eventually("the consumer is gone", || broker.metric("dunlin_subscriptions") == 0.0);
+    eventually("the consumer is gone", || broker.metric("dunlin_queue_consumers{queue=\"mine\",mount_point=\"t/c/\"}") == 0.0);
     assert_eq!(asked_since(&server, &mut before), ["subscribe $queue/mine"]);
     assert_eq!(client.unsubscribe("$queue/mine/open/#"), [0x11]);
 }
@@ -132,14 +132,14 @@ fn a_token_names_queues_as_its_client_sees_them() {
         for (topic, code) in [
             ("$queue/mine/$put/y", 0x87), // the queue is granted, the topic is not
             ("x", 0x10),
-            ("$queue/mine/$put/x", 0),
-            ("$dedup/1/$queue/mine/$put/x", 0),
             ("$delayed/60/open/x", 0x87),
         ] {
             assert_eq!(client.publish(topic, topic, QoS::AtLeastOnce), code, "{mount_point} {topic}");
         }
-        client.expect_message("x", "$queue/mine/$put/x");
-        client.expect_message("x", "$dedup/1/$queue/mine/$put/x");
+        for topic in ["$queue/mine/$put/x", "$dedup/1/$queue/mine/$put/x"] {
+            client.publish(topic, topic, QoS::AtMostOnce);
+            client.expect_message("x", topic);
+        }
     }
 }
 
@@ -161,11 +161,12 @@ fn who_comes_back_with_less_is_no_consumer_any_more() {
     };
     let (mut first, _) = enter("first", "$queue/jobs");
     assert_eq!(subscribe(&mut first, "$queue/jobs"), 1);
-    first.publish("jobs/a", "x", QoS::AtLeastOnce);
+    first.publish("jobs/a", "x", QoS::AtMostOnce);
     first.expect_message("jobs/a", "x");
     first.cut();
     let (mut first, is_there) = enter("first", "$queue/none");
     assert!(is_there);
+    first.expect_message("jobs/a", "x"); // sent before, and never acknowledged [MQTT-4.4.0-1]
     let (mut second, _) = enter("second", "$queue/jobs");
     assert_eq!(subscribe(&mut second, "$queue/jobs"), 1);
     second.expect_message("jobs/a", "x");
