@@ -508,7 +508,6 @@ topics = []
 certificate = "missing.pem"
 [[bridges]]
 name = "b/c"
-url = "tcp://x"
 urls = ["tcp://x"]
 topics = []
 "#;
@@ -526,7 +525,6 @@ topics = []
         "bridges[1].tls: no URL is tls://",
         "bridges[1].tls.certificate: cannot read",
         "bridges[2].name: must not be empty, nor contain",
-        "bridges[2].url: unknown key; did you mean \"urls\"?",
     ] {
         assert!(errors.contains(expected), "{expected:?} is not in\n{errors}");
     }

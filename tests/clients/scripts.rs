@@ -6,7 +6,7 @@ use crate::support::Broker;
 /// A door for each transport; figures of their own, so that a script can run into the limits.
 const CONFIG: &str = "[[listeners]]\nname = 'tcp'\nurl = 'tcp://127.0.0.1:0'\n\
     [[listeners]]\nname = 'websocket'\nurl = 'ws://127.0.0.1:0/mqtt'\n\
-    [[queues]]\nname = 'jobs'\nbind = ['jobs/#']\nack_timeout = '1s'\nbackoff = ['50ms']\nmax_deliveries = 0\n";
+    [[queues]]\nname = 'jobs'\nbind = ['jobs/#']\nack_timeout = '4s'\nbackoff = ['50ms']\nmax_deliveries = 0\n";
 
 fn run(script: &str, scenario: &str) {
     let broker = Broker::with_config(CONFIG);

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Command;
 
 use program::{Program, mosquitto, publish, script};
-use support::Broker;
+use support::{Broker, eventually};
 
 fn example(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/examples").join(name)
@@ -52,7 +52,11 @@ fn three_workers_one_poison_message() {
     for part in [r#"{\"id\": 3, \"amount\": 4}"#, "max-deliveries", "orders/eu/17"] {
         assert!(dead.contains(part), "{part} in {dead}");
     }
-    assert_eq!(broker.metric(r#"dunlin_queue_dead_letters{queue="orders"}"#), 1.0);
+    let dead_letters = |count| {
+        // Looked at once a second.
+        eventually("the figure follows", || broker.metric(r#"dunlin_queue_dead_letters{queue="orders"}"#) == count);
+    };
+    dead_letters(1.0);
 
     // With workers that can do it, it is tried again as if it had never been.
     drop(crew);
@@ -72,7 +76,7 @@ fn three_workers_one_poison_message() {
     let mended = r#"{"id": 6, "price": 2, "amount": 2}"#;
     publish(broker.address(), &["-q", "1", "-t", "$queue/orders/$put/orders/eu/17", "-m", mended]);
     assert_eq!(next_invoice(), [line((6, 4))]);
-    assert_eq!(broker.metric(r#"dunlin_queue_dead_letters{queue="orders"}"#), 0.0);
+    dead_letters(0.0);
 }
 
 /// What `dunlin` says to these arguments, about this broker.

@@ -210,6 +210,8 @@ fn after_a_reload_all_is_asked_again() {
     for filter in ["open/#", "$share/g/open/#"] {
         assert_eq!(subscribe(&mut client, filter), 1);
     }
+    // Counted once a second.
+    eventually("the subscriptions are counted", || broker.metric("dunlin_subscriptions") == 2.0);
     server.answer(|_| allow(false));
     broker.signal("-HUP");
     broker.wait_for_log("config reloaded");
