@@ -115,7 +115,9 @@ fn with_qos_2_a_message_is_settled_by_the_end_of_the_exchange() {
     assert_eq!((again.payload.as_str(), again.attempt(), again.dup), ("refused", 2, false));
     worker.cut();
     let mut next = consumer(&broker, "next", "$queue/jobs");
-    assert_eq!(take(&mut next).payload, "refused", "what the client has received is its own [MQTT-4.3.3-8]");
+    let mut rest = [take(&mut next).payload, take(&mut next).payload];
+    rest.sort();
+    assert_eq!(rest, ["half", "refused"], "an exchange without its end has settled nothing");
     assert_eq!(drain(&mut next), []);
 }
 

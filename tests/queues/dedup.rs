@@ -94,6 +94,7 @@ fn a_repeat_is_known_while_the_queue_is_full() {
     assert_eq!(got.payload, "y");
     ack(&mut worker, &got);
     worker.ping();
+    crate::house::leave(worker);
     assert_empty(&broker, "$queue/jobs", "jobs/a");
 }
 

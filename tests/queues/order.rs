@@ -180,7 +180,9 @@ fn emqx_clients_name_the_key_their_way() {
         assert_eq!(tell(&mut publisher, "jobs/a", payload, &[(name, "k")]).reason, 0);
     }
     let mut worker = consumer(&broker, "worker", "$queue/jobs");
-    assert_eq!(payloads(&drain(&mut worker)), ["1", "3"], "without a key nothing waits");
+    let mut got: Vec<_> = drain(&mut worker).into_iter().map(|got| got.payload).collect();
+    got.sort();
+    assert_eq!(got, ["1", "3"], "without a key nothing waits");
 }
 
 #[test]

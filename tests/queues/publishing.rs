@@ -161,7 +161,7 @@ fn a_full_queue_refuses_and_nobody_else_gets_what_was_refused() {
     let mut worker = consumer(&broker, "worker", "$queue/jobs");
     let got = take(&mut worker);
     ack(&mut worker, &got);
-    worker.ping();
+    drain(&mut worker);
     fill(&mut publisher, "jobs/a", &["9"]);
     assert_eq!(tell(&mut publisher, "jobs/a", "10", &[]).reason, 0x97, "leased ones count");
     let mut audit = consumer(&broker, "audit", "$queue/audit");
@@ -208,7 +208,7 @@ fn what_was_acknowledged_is_there_after_a_crash_in_its_order() {
     let mut worker = consumer(&broker, "worker", "$queue/jobs");
     let done = work_until(&mut worker, "9");
     assert_eq!(done, names[..10]);
-    worker.ping();
+    drain(&mut worker);
     // A settlement is written at the latest with what is acknowledged after it.
     fill(&mut publisher, "jobs/a", &["50"]);
     broker.kill_and_restart();

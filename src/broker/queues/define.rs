@@ -73,7 +73,7 @@ impl Broker {
         }
         let number = queues.next_number.fetch_add(1, Ordering::Relaxed);
         let (name, config) = (definition.id.name.clone(), definition.config.clone());
-        let work = WorkQueue::new(name, config, *queues.secret.read(), rand::random(), queues.wall(now));
+        let work = WorkQueue::new(name, config, queues.secret.read().of_queue(number), rand::random(), queues.wall(now));
         let queue = QueueHandle::new(number, definition, work, queues);
         // Told before anybody can find it.
         let state = queue.lock();

@@ -61,7 +61,7 @@ impl Broker {
             }
             return;
         };
-        let (secret, wall) = (*self.queues.secret.read(), self.queues.moment(now));
+        let (secret, wall) = (self.queues.secret.read().of_queue(number), self.queues.moment(now));
         let (name, config) = (definition.id.name.clone(), definition.config.clone());
         let restore = restore.map_bodies(|place| bodies.get(&place).cloned());
         let work = restore.finish(name, config, secret, rand::random(), wall);
