@@ -10,6 +10,9 @@ fn refusals(broker: &Broker) -> f64 {
     broker.metric("dunlin_queue_refusals_total")
 }
 
+/// User properties of a packet.
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
 #[test]
 fn a_settlement_that_cannot_be_changes_nothing() {
     let broker = broker(&format!(
@@ -25,7 +28,7 @@ fn a_settlement_that_cannot_be_changes_nothing() {
     let tag = got.tag();
     let unknown = "AAAAAAAAAAAAAAAAAAAA";
     // Who, the topic, the property, the code.
-    let table: &[(bool, String, &[(&str, &str)], u8)] = &[
+    let table: &[(bool, String, Pairs<'_>, u8)] = &[
         (true, format!("$queue/jobs/$ack/{unknown}"), &[], 0x90),
         (true, "$queue/jobs/$ack/short".into(), &[], 0x90),
         (true, "$queue/jobs/$ack".into(), &[], 0x90),
@@ -107,7 +110,7 @@ fn an_older_client_that_publishes_where_nothing_can_be_is_closed() {
 fn a_filter_that_can_be_no_consumer_is_refused() {
     let broker = broker(&jobs_table(""));
     let long = "x".repeat(129);
-    let table: &[(&str, &[(&str, &str)], u8)] = &[
+    let table: &[(&str, Pairs<'_>, u8)] = &[
         ("$queue/none", &[], 0x8F),
         ("$dlq/none", &[], 0x8F),
         ("$queue/none/$lease/#", &[], 0x8F),

@@ -176,7 +176,7 @@ impl ConnectArgs {
             .map(|url| Url::parse(url).ok_or_else(|| Error::usage("-L takes mqtt(s)://[user[:password]@]host[:port]/topic")));
         let url = url.transpose()?;
         let tls = self.tls(&url)?;
-        let port = url.as_ref().map_or(self.port, |url| url.port).unwrap_or(if tls.is_some() { 8883 } else { 1883 });
+        let port = url.as_ref().map_or(self.port, |url| url.port).unwrap_or_else(|| if tls.is_some() { 8883 } else { 1883 });
         let host = url.as_ref().map_or(self.host.as_str(), |url| url.host).to_owned();
         let endpoint = match &self.unix {
             Some(path) => Endpoint::Unix(path.clone()),
