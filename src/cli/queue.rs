@@ -52,7 +52,7 @@ enum QueueCommand {
         /// A topic filter whose messages it stores; may be given several times.
         #[arg(long, value_name = "FILTER")]
         bind: Vec<String>,
-        /// A key of [[queues]] and its value, as in "max_deliveries=3" or "ack_timeout=10s"; may be given several times.
+        /// A key of `[[queues]]` and its value, as in "max_deliveries=3" or "ack_timeout=10s"; may be given several times.
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },

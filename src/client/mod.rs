@@ -1,7 +1,7 @@
 //! A client of any broker: what MQTT asks of the client's side as a state machine, and the wires that it speaks over.
 //!
 //! [`Machine`] knows no socket and no clock: bytes and `now` go in, bytes and [`Event`]s come out. [`Link`] moves them, and
-//! asks the clock. [`dial`] opens TCP, TLS and Unix sockets. The bridge uses the wires, and passes packets on without a
+//! asks the clock. [`dial()`] opens TCP, TLS and Unix sockets. The bridge uses the wires, and passes packets on without a
 //! `Machine`.
 
 pub mod bridge;

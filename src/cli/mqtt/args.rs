@@ -20,7 +20,7 @@ pub(crate) struct ConnectArgs {
     /// Connect to a Unix socket instead.
     #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port", "url"])]
     unix: Option<PathBuf>,
-    /// User, password, host, port and topic in one: mqtt(s)://[user[:password]@]host[:port]/topic.
+    /// User, password, host, port and topic in one: `mqtt(s)://[user[:password]@]host[:port]/topic`.
     #[arg(short = 'L', long, value_name = "URL", conflicts_with_all = ["host", "port"])]
     url: Option<String>,
     /// Local address to connect from.
