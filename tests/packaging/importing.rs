@@ -257,9 +257,13 @@ fn a_bridge_is_noted_and_the_rest_starts() {
                   remote_username site\nremote_password geheim\nbridge_cafile /etc/ssl/ca.pem\n";
     let import = Import::of(config, &[], &[], 0);
     let text = read(&import.out("dunlin.toml"));
-    for line in
-        ["# [[bridges]]", "# name = \"cloud\"", "# address = \"broker.example.org:8883\"", "bridge_cafile /etc/ssl/ca.pem"]
-    {
+    for line in [
+        "# [[bridges]]",
+        "# name = \"cloud\"",
+        "# urls = [\"tls://broker.example.org:8883\"]",
+        "# ca = \"/etc/ssl/ca.pem\"",
+        "bridge_cafile /etc/ssl/ca.pem",
+    ] {
         assert!(text.contains(line), "{line} is not in:\n{text}");
     }
     assert!(!import.told.contains("geheim") && !import.report().contains("geheim"));
