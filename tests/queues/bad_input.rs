@@ -84,8 +84,8 @@ fn an_older_client_is_told_nothing_of_a_settlement_that_cannot_be() {
         let before = refusals(&broker);
         worker.publish("$queue/jobs/$ack/AAAAAAAAAAAAAAAAAAAA", "", qos);
         stranger.publish(&format!("$queue/jobs/$reject/{tag}"), "", qos);
-        worker.ping();
-        stranger.ping();
+        drain(&mut worker);
+        drain(&mut stranger);
         assert_eq!(refusals(&broker), before + 2.0);
     }
     assert_eq!(worker.publish(&format!("$queue/jobs/$ack/{tag}"), "", QoS::AtLeastOnce), 0);
@@ -102,7 +102,7 @@ fn an_older_client_that_publishes_where_nothing_can_be_is_closed() {
         // With QoS 0 there is no acknowledgement that could be missing.
         let mut old = Client::connect(broker.address(), V311, "old");
         old.publish(topic, "x", QoS::AtMostOnce);
-        old.ping();
+        drain(&mut old);
     }
 }
 

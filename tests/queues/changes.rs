@@ -94,7 +94,7 @@ fn timers_go_on_over_a_crash() {
     assert_eq!(tell(&mut publisher, "jobs/a", "delayed", &[("q-delay", "1s")]).reason, 0);
     let got = [take(&mut kept), take(&mut kept)];
     refuse(&mut kept, &got[1], 0x80);
-    kept.ping();
+    drain(&mut kept);
     broker.kill_and_restart();
     let mut worker = consumer(&broker, "worker", "$queue/jobs");
     let mut all: Vec<_> = (0..3)

@@ -49,7 +49,7 @@ fn work_waits_for_a_consumer_in_its_order() {
     fill(&mut publisher, "jobs/a", &["1", "2"]);
     assert_eq!(publisher.publish("jobs/b", "3", QoS::ExactlyOnce), 0);
     publisher.publish("jobs/c", "4", QoS::AtMostOnce);
-    publisher.ping();
+    drain(&mut publisher);
     let mut worker = consumer(&broker, "worker", "$queue/jobs");
     assert_eq!(work_until(&mut worker, "4"), ["1", "2", "3", "4"], "whatever QoS they came with");
 }

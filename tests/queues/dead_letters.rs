@@ -82,7 +82,7 @@ fn dead_letters_are_worked_on_like_any_queue() {
     }
     let again = take(&mut first);
     assert_eq!((again.payload.as_str(), again.attempt()), ("two", 8));
-    first.ping();
+    drain(&mut first);
     first.cut();
     // The lease form, for a client without properties.
     let mut old = Client::connect(broker.address(), V311, "old");

@@ -26,7 +26,7 @@ fn a_repeated_publish_is_acknowledged_and_stored_once() {
     let got = drain(&mut worker);
     assert_eq!(payloads(&got), ["x"]);
     ack(&mut worker, &got[0]);
-    worker.ping();
+    drain(&mut worker);
     let mut publisher = enter(&broker, "publisher");
     assert!(tell(&mut publisher, "$dedup/order-17/jobs/a", "x", &[]).is_duplicate());
     // Over a crash.
@@ -86,14 +86,14 @@ fn a_repeat_is_known_while_the_queue_is_full() {
     let mut worker = consumer(&broker, "worker", "$queue/jobs");
     let got = take(&mut worker);
     ack(&mut worker, &got);
-    worker.ping();
+    drain(&mut worker);
     assert!(!tell(&mut publisher, "$dedup/2/jobs/a", "y", &[]).is_duplicate());
     worker.cut();
     let mut worker = consumer(&broker, "next", "$queue/jobs");
     let got = take(&mut worker);
     assert_eq!(got.payload, "y");
     ack(&mut worker, &got);
-    worker.ping();
+    drain(&mut worker);
     crate::house::leave(worker);
     assert_empty(&broker, "$queue/jobs", "jobs/a");
 }

@@ -38,7 +38,7 @@ fn settling_with_qos_0_does_the_same() {
     let broker = jobs("ack = \"explicit\"");
     let (mut worker, got) = with_one(&broker, V311);
     worker.publish(&format!("$queue/jobs/$ack/{}", got.lease().0), "", QoS::AtMostOnce);
-    worker.ping();
+    drain(&mut worker);
     worker.cut();
     assert_empty(&broker, "$queue/jobs", "jobs/a");
 }
@@ -48,7 +48,7 @@ fn what_is_acknowledged_and_not_settled_comes_again() {
     let broker = jobs("ack = \"explicit\"");
     for version in [V311, V5] {
         let (mut worker, _) = with_one(&broker, version);
-        worker.ping();
+        drain(&mut worker);
         worker.cut();
         let mut next = consumer(&broker, "next", "$queue/jobs");
         let got = take(&mut next);
@@ -88,7 +88,7 @@ fn nack_works_where_the_packet_is_still_unacknowledged() {
     assert_eq!(again.attempt(), 2);
     // The word was said; the acknowledgement of the packet that follows settles nothing.
     ack(&mut worker, &got);
-    worker.ping();
+    drain(&mut worker);
     worker.cut();
     let mut next = consumer(&broker, "next", "$queue/jobs");
     assert_eq!(take(&mut next).attempt(), 3);
@@ -148,7 +148,7 @@ fn the_tag_may_come_as_a_property() {
     assert_eq!(take(&mut dead).payload, "reject");
     let again = take(&mut worker);
     assert_eq!((again.payload.as_str(), again.attempt()), ("nack", 2));
-    worker.ping();
+    drain(&mut worker);
     worker.cut();
     let mut next = consumer(&broker, "next", "$queue/jobs");
     let mut rest = vec![take(&mut next).payload, take(&mut next).payload];
@@ -166,7 +166,7 @@ fn a_consumer_may_ask_for_its_own_way_of_settling() {
         fill(&mut publisher, "jobs/a", &["1", "2"]);
         let got = drain(&mut worker);
         ack(&mut worker, &got[0]);
-        worker.ping();
+        drain(&mut worker);
         worker.cut();
         let mut next = consumer(&broker, "next", "$queue/jobs");
         let expected: &[&str] = if wish == "explicit" { &["1", "2"] } else { &["2"] };
@@ -186,7 +186,7 @@ fn a_lease_can_be_settled_over_a_crash_and_a_new_connection() {
     fill(&mut publisher, "jobs/a", &["1", "2"]);
     let got = drain(&mut worker);
     got.iter().for_each(|got| ack(&mut worker, got));
-    worker.ping();
+    drain(&mut worker);
     broker.kill_and_restart();
     // By a session that knows nothing of the subscription; the client is the same.
     let mut worker = enter(&broker, "worker");

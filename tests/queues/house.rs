@@ -246,7 +246,7 @@ pub fn assert_empty(broker: &Broker, filter: &str, topic: &str) {
     let got = take(&mut fresh);
     assert_eq!(got.payload, "probe", "nothing else was there");
     ack(&mut fresh, &got);
-    assert_eq!(drain(&mut fresh), []);
+    leave(fresh);
 }
 
 /// Waits until `look` gives something.

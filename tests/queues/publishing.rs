@@ -22,7 +22,7 @@ fn one_publish_feeds_subscribers_and_every_queue_that_is_bound() {
         let mut publisher = Client::connect(broker.address(), version, "publisher");
         for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
             publisher.publish("jobs/a", "x", qos);
-            publisher.ping();
+            drain(&mut publisher);
             for client in [&mut subscriber, &mut member, &mut jobs, &mut audit] {
                 let got = drain(client);
                 assert_eq!(payloads(&got), ["x"], "once, though two filters match");
@@ -59,7 +59,7 @@ fn put_fills_one_queue_alone() {
         assert_eq!(publisher.publish("$queue/audit/$put/any/topic/a", "x", QoS::AtLeastOnce), 0);
         assert_eq!(publisher.publish("$queue/audit/$put/jobs/a", "y", QoS::ExactlyOnce), 0);
         publisher.publish("$queue/audit/$put/jobs/a", "z", QoS::AtMostOnce);
-        publisher.ping();
+        drain(&mut publisher);
         for (topic, payload) in [("any/topic/a", "x"), ("jobs/a", "y"), ("jobs/a", "z")] {
             let got = take(&mut audit);
             ack(&mut audit, &got);
@@ -147,7 +147,7 @@ fn a_full_queue_refuses_and_nobody_else_gets_what_was_refused() {
     assert_eq!(publisher.publish("jobs/a", "4", QoS::ExactlyOnce), 0x97);
     assert_eq!(publisher.publish("$queue/jobs/$put/a", "5", QoS::AtLeastOnce), 0x97);
     publisher.publish("jobs/a", "6", QoS::AtMostOnce);
-    publisher.ping();
+    drain(&mut publisher);
     let mut old = Client::connect(broker.address(), V311, "old");
     let id = old.packet_id();
     let packet = crate::support::client::publish("jobs/a", "7", crate::support::client::delivery(QoS::AtLeastOnce, id));

@@ -29,7 +29,7 @@ fn a_session_that_comes_back_gets_the_same_packet_again() {
     assert_eq!((again.id, again.dup, again.attempt()), (first.id, true, 1), "[MQTT-4.4.0-1]");
     assert_eq!((again.tag(), again.property("q-id")), (first.tag(), first.property("q-id")));
     ack(&mut worker, &again);
-    worker.ping();
+    drain(&mut worker);
     worker.cut();
     assert_eq!(drain(&mut other), [], "settled");
     let mut worker = enter_kept(&broker, "worker").0;
@@ -44,7 +44,7 @@ fn a_lease_that_runs_out_while_its_consumer_is_away_is_not_sent_again() {
     let got = take(&mut other);
     assert_eq!((got.payload.as_str(), got.attempt(), got.dup), ("x", 2, false));
     ack(&mut other, &got);
-    other.ping();
+    drain(&mut other);
     let mut worker = enter_kept(&broker, "worker").0;
     assert_eq!(drain(&mut worker), []);
     let mut publisher = enter(&broker, "publisher");

@@ -39,12 +39,12 @@ fn a_late_acknowledgement_settles_what_nobody_has_settled_since() {
     let second = take(&mut other);
     assert_eq!((first.attempt(), second.attempt()), (1, 2), "another consumer has it");
     ack(&mut slow, &first);
-    slow.ping();
+    drain(&mut slow);
     // What the other one says of it now is of no weight.
     let told = crate::house::tell(&mut other, &format!("$queue/jobs/$nack/{}", second.tag()), "", &[]);
     assert_eq!(told.reason, 0x90);
     ack(&mut other, &second);
-    other.ping();
+    drain(&mut other);
     crate::house::leave(other);
     crate::house::leave(slow);
     assert_empty(&broker, "$queue/jobs", "jobs/a");

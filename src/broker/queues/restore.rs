@@ -31,6 +31,9 @@ impl Broker {
         }
         let mut waiting = self.queues.delayed.lock();
         waiting.apply(DelayedChange::Reserved { until: next_delayed });
+        // In the order in which they came: of those that are due together, that is the one in which they leave.
+        let mut delayed: Vec<_> = delayed.into_iter().collect();
+        delayed.sort_unstable_by_key(|(number, _)| *number);
         for (number, (at, size, place)) in delayed {
             if let Some(body) = bodies.get(&place) {
                 waiting.apply(DelayedChange::Scheduled { number, at: UnixMillis(at), size, body: body.clone() });
