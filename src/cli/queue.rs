@@ -39,6 +39,35 @@ struct Named {
     mount_point: Option<String>,
 }
 
+/// A queue and what is set of it.
+#[derive(Debug, Args)]
+struct Settings {
+    #[command(flatten)]
+    queue: Named,
+    /// A topic filter whose messages it stores; may be given several times. An update replaces all that it had.
+    #[arg(long, value_name = "FILTER")]
+    bind: Vec<String>,
+    /// A key of `[[queues]]` and its value, as in "max_deliveries=3" or "ack_timeout=10s"; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// Some messages of a queue.
+#[derive(Debug, Args)]
+struct Page {
+    #[command(flatten)]
+    queue: Named,
+    /// How many.
+    #[arg(short = 'n', long, default_value_t = 20)]
+    count: usize,
+    /// From behind the message with this number.
+    #[arg(long)]
+    after: Option<u64>,
+    /// The message with this number.
+    #[arg(long)]
+    seq: Option<u64>,
+}
+
 #[derive(Debug, Subcommand)]
 enum QueueCommand {
     /// All queues: what is in them, who works on them.
@@ -46,57 +75,15 @@ enum QueueCommand {
     /// One queue with its settings and figures.
     Show(Named),
     /// Make a queue.
-    Create {
-        #[command(flatten)]
-        queue: Named,
-        /// A topic filter whose messages it stores; may be given several times.
-        #[arg(long, value_name = "FILTER")]
-        bind: Vec<String>,
-        /// A key of `[[queues]]` and its value, as in "max_deliveries=3" or "ack_timeout=10s"; may be given several times.
-        #[arg(long, value_name = "KEY=VALUE")]
-        set: Vec<String>,
-    },
+    Create(Settings),
     /// Change settings of a queue; nothing that is in it is lost.
-    Update {
-        #[command(flatten)]
-        queue: Named,
-        /// The topic filters that it is bound to from now on.
-        #[arg(long, value_name = "FILTER")]
-        bind: Vec<String>,
-        /// As for create.
-        #[arg(long, value_name = "KEY=VALUE")]
-        set: Vec<String>,
-    },
+    Update(Settings),
     /// Take a queue away, with all that is in it.
     Delete(Named),
     /// Show messages, the oldest first, and leave them where they are.
-    Peek {
-        #[command(flatten)]
-        queue: Named,
-        /// How many.
-        #[arg(short = 'n', long, default_value_t = 20)]
-        count: usize,
-        /// From behind the message with this number.
-        #[arg(long)]
-        after: Option<u64>,
-        /// The message with this number.
-        #[arg(long)]
-        seq: Option<u64>,
-    },
+    Peek(Page),
     /// Show dead letters with their stories.
-    Dead {
-        #[command(flatten)]
-        queue: Named,
-        /// How many.
-        #[arg(short = 'n', long, default_value_t = 20)]
-        count: usize,
-        /// From behind the message with this number.
-        #[arg(long)]
-        after: Option<u64>,
-        /// The message with this number.
-        #[arg(long)]
-        seq: Option<u64>,
-    },
+    Dead(Page),
     /// Throw messages away.
     Purge {
         #[command(flatten)]
@@ -162,19 +149,18 @@ pub(super) fn queue(args: &QueueArgs) -> ExitCode {
 
 /// What is sent to the broker.
 fn request(command: &QueueCommand) -> Result<Value, String> {
-    let peek = |queue: &Named, dead: bool, (count, after, seq): (usize, Option<u64>, Option<u64>)| json!({ "do": "peek", "queue": queue.id(), "dead": dead, "count": count, "after": after, "seq": seq });
+    let peek = |Page { queue, count, after, seq }: &Page, dead: bool| json!({ "do": "peek", "queue": queue.id(), "dead": dead, "count": count, "after": after, "seq": seq });
+    let set = |Settings { queue, bind, set }: &Settings, verb: &str| -> Result<Value, String> {
+        Ok(json!({ "do": verb, "queue": queue.id(), "config": settings(bind, set)? }))
+    };
     Ok(match command {
         QueueCommand::List => json!({ "do": "list" }),
         QueueCommand::Show(queue) => json!({ "do": "show", "queue": queue.id() }),
-        QueueCommand::Create { queue, bind, set } => {
-            json!({ "do": "create", "queue": queue.id(), "config": settings(bind, set)? })
-        }
-        QueueCommand::Update { queue, bind, set } => {
-            json!({ "do": "update", "queue": queue.id(), "config": settings(bind, set)? })
-        }
+        QueueCommand::Create(settings) => set(settings, "create")?,
+        QueueCommand::Update(settings) => set(settings, "update")?,
         QueueCommand::Delete(queue) => json!({ "do": "delete", "queue": queue.id() }),
-        QueueCommand::Peek { queue, count, after, seq } => peek(queue, false, (*count, *after, *seq)),
-        QueueCommand::Dead { queue, count, after, seq } => peek(queue, true, (*count, *after, *seq)),
+        QueueCommand::Peek(page) => peek(page, false),
+        QueueCommand::Dead(page) => peek(page, true),
         QueueCommand::Purge { queue, dead, seq: None } => json!({ "do": "purge", "queue": queue.id(), "dead": dead }),
         QueueCommand::Purge { queue, dead, seq } => {
             json!({ "do": "remove", "queue": queue.id(), "dead": dead, "seq": seq })
@@ -219,8 +205,8 @@ fn ask(args: &QueueArgs, request: &Value) -> Result<Value, String> {
 fn print(command: &QueueCommand, answer: &Value) {
     match command {
         QueueCommand::List => print_list(answer),
-        QueueCommand::Show(_) | QueueCommand::Create { .. } | QueueCommand::Update { .. } => print_queue(answer),
-        QueueCommand::Peek { .. } | QueueCommand::Dead { .. } => print_messages(answer),
+        QueueCommand::Show(_) | QueueCommand::Create(_) | QueueCommand::Update(_) => print_queue(answer),
+        QueueCommand::Peek(_) | QueueCommand::Dead(_) => print_messages(answer),
         QueueCommand::Purge { .. } | QueueCommand::Redrive { .. } | QueueCommand::Unblock(_) => say(&answer["count"]),
         QueueCommand::Delete(_) | QueueCommand::Pause(_) | QueueCommand::Resume(_) => {}
     }

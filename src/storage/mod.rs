@@ -34,6 +34,7 @@ pub use backend::{Backend, FileBackend, StoreFile};
 pub use body::{Body, Notes, Recipient};
 pub use checkpoint::{Walk, Walker};
 pub use clock::Clock;
+pub use codec::{Parts, Put};
 pub use commit::{Committed, Committer};
 pub use config::{Durability, Level, TopicLevel};
 pub use error::{Damage, StorageError};

@@ -66,7 +66,19 @@ impl Broker {
         };
         let hints = Hints { dedup_id, delay };
         match target {
-            Target::Settle { queue, tag, settle } => self.route_settle(handle, publish, (queue, tag, settle), now, deliveries),
+            Target::Settle { queue, tag, settle } => {
+                match self.settle(handle, publish, (queue, tag, settle), now, deliveries) {
+                    Ok(waits) => {
+                        let waits = waits == Durability::BeforeAnswer && self.journal.is_some();
+                        let wait = waits.then(|| self.stored_level());
+                        Routed { answer: PublishReason::Success.into(), wait, is_settling: true }
+                    }
+                    Err((reason, why)) => {
+                        self.metrics.queue_refusals.increment();
+                        Routed { answer: Answer { reason, note: Note::Reason(why) }, wait: None, is_settling: true }
+                    }
+                }
+            }
             Target::Put { name, topic, whole } => {
                 let Some(queue) = self.queues.find(handle.mount_point.as_deref(), name) else {
                     self.metrics.queue_refusals.increment();
@@ -99,27 +111,6 @@ impl Broker {
                         None => self.publish(publication, publisher, now, deliveries),
                     },
                 )
-            }
-        }
-    }
-
-    fn route_settle(
-        &self,
-        handle: &Arc<SessionHandle>,
-        publish: &InboundPublish<'_>,
-        (queue, tag, settle): (QueueRef<'_>, Option<Tag>, Settle),
-        now: Instant,
-        deliveries: &mut Deliveries,
-    ) -> Routed {
-        match self.settle(handle, publish, (queue, tag, settle), now, deliveries) {
-            Ok(waits) => {
-                let wait = (waits == Durability::BeforeAnswer && self.journal.is_some()).then(|| self.stored_level());
-                Routed { answer: PublishReason::Success.into(), wait, is_settling: true }
-            }
-            Err((reason, why)) => {
-                self.metrics.queue_refusals.increment();
-                let answer = Answer { reason, note: Note::Reason(why) };
-                Routed { answer, wait: None, is_settling: true }
             }
         }
     }
