@@ -15,7 +15,7 @@ use super::route::Routed;
 use super::{Broker, wire_log};
 use crate::metrics::{OpenConnection, PacketType};
 use crate::packet::{Decoder, DisconnectReason, Peer, ProtocolVersion, PublishReason, QoS, ReasonCode};
-use crate::session::{AckToken, Action, Connection, InboundPublish, OutBuffer, Session, SessionCell, Violation};
+use crate::session::{AckToken, Action, Connection, InboundPublish, Note, OutBuffer, Session, SessionCell, Violation};
 use crate::storage::Record;
 
 /// The broker's side of one connection: bytes in, bytes out, no socket. The transport feeds what it reads to [`Self::receive`], calls
@@ -270,9 +270,10 @@ impl Client {
         // acknowledged all the same [MQTT3-3.3.5-2].
         let is_refused = reason.is_error() && reason != PublishReason::NotAuthorized;
         if is_refused && qos != QoS::AtMostOnce && connection.version() != Some(ProtocolVersion::V5) {
+            let why = if let Note::Reason(why) = answer.note { why } else { "a message that could not be kept" };
             return Err(Violation {
                 reason: DisconnectReason::QuotaExceeded,
-                detail: "a message that could not be kept".into(),
+                detail: why.into(),
                 limit: None, // Counted where it was met.
             });
         }

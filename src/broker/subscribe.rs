@@ -30,21 +30,24 @@ impl Broker {
         let mut one = |(filter, options): &(TopicFilter, SubscriptionOptions)| {
             let identifier = subscribe.subscription_identifier;
             let made = match consumer_filter(filter) {
-                None => self.subscribe_one(handle, filter, *options, identifier, limits, effects),
+                None => {
+                    let made = self.subscribe_one(handle, filter, *options, identifier, limits, effects);
+                    made.map_err(|reason| (reason, None))
+                }
                 Some(parsed) => {
                     let made = self.consume(handle, (filter, parsed), (*options, identifier, wish), limits, now, effects);
                     made.map_err(|(reason, why)| {
                         self.metrics.queue_refusals.increment();
-                        why_refused.get_or_insert(why);
-                        reason
+                        (reason, Some(why))
                     })
                 }
             };
-            made.unwrap_or_else(|reason| {
+            made.unwrap_or_else(|(reason, why)| {
                 if let Some(suppressed) = self.log_limiter.allow("subscription refused", now) {
-                    let client = &**handle.client_id();
-                    tracing::info!(client, filter = excerpt(filter.as_str()), %reason, suppressed, "subscription refused");
+                    let (client, filter) = (&**handle.client_id(), excerpt(filter.as_str()));
+                    tracing::info!(client, filter, %reason, why, suppressed, "subscription refused");
                 }
+                why_refused = why_refused.or(why);
                 reason
             })
         };
