@@ -142,14 +142,14 @@ impl<B: Clone> Queue<B> {
         let id = self.entries.find(seq)?;
         let letter = self.letters.get(&seq)?.clone();
         let unblocks = letter.key.filter(|key| blocks(*key));
-        let entry = self.take(id);
-        self.names.release(entry.holder);
+        let (entry, course) = self.take(id);
+        self.names.release(course.holder);
         self.letters.remove(&seq);
         self.counters.redriven += 1;
         self.changes.push_back(Change::Redriven { seq, at: now, unblocks });
         let is_first = unblocks.is_some();
         let record =
-            Record { key: letter.key, leases: entry.leases, is_first, ..Record::new(entry.body, seq, entry.size, now) };
+            Record { key: letter.key, leases: course.leases, is_first, ..Record::new(entry.body, seq, entry.size, now) };
         Some(record)
     }
 

@@ -142,7 +142,7 @@ impl Broker {
         drop(by_name);
         let consumers: Vec<_> = state.consumers.drain().collect();
         if self.journal.is_some() {
-            let content = [kind::DELETED].into();
+            let content = [kind::DELETED].as_slice().into();
             deliveries.batch.journal.record(Record::Work { stream: queue.number, body: None, content });
             self.submit(&mut deliveries.batch);
         }
