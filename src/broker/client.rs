@@ -11,9 +11,12 @@ use super::handle::SessionHandle;
 use super::login_flow::LoginState;
 use super::outbox::{DirectWrite, SLICES_MAX};
 use super::publish::{Matched, Publisher};
+use super::rates::Pace;
 use super::{Broker, wire_log};
 use crate::metrics::{Denied, DropReason, OpenConnection, PacketType};
-use crate::packet::{Decoder, Delivery, DisconnectReason, Peer, ProtocolVersion, PublishReason, QoS, ReasonCode, TopicName};
+use crate::packet::{
+    Decoder, Delivery, DisconnectReason, Packet, Peer, ProtocolVersion, PublishReason, QoS, ReasonCode, TopicName,
+};
 use crate::session::{AckToken, Action, Connection, InboundPublish, OutBuffer, Publication, Session, SessionCell, Violation};
 use crate::storage::{Level, Record};
 
@@ -37,6 +40,8 @@ pub struct Client {
     ack_since: Option<Instant>,
     /// CONNACK has gone to the outbox.
     is_welcomed: bool,
+    /// The rates that it is held to, if any.
+    pub(super) pace: Option<Box<Pace>>,
 }
 
 /// What writing came to.
@@ -89,6 +94,7 @@ impl Client {
             open,
             ack_since: None,
             is_welcomed: false,
+            pace: None,
         }
     }
 
@@ -102,10 +108,27 @@ impl Client {
         self.hold.as_ref().and(self.version)
     }
 
-    /// Whether bytes may be given now: not while a login is looked at, nor while too much waits to be acknowledged.
+    /// Whether bytes may be given now: not while a login is looked at, nor while too much waits to be acknowledged, nor while the
+    /// client has sent more than its rate.
     pub fn takes_bytes(&self) -> bool {
         let is_waiting = || self.broker.journal.as_ref().is_some_and(|journal| journal.is_behind()) && self.connection.owes();
-        self.end.is_none() && !self.login.is_pending() && !self.connection.is_congested() && !is_waiting()
+        self.end.is_none()
+            && !self.login.is_pending()
+            && !self.connection.is_congested()
+            && self.paused_until().is_none()
+            && !is_waiting()
+    }
+
+    /// Until when it takes no bytes because the client has sent more than its rate.
+    pub fn paused_until(&self) -> Option<Instant> {
+        self.pace.as_ref().and_then(|pace| pace.paused_until())
+    }
+
+    /// Takes bytes again if the time has come.
+    pub fn resume(&mut self, now: Instant) {
+        if let Some(pace) = &mut self.pace {
+            pace.resume(now);
+        }
     }
 
     /// A password is being checked, and packets wait for that.
@@ -132,6 +155,11 @@ impl Client {
                     consumed += length;
                     if let Some(kind) = PacketType::of_first_byte(rest[0]) {
                         deliveries.batch.packet_received(kind);
+                    }
+                    if let Some(pace) = &mut self.pace
+                        && let Some(limit) = pace.spend(matches!(packet, Packet::Publish(_)), length, now)
+                    {
+                        deliveries.batch.limit_hit(limit, 1);
                     }
                     let handle = self.hold.as_ref().map(|hold| &*hold.handle);
                     let handled = match self.connection.handle_packet(packet, &Held(handle)) {

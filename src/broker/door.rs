@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 
+use super::rates::{Flow, SharedBuckets};
 use crate::auth::{Authenticator, Authorizer, Principal};
 use crate::metrics::{Limit, ListenerMetrics};
 use crate::packet::{ProtocolVersion, TopicFilter, TopicName};
@@ -20,6 +21,9 @@ pub struct Door {
     pub limits: ArcSwap<Limits>,
     pub rights: Arc<Rights>,
     pub metrics: Arc<ListenerMetrics>,
+    /// What may come in a second from all its clients together, and what has.
+    pub flow: ArcSwap<Flow>,
+    pub buckets: SharedBuckets,
 }
 
 /// A connection's place among those that there may be. Dropping it gives the place back.

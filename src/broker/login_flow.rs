@@ -235,6 +235,7 @@ impl Client {
         self.broker.metrics.connacks_sent.count(0);
         self.broker.metrics.sessions.online.increment();
         self.open.connected(login.version as u8);
+        self.pace = self.broker.pacing.pace_of(&self.origin, hold.handle.principal.username.as_ref(), now);
         self.welcome(&hold, &login, now);
         self.hold = Some(hold);
     }

@@ -1,6 +1,7 @@
 //! The one place where sessions, routing, rights and what is kept meet. No sockets: bytes come in through [`Client`], and what is to
 //! be written waits in each session's outbox.
 
+mod address;
 mod client;
 mod connect;
 mod deliver;
@@ -15,6 +16,7 @@ mod login;
 mod login_flow;
 mod outbox;
 mod publish;
+mod rates;
 mod recheck;
 mod registry;
 mod restore;
@@ -35,6 +37,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
+pub use address::AddressKey;
 pub use client::{Client, Written};
 pub use deliver::Deliveries;
 pub use door::{Admission, Door, Origin, Rights};
@@ -44,6 +47,7 @@ pub use events::{Event, EventKind};
 pub use log_limiter::LogLimiter;
 pub use outbox::{DirectWrite, SLICES_MAX};
 pub use publish::{Matched, Publisher};
+pub use rates::{Bucket, Buckets, Flow, Pacing, Rate, Rates, Recent, SharedBuckets};
 pub use restore::{Recovered, RightsOf};
 
 use crate::metrics::Metrics;
@@ -73,12 +77,15 @@ pub struct Broker {
     journal: Option<Arc<Journal<Waiter>>>,
     /// Held for reading while messages go from one session to another.
     hand_overs: RwLock<()>,
+    /// How much may come in a second.
+    pub pacing: Pacing,
 }
 
 /// What a broker is made of.
 #[derive(Debug)]
 pub struct BrokerSettings {
     pub limits: Limits,
+    pub rates: Rates,
     pub strategy: Strategy,
     /// Passwords checked at the same time, and logins that may wait for that.
     pub password_checks: (usize, usize),
@@ -102,6 +109,7 @@ impl Broker {
             events: settings.events,
             journal: settings.journal,
             hand_overs: RwLock::default(),
+            pacing: Pacing::new(settings.rates),
         });
         broker.schedule(now, Timer::RetainedExpiry);
         broker

@@ -28,6 +28,7 @@ pub use validate::Warning;
 
 use crate::admin::{AdminConfig, SysConfig};
 use crate::auth::AuthConfig;
+use crate::broker::Rates;
 use crate::routing::SharedSubscriptions;
 use crate::session::Limits;
 use crate::storage::Durability;
@@ -51,6 +52,8 @@ pub struct Config {
     pub durability: Durability,
     /// The bounds on everything that a client can make grow.
     pub limits: Limits,
+    /// How much may come in a second.
+    pub rates: Rates,
     /// How `$share` groups share.
     pub shared_subscriptions: SharedSubscriptions,
     /// HTTP for people and Prometheus.
@@ -72,6 +75,7 @@ impl Default for Config {
             auth: AuthConfig::default(),
             durability: Durability::default(),
             limits: Limits::default(),
+            rates: Rates::default(),
             shared_subscriptions: SharedSubscriptions::default(),
             admin: AdminConfig::default(),
             sys: SysConfig::default(),

@@ -64,7 +64,7 @@ kinds! {
         NoSubscriber = "no_subscriber",
     }
 
-    /// The keys of `[limits]` that can be hit, and the bounds of a listener.
+    /// The keys of `[limits]` and `[rates]` that can be hit, and the bounds of a listener.
     Limit {
         MaxConnections = "max_connections", MaxConnectionsPerAddress = "max_connections_per_address",
         MaxPendingConnections = "max_pending_connections", ConnectTimeout = "connect_timeout", MaxConnectSize = "max_connect_size",
@@ -77,6 +77,13 @@ kinds! {
         MaxUserProperties = "max_user_properties",
         /// `max_connections` of one listener.
         ListenerMaxConnections = "listener_max_connections",
+        /// The keys of `[rates]`.
+        ClientMessageRate = "client_message_rate", ClientByteRate = "client_byte_rate", UserMessageRate = "user_message_rate",
+        UserByteRate = "user_byte_rate", AddressMessageRate = "address_message_rate", AddressByteRate = "address_byte_rate",
+        AddressConnectionRate = "address_connection_rate", MaxTracked = "max_tracked",
+        /// `message_rate`, `byte_rate` and `connection_rate` of one listener.
+        ListenerMessageRate = "listener_message_rate", ListenerByteRate = "listener_byte_rate",
+        ListenerConnectionRate = "listener_connection_rate",
     }
 
     /// How a login ended.

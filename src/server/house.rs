@@ -17,7 +17,10 @@ use super::journal::{self, RunningJournal};
 use super::rights::{RightsLoader, RightsSource};
 use crate::admin::{self, AdminState, Condition, Exporter, Readiness};
 use crate::auth::{AclFile, Authenticator, Authorizer, CertificateIdentity, certificate};
-use crate::broker::{Admission, Broker, BrokerSettings, Client, Door, LogLimiter, Origin, Recovered, Rights, RightsOf, Waiter};
+use crate::broker::{
+    Admission, Broker, BrokerSettings, Buckets, Client, Door, Flow, LogLimiter, Origin, Rates, Recovered, Rights, RightsOf,
+    Waiter,
+};
 use crate::cli::exit;
 use crate::config::{Config, ConfigSource};
 use crate::metrics::{Limit, Metrics};
@@ -76,6 +79,7 @@ impl House {
         let opened = journal::open(&config, recover, &metrics)?;
         let settings = BrokerSettings {
             limits: config.limits.clone(),
+            rates: config.rates.clone(),
             strategy: config.shared_subscriptions.strategy,
             password_checks: (config.auth.max_password_checks, config.auth.max_waiting_password_checks),
             metrics: metrics.clone(),
@@ -84,12 +88,12 @@ impl House {
         };
         let broker = Broker::new(settings, Instant::now());
         let gate = ConnectionGate::new(gate_limits(&config.limits));
+        gate.set_address_rate(config.rates.connections(config.rates.address_connection_rate), config.rates.max_tracked);
         let (listeners, doors) = open_doors(&config, &metrics)?;
         let journal = opened.map(|opened| take_over(&broker, opened, &doors, &config)).transpose()?;
         let readiness = Arc::new(Readiness::default());
         let serving = readiness.condition("serving");
-        let reception =
-            Hall { broker: broker.clone(), gate: gate.clone(), logs: Arc::default(), limits: config.limits.clone() };
+        let reception = Hall { broker: broker.clone(), gate: gate.clone(), logs: Arc::default(), config: config.clone() };
         for listener in listeners {
             let door = doors[&listener.context().name].door.clone();
             tokio::spawn(listener.run(reception.for_door(door), stopping.clone()));
@@ -103,6 +107,7 @@ impl House {
         tokio::spawn(background::run_timers(broker.clone()));
         let contexts = doors.values().map(|door| (door.context.clone(), door.door.metrics.clone())).collect();
         tokio::spawn(background::run_gauges(broker.clone(), contexts));
+        tokio::spawn(background::run_sweeps(broker.clone(), gate.clone()));
         tokio::spawn(background::run_sys_topics(broker.clone(), config.sys.clone()));
         tokio::spawn(background::run_presence(broker.clone(), config.sys.clone(), told));
         tokio::spawn(background::run_watchdog());
@@ -150,7 +155,7 @@ struct Hall {
     broker: Arc<Broker>,
     gate: Arc<ConnectionGate>,
     logs: Arc<LogLimiter>,
-    limits: Limits,
+    config: Config,
 }
 
 impl Hall {
@@ -171,7 +176,8 @@ impl Hall {
         };
         Reception {
             gate: self.gate.clone(),
-            connect_timeout: self.limits.connect_timeout.0,
+            connect_timeout: self.config.limits.connect_timeout.0,
+            burst: self.config.rates.burst.0,
             logs: self.logs.clone(),
             on_accepted: Arc::new(on_accepted),
         }
@@ -194,6 +200,7 @@ pub(super) const fn limit(refused: Refused) -> Limit {
         Refused::Listener => Limit::ListenerMaxConnections,
         Refused::Address => Limit::MaxConnectionsPerAddress,
         Refused::Pending => Limit::MaxPendingConnections,
+        Refused::AddressRate => Limit::AddressConnectionRate,
     }
 }
 
@@ -212,6 +219,11 @@ pub(super) fn listener_limits(limits: &Limits, listener: &ListenerConfig) -> Lim
         max_keep_alive: listener.max_keep_alive.unwrap_or(limits.max_keep_alive),
         ..limits.clone()
     }
+}
+
+/// What may come in a second from all clients of a listener together.
+pub(super) fn listener_flow(rates: &Rates, listener: &ListenerConfig) -> Flow {
+    rates.flow(listener.message_rate, listener.byte_rate)
 }
 
 /// Sessions and retained messages that were stored are taken over, and from then on the journal is written to.
@@ -284,6 +296,8 @@ fn open_doors(config: &Config, metrics: &Metrics) -> Result<Doors, StartError> {
             limits: ArcSwap::from_pointee(listener_limits(&config.limits, listener_config)),
             rights,
             metrics: metrics.listener(&context.name),
+            flow: ArcSwap::from_pointee(listener_flow(&config.rates, listener_config)),
+            buckets: Buckets::shared(Instant::now()),
         });
         let address = listener.local_addr().map_or_else(|| listener_config.url.clone(), |address| address.to_string());
         tracing::info!(listener = context.name, transport = context.transport, address, "listening");

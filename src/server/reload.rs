@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::house::{House, OpenDoor, gate_limits, listener_limits};
+use super::house::{House, OpenDoor, gate_limits, listener_flow, listener_limits};
 use super::rights::{RightsLoader, RightsSource};
 use crate::broker::Rights;
 use crate::cli::logging;
@@ -28,6 +28,9 @@ impl House {
         }
         self.broker.set_limits(config.limits.clone());
         self.gate.set_limits(gate_limits(&config.limits));
+        self.broker.pacing.set_rates(config.rates.clone());
+        let per_address = config.rates.connections(config.rates.address_connection_rate);
+        self.gate.set_address_rate(per_address, config.rates.max_tracked);
         self.reload_doors(&config);
         self.broker.recheck_rights();
         self.config = config;
@@ -39,6 +42,7 @@ impl House {
         for listener in &config.listeners {
             let Some(open) = self.doors.get(&listener.name) else { continue };
             open.door.limits.store(listener_limits(&config.limits, listener).into());
+            open.door.flow.store(listener_flow(&config.rates, listener).into());
             if let (Some(slot), Some(tls)) = (&open.tls, &listener.tls) {
                 match slot.reload(tls) {
                     Ok(()) => tracing::info!(listener = listener.name, "certificates read again"),
@@ -82,11 +86,12 @@ impl House {
             listeners
                 .iter()
                 .map(|listener| {
-                    let ListenerConfig { name, url, versions, mount_point, proxy_protocol, max_connections, .. } = listener;
+                    let ListenerConfig { name, url, versions, mount_point, proxy_protocol, .. } = listener;
                     let identity = listener.tls.as_ref().map(|tls| tls.identity);
                     let origins = listener.allowed_origins.clone();
                     let parts = (name.clone(), url.clone(), versions.clone(), mount_point.clone());
-                    (parts, *proxy_protocol, *max_connections, identity, origins)
+                    let bounds = (listener.max_connections, listener.connection_rate);
+                    (parts, *proxy_protocol, bounds, identity, origins)
                 })
                 .collect()
         };

@@ -1,4 +1,4 @@
-//! Every bound of `[limits]`: reached exactly, all is fine; one over, what the config documents happens and is counted, and a client
+//! Every bound of `[limits]` and `[rates]`: reached exactly, all is fine; one over, what the config documents happens and is counted, and a client
 //! beside it notices nothing.
 
 #![allow(clippy::unwrap_used)] // a test may fail anywhere
@@ -9,6 +9,7 @@ mod support;
 mod connections;
 mod packets;
 mod queues;
+mod rates;
 mod store;
 mod told;
 
@@ -16,6 +17,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use dunlin::packet::{Connect, ConnectProperties, PacketId, QoS};
+
+use tempfile::TempDir;
 
 use support::client::{V5, connect};
 use support::{Broker, Client, eventually};
@@ -40,7 +43,11 @@ impl Bounded {
     }
 
     fn with_config(config: &str) -> Self {
-        let broker = Broker::with_config(config);
+        Self::with_config_in(tempfile::tempdir().unwrap(), config)
+    }
+
+    fn with_config_in(folder: TempDir, config: &str) -> Self {
+        let broker = Broker::with_config_in(folder, config);
         let mut bystander = Client::connect(broker.address(), V5, "by");
         bystander.subscribe("by", QoS::ExactlyOnce);
         Self { broker, bystander }
@@ -101,8 +108,16 @@ fn leave(mut client: Client) {
 #[test]
 fn every_limit_is_tested() {
     let tested = [
+        "address_byte_rate",
+        "address_connection_rate",
+        "address_message_rate",
+        "client_byte_rate",
+        "client_message_rate",
         "connect_timeout",
+        "listener_byte_rate",
+        "listener_connection_rate",
         "listener_max_connections",
+        "listener_message_rate",
         "max_client_id_length",
         "max_connect_size",
         "max_connections",
@@ -121,11 +136,14 @@ fn every_limit_is_tested() {
         "max_topic_aliases_out",
         "max_topic_length",
         "max_topic_levels",
+        "max_tracked",
         "max_user_properties",
         "max_write_buffer",
         "receive_maximum",
         "slow_consumer_timeout",
         "topic_alias_maximum",
+        "user_byte_rate",
+        "user_message_rate",
     ];
     let (_, body) = Broker::start().get("/metrics");
     let label = |line: &str| Some(line.strip_prefix(r#"dunlin_limit_hits_total{limit=""#)?.split_once('"')?.0.to_owned());

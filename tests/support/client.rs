@@ -132,6 +132,11 @@ impl Client {
         })
     }
 
+    /// Whether a CONNACK that lets in is what comes next; the end is none.
+    pub fn has_connack(&mut self) -> bool {
+        self.next(PATIENCE, |packet| matches!(packet, Some(Packet::ConnAck(ack)) if !ack.reason.is_error()))
+    }
+
     pub fn send(&mut self, packet: &Packet<'_>) {
         let mut bytes = Vec::new();
         encode(packet, self.version, &mut bytes);

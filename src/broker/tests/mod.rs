@@ -73,6 +73,7 @@ impl House {
         let metrics = Arc::new(Metrics::default());
         let settings = BrokerSettings {
             limits: limits.clone(),
+            rates: Rates::default(),
             strategy: Strategy::RoundRobin,
             password_checks: (1, 1),
             metrics: metrics.clone(),
@@ -87,6 +88,8 @@ impl House {
             limits: ArcSwap::from_pointee(limits),
             rights: Arc::new(Rights::new(Authenticator::new(true, None), Authorizer::new(acl))),
             metrics: metrics.listener("test"),
+            flow: ArcSwap::default(),
+            buckets: Buckets::shared(now),
         });
         Self { broker: Broker::new(settings, now), now, door }
     }

@@ -1,11 +1,17 @@
 //! Limits that would let nothing through, or more than the protocol can say.
 
+use std::time::Duration;
+
 use super::Findings;
+use crate::broker::Rates;
 use crate::session::Limits;
 use crate::units::{ByteSize, Span};
 
 /// The largest Remaining Length with its fixed header (5.0 §2.1.4).
 const LARGEST_PACKET: u64 = 268_435_455 + 5;
+
+/// What gathers for longer is no rate any more.
+const LONGEST_BURST: Duration = Duration::from_secs(3600);
 
 /// Client identifiers of this many bytes must be let in `[MQTT-3.1.3-5]`.
 const SHORTEST_CLIENT_ID_LIMIT: usize = 23;
@@ -28,6 +34,12 @@ pub(super) fn check(limits: &Limits, findings: &mut Findings) {
     findings.check(expiry < u64::from(u32::MAX), "limits.max_session_expiry", message);
     let is_whole = limits.max_session_expiry.is_zero() || expiry > 0;
     findings.check(is_whole, "limits.max_session_expiry", "must be at least 1s, or \"0s\" for no bound");
+}
+
+pub(super) fn check_rates(rates: &Rates, findings: &mut Findings) {
+    let burst = rates.burst.0;
+    findings.check(!burst.is_zero() && burst <= LONGEST_BURST, "rates.burst", "must be above 0 and at most 1h");
+    findings.check(rates.max_tracked > 0, "rates.max_tracked", "must not be 0");
 }
 
 /// What is told to clients as Maximum Packet Size `[MQTT-3.2.2-15]`, and must hold a packet at all.

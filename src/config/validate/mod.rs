@@ -65,6 +65,7 @@ pub(super) fn errors(config: &Config) -> Vec<Finding> {
     auth(config, &mut findings);
     durability(&config.durability, &mut findings);
     limits::check(&config.limits, &mut findings);
+    limits::check_rates(&config.rates, &mut findings);
     admin(&config.admin.bind, &mut findings);
     node(&config.sys.node, &mut findings);
     findings.0
