@@ -2,6 +2,7 @@
 //! be written waits in each session's outbox.
 
 mod address;
+mod bans;
 mod client;
 mod connect;
 mod deliver;
@@ -38,6 +39,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
 pub use address::AddressKey;
+pub use bans::{Ban, BanError, BanKind, Bans, wall_clock};
 pub use client::{Client, Written};
 pub use deliver::Deliveries;
 pub use door::{Admission, Door, Origin, Rights};
@@ -70,6 +72,7 @@ pub struct Broker {
     timers: Mutex<TimerWheel<Timer>>,
     password_checks: PasswordChecks,
     pub metrics: Arc<Metrics>,
+    pub bans: Bans,
     log_limiter: LogLimiter,
     /// Who comes and goes, for whoever wants to tell it; when nobody keeps up it is dropped.
     events: Option<mpsc::Sender<Event>>,
@@ -98,6 +101,7 @@ impl Broker {
     pub fn new(settings: BrokerSettings, now: Instant) -> Arc<Self> {
         let (running_max, waiting_max) = settings.password_checks;
         let broker = Arc::new(Self {
+            bans: Bans::new(settings.limits.max_bans),
             limits: ArcSwap::from_pointee(settings.limits),
             registry: Registry::default(),
             router: Router::new(settings.strategy),
@@ -122,6 +126,7 @@ impl Broker {
 
     /// New limits, for those who connect from now on and for what is shared.
     pub fn set_limits(&self, limits: Limits) {
+        self.bans.set_max(limits.max_bans);
         self.limits.store(Arc::new(limits));
     }
 
