@@ -11,9 +11,10 @@ use super::handle::SessionHandle;
 use super::login_flow::LoginState;
 use super::outbox::{DirectWrite, SLICES_MAX};
 use super::publish::{Matched, Publisher};
+use super::quotas::ConnectionPlace;
 use super::rates::Pace;
 use super::{Broker, wire_log};
-use crate::metrics::{Denied, DropReason, OpenConnection, PacketType};
+use crate::metrics::{Denied, DropReason, Limit, OpenConnection, PacketType};
 use crate::packet::{
     Decoder, Delivery, DisconnectReason, Packet, Peer, ProtocolVersion, PublishReason, QoS, ReasonCode, TopicName,
 };
@@ -42,6 +43,8 @@ pub struct Client {
     is_welcomed: bool,
     /// The rates that it is held to, if any.
     pub(super) pace: Option<Box<Pace>>,
+    /// Its place among the connections of its user, where those are counted.
+    pub(super) place: Option<ConnectionPlace>,
 }
 
 /// What writing came to.
@@ -95,6 +98,7 @@ impl Client {
             ack_since: None,
             is_welcomed: false,
             pace: None,
+            place: None,
         }
     }
 
@@ -271,6 +275,10 @@ impl Client {
         let qos = publish.packet.delivery.qos();
         deliveries.batch.publish_received(qos as u8, publish.packet.payload.len());
         let (reason, wait) = match &handle.mount_point {
+            _ if broker.overload.refuses_publish(publish.packet.payload.len()) => {
+                broker.metrics.limit_hits.count(Limit::RefusePublishesAt);
+                (PublishReason::QuotaExceeded, None)
+            }
             None => route(broker, (handle, hold.epoch), publish, publish.topic(), now, deliveries),
             Some(mount_point) => {
                 let topic = format!("{mount_point}{}", publish.topic());

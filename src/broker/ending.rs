@@ -155,6 +155,7 @@ impl Client {
     /// Lets go of the session: its will, its expiry, its queue take their course.
     fn settle(&mut self, now: Instant, deliveries: &mut Deliveries) {
         let Some(hold) = self.hold.take() else { return };
+        self.place = None;
         let broker = self.broker.clone();
         let (reason, detail, publish_will, by) = match &self.end {
             Some(end) => (end.reason, end.detail.clone(), end.publish_will, end.by),

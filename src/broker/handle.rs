@@ -11,6 +11,7 @@ use super::connect::next_epoch;
 use super::door::Rights;
 use super::effects::Effects;
 use super::outbox::Outbox;
+use super::quotas::{Account, Quota};
 use super::wills::Will;
 use crate::auth::Principal;
 use crate::metrics::Batch;
@@ -33,6 +34,8 @@ pub struct SessionHandle {
     pub listener: Arc<str>,
     /// Its number in the journal, if it outlives the process.
     pub stored_as: Option<u64>,
+    /// What its user has, where that is counted.
+    pub account: Option<Arc<Account>>,
     pub(super) slot: Mutex<Slot>,
     availability: AtomicU8,
 }
@@ -62,6 +65,7 @@ pub struct Slot {
     pub revision: u64,
     /// The depths that the metrics know of.
     reported: Depths,
+    account: Option<Arc<Account>>,
 }
 
 /// The connection that a session has now, as others see it.
@@ -139,6 +143,10 @@ impl Slot {
         if before.messages != now.messages || before.bytes != now.bytes {
             batch.queued(now.messages, now.bytes);
             batch.unqueued(before.messages, before.bytes);
+            if let Some(account) = &self.account {
+                account.add(Quota::QueuedBytes, now.bytes as u64);
+                account.give_back(Quota::QueuedBytes, before.bytes as u64);
+            }
         }
         if before.inflight != now.inflight {
             batch.inflight(now.inflight as i64 - before.inflight as i64);
@@ -178,6 +186,7 @@ pub struct Identity {
     pub registry_key: Arc<str>,
     pub mount_point: Option<Arc<str>>,
     pub listener: Arc<str>,
+    pub account: Option<Arc<Account>>,
 }
 
 impl SessionHandle {
@@ -208,10 +217,11 @@ impl SessionHandle {
                 level,
                 revision: 0,
                 reported: Depths::default(),
+                account: identity.account.clone(),
             };
-            let Identity { principal, registry_key, mount_point, listener } = identity;
+            let Identity { principal, registry_key, mount_point, listener, account } = identity;
             let (key, slot, availability) = (next_epoch(), Mutex::new(slot), AtomicU8::new(OFFLINE));
-            Self { key, principal, registry_key, mount_point, rights, listener, stored_as, slot, availability }
+            Self { key, principal, registry_key, mount_point, rights, listener, stored_as, account, slot, availability }
         })
     }
 

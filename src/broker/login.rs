@@ -140,6 +140,10 @@ impl Login {
         self.keep_alive
     }
 
+    pub const fn is_assigned(&self) -> bool {
+        self.is_assigned
+    }
+
     pub const fn clean_start(&self) -> bool {
         self.clean_start
     }

@@ -11,9 +11,10 @@ use super::ending::By;
 use super::events::{Event, EventKind};
 use super::log_limiter::{Rate, excerpt};
 use super::login::{Login, Refusal, refusal};
+use super::quotas::ConnectionPlace;
 use crate::auth::scram::{self, ScramExchange};
 use crate::auth::{Principal, Verdict};
-use crate::metrics::{Authentication, Denied};
+use crate::metrics::{Authentication, Denied, Limit};
 use crate::packet::{
     Auth, AuthReason, ConnAck, ConnAckProperties, Connect, ConnectReason, DisconnectReason, Packet, TopicFilter,
 };
@@ -43,6 +44,11 @@ impl LoginState {
 impl Client {
     /// A CONNECT has come.
     pub(super) fn begin_login(&mut self, connect: &Connect<'_>, now: Instant) {
+        if self.broker.overload.refuses_connections() {
+            self.broker.metrics.limit_hits.count(Limit::RefuseConnectionsAt);
+            let refusal = refusal(ConnectReason::ServerBusy, "the server is overloaded");
+            return self.refuse_login(Some(connect.client_id), refusal, now);
+        }
         let limits = self.connection.limits().clone();
         let login = match Login::new(connect, &self.origin, &limits, &self.broker.metrics) {
             Ok(login) => login,
@@ -51,6 +57,7 @@ impl Client {
         if self.origin.has_nameless_certificate {
             // Whoever it is, it is not the nobody that would be let in without a certificate.
             self.broker.metrics.authentications.count(Authentication::BadCertificate);
+            self.broker.login_has_failed(self.origin.address, now);
             let refusal = refusal(ConnectReason::NotAuthorized, "the certificate has no name that can be a user's");
             return self.refuse_login(Some(connect.client_id), refusal, now);
         }
@@ -126,7 +133,7 @@ impl Client {
                 Ok(())
             }
             LoginState::Rechallenged(exchange) if auth.reason == AuthReason::ContinueAuthentication => {
-                self.finish_reauthentication(*exchange, data)
+                self.finish_reauthentication(*exchange, data, now)
             }
             LoginState::None if auth.reason == AuthReason::ReAuthenticate && self.hold.is_some() => {
                 let authenticator = self.origin.door.rights.authenticator();
@@ -141,9 +148,10 @@ impl Client {
     }
 
     /// The same user must prove itself: the session is that user's.
-    fn finish_reauthentication(&mut self, exchange: ScramExchange, data: &[u8]) -> Result<(), Violation> {
+    fn finish_reauthentication(&mut self, exchange: ScramExchange, data: &[u8], now: Instant) -> Result<(), Violation> {
         let success = exchange.finish(data).map_err(|_| {
             self.broker.metrics.authentications.count(Authentication::ExchangeFailed);
+            self.broker.login_has_failed(self.origin.address, now);
             not_authorized()
         })?;
         let user = self.hold.as_ref().and_then(|hold| hold.handle.principal.username.as_deref());
@@ -177,6 +185,9 @@ impl Client {
                     (Some(_), None) => Authentication::BadCredentials,
                 };
                 metrics.authentications.count(kind);
+                if FAULTS_OF_CLIENTS.contains(&reason) {
+                    self.broker.login_has_failed(self.origin.address, now);
+                }
                 let client_id = login.client_id.clone();
                 // The client is told no more than the code: not whether the user exists.
                 self.refuse_login(Some(&client_id), refusal(reason, "not let in"), now);
@@ -186,18 +197,41 @@ impl Client {
 
     fn exchange_failed(&mut self, client_id: &str, cause: &str, now: Instant) {
         self.broker.metrics.authentications.count(Authentication::ExchangeFailed);
+        self.broker.login_has_failed(self.origin.address, now);
         tracing::debug!(client = client_id, cause, "authentication exchange failed");
         self.refuse_login(Some(client_id), refusal(ConnectReason::NotAuthorized, "authentication failed"), now);
+    }
+
+    /// Whether one who has shown who it is has to stay outside all the same: it is banned, comes too often, or its user has as many
+    /// connections as it may.
+    fn hold_back(&self, login: &Login, principal: &Principal, now: Instant) -> Result<Option<ConnectionPlace>, Refusal> {
+        // Perhaps since CONNECT came, or under the name that the exchange told.
+        if self.is_banned(&login.client_id, principal.username.as_deref()) {
+            return Err(BANNED);
+        }
+        if !login.is_assigned() && self.broker.comes_too_often(&login.client_id, now) {
+            return Err(BANNED);
+        }
+        let Some(account) = self.broker.accounts.of(principal.username.as_ref()) else { return Ok(None) };
+        let place = ConnectionPlace::take(&account).or_else(|limit| {
+            // The one that it takes the place of is as good as gone.
+            let is_back = self.broker.is_online(principal, self.origin.door.mount_point.as_deref());
+            if is_back { Ok(ConnectionPlace::in_place_of_another(&account)) } else { Err(limit) }
+        });
+        place.map(Some).map_err(|limit| {
+            self.broker.metrics.limit_hits.count(limit);
+            refusal(ConnectReason::QuotaExceeded, "the user has as many connections as it may")
+        })
     }
 
     /// The client has shown who it is: it gets its session and its CONNACK.
     fn let_in(&mut self, mut login: Login, username: Option<String>, auth_data: Option<&[u8]>, now: Instant) {
         let client_id = login.client_id.clone();
         let principal = Principal { client_id: client_id.clone(), username: username.map(Into::into) };
-        if self.is_banned(&client_id, principal.username.as_deref()) {
-            // Since CONNECT came, or under the name that the exchange told.
-            return self.refuse_login(Some(&client_id), BANNED, now);
-        }
+        let place = match self.hold_back(&login, &principal, now) {
+            Ok(place) => place,
+            Err(refusal) => return self.refuse_login(Some(&client_id), refusal, now),
+        };
         let rights = &self.origin.door.rights;
         if let Some(will) = login.will().filter(|will| !rights.may_publish(&principal, will.topic())) {
             if let Some(suppressed) = self.broker.log_limiter.allow("will refused", now) {
@@ -229,10 +263,7 @@ impl Client {
         }
         let hold = match self.broker.open_session(request, self.waker.clone(), self.direct.take(), now) {
             Ok(hold) => hold,
-            Err(reason) => {
-                let refusal = refusal(reason, "the session is not to be had");
-                return self.refuse_login(Some(&client_id), refusal, now);
-            }
+            Err(refusal) => return self.refuse_login(Some(&client_id), refusal, now),
         };
         let agreement = Agreement {
             session_expiry_interval: login.expiry_interval,
@@ -244,6 +275,7 @@ impl Client {
         self.broker.metrics.connacks_sent.count(0);
         self.broker.metrics.sessions.online.increment();
         self.open.connected(login.version as u8);
+        self.place = place;
         self.pace = self.broker.pacing.pace_of(&self.origin, hold.handle.principal.username.as_ref(), now);
         self.welcome(&hold, &login, now);
         self.hold = Some(hold);
@@ -286,6 +318,9 @@ impl Client {
         self.end_with(refusal.reason.code(), refusal.why.into(), false, By::Server);
     }
 }
+
+/// What a login is refused with because of what the client has shown, and not because of the broker's own state.
+const FAULTS_OF_CLIENTS: [ConnectReason; 2] = [ConnectReason::BadUserNameOrPassword, ConnectReason::NotAuthorized];
 
 const BANNED: Refusal = refusal(ConnectReason::Banned, "banned");
 

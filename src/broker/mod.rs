@@ -16,7 +16,10 @@ mod log_limiter;
 mod login;
 mod login_flow;
 mod outbox;
+mod overload;
+mod protection;
 mod publish;
+mod quotas;
 mod rates;
 mod recheck;
 mod registry;
@@ -48,7 +51,10 @@ pub use ending::Closed;
 pub use events::{Event, EventKind};
 pub use log_limiter::LogLimiter;
 pub use outbox::{DirectWrite, SLICES_MAX};
+pub use overload::{Overload, OverloadConfig, OverloadGauge, Stage};
+pub use protection::{Protection, Watch};
 pub use publish::{Matched, Publisher};
+pub use quotas::Quotas;
 pub use rates::{Bucket, Buckets, Flow, Pacing, Rate, Rates, Recent, SharedBuckets};
 pub use restore::{Recovered, RightsOf};
 
@@ -59,6 +65,7 @@ use crate::session::{Limits, TimerWheel};
 use crate::storage::{Journal, Level};
 use expiry::Timer;
 use login::PasswordChecks;
+use quotas::Accounts;
 use registry::Registry;
 use retained::Retained;
 use router::Router;
@@ -82,6 +89,12 @@ pub struct Broker {
     hand_overs: RwLock<()>,
     /// How much may come in a second.
     pub pacing: Pacing,
+    /// Who has done what too often.
+    pub watch: Watch,
+    /// What users have.
+    pub accounts: Accounts,
+    /// What is given up because memory runs short.
+    pub overload: Overload,
 }
 
 /// What a broker is made of.
@@ -89,6 +102,8 @@ pub struct Broker {
 pub struct BrokerSettings {
     pub limits: Limits,
     pub rates: Rates,
+    pub protection: Protection,
+    pub quotas: Quotas,
     pub strategy: Strategy,
     /// Passwords checked at the same time, and logins that may wait for that.
     pub password_checks: (usize, usize),
@@ -114,6 +129,9 @@ impl Broker {
             journal: settings.journal,
             hand_overs: RwLock::default(),
             pacing: Pacing::new(settings.rates),
+            watch: Watch::new(settings.protection),
+            accounts: Accounts::new(settings.quotas),
+            overload: Overload::default(),
         });
         broker.schedule(now, Timer::RetainedExpiry);
         broker
@@ -138,6 +156,8 @@ impl Broker {
         let (messages, bytes) = self.retained.counts();
         self.metrics.retained_messages.set(messages as u64);
         self.metrics.retained_bytes.set(bytes as u64);
+        self.metrics.tracked_rates.set(self.pacing.tracked() as u64);
+        self.metrics.watched.set(self.watch.watched() as u64);
         let online = self.metrics.sessions.online.get();
         self.metrics.sessions.offline.set((self.registry.len() as u64).saturating_sub(online));
     }

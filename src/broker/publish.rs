@@ -8,6 +8,7 @@ use foldhash::fast::FixedState;
 use super::Broker;
 use super::deliver::Deliveries;
 use super::handle::{Receiver, SessionHandle};
+use super::quotas::Account;
 use crate::packet::{Message, PublishReason, QoS};
 use crate::routing::{Availability, MatchCache, Matches, PublisherHash, Subscriber};
 use crate::session::{AckToken, Grant, Publication, Queued};
@@ -27,6 +28,11 @@ impl<'a> Publisher<'a> {
 
     pub fn of(handle: &'a SessionHandle) -> Self {
         Self { session: Some(handle), ack: None }
+    }
+
+    /// What the user has, where that is counted.
+    pub(super) fn account(&self) -> Option<&'a Arc<Account>> {
+        self.session.and_then(|handle| handle.account.as_ref())
     }
 
     pub(super) fn key(&self) -> Option<u64> {

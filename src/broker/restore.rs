@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::Broker;
 use super::door::Rights;
 use super::handle::{Identity, Receiver, SessionHandle, Slot};
+use super::quotas::Quota;
 use super::registry::registry_key;
 use super::wills::Will;
 use crate::auth::Principal;
@@ -45,7 +46,7 @@ impl Broker {
             let (body, message) = (bodies.remove(&retained.place), messages.remove(&retained.place));
             let (Some(body), Some(message)) = (body, message) else { continue };
             debug_assert_eq!(message.topic().as_str(), &*topic);
-            let publisher = publisher(&retained.publisher, rights);
+            let publisher = self.publisher(&retained.publisher, rights);
             self.restore_retained(message, body, publisher);
         }
     }
@@ -66,7 +67,12 @@ impl Broker {
         let key = registry_key(header.mount_point.as_deref(), &principal.client_id);
         let rights = rights.rights_of(&header.listener);
         let (mount_point, listener) = (header.mount_point, header.listener);
-        let identity = Identity { principal, registry_key: key, mount_point, listener };
+        let account = self.accounts.of(principal.username.as_ref());
+        if let Some(account) = &account {
+            account.add(Quota::Sessions, 1);
+            account.add(Quota::Subscriptions, subscriptions.len() as u64);
+        }
+        let identity = Identity { principal, registry_key: key, mount_point, listener, account };
         let handle = SessionHandle::new(Some(number), identity, rights, self.limits(), self.stored_level());
         self.registry.put(handle.clone());
         let mut change = self.router.change();
@@ -110,6 +116,17 @@ impl Broker {
         self.schedule_session(&handle, now);
     }
 
+    fn publisher(&self, stored: &Publisher, rights: &dyn RightsOf) -> Option<super::retained::RetainedBy> {
+        let client = stored.client.as_ref()?;
+        let principal = Principal { client_id: client.client_id.clone(), username: client.username.clone() };
+        Some(super::retained::RetainedBy {
+            account: self.accounts.of(principal.username.as_ref()),
+            principal,
+            rights: rights.rights_of(&client.listener),
+            listener: client.listener.clone(),
+        })
+    }
+
     fn instant_of(&self, wall: u64, now: Instant) -> Instant {
         self.journal.as_ref().map_or(now, |journal| journal.clock.instant(wall))
     }
@@ -139,14 +156,4 @@ fn restore_entries(
             }
         }
     }
-}
-
-fn publisher(stored: &Publisher, rights: &dyn RightsOf) -> Option<super::retained::RetainedBy> {
-    let client = stored.client.as_ref()?;
-    let principal = Principal { client_id: client.client_id.clone(), username: client.username.clone() };
-    Some(super::retained::RetainedBy {
-        principal,
-        rights: rights.rights_of(&client.listener),
-        listener: client.listener.clone(),
-    })
 }

@@ -5,6 +5,7 @@ use super::Broker;
 use super::effects::Effects;
 use super::handle::{Receiver, SessionHandle};
 use super::log_limiter::excerpt;
+use super::quotas::Quota;
 use crate::metrics::{Denied, Limit};
 use crate::packet::{
     RetainHandling, Subscribe, SubscribeReason, SubscriptionOptions, TopicFilter, Unsubscribe, UnsubscribeReason,
@@ -99,6 +100,12 @@ impl Broker {
                 self.metrics.limit_hits.count(Limit::MaxSubscriptions);
                 return Err(SubscribeReason::QuotaExceeded);
             }
+            if let Some(account) = handle.account.as_ref().filter(|_| is_new)
+                && let Err(limit) = account.take(Quota::Subscriptions)
+            {
+                self.metrics.limit_hits.count(limit);
+                return Err(SubscribeReason::QuotaExceeded);
+            }
             session.subscriptions.insert(filter.clone(), subscription);
             if replays(is_new) {
                 session.replays.retain(|replay| replay.filter != *filter);
@@ -140,6 +147,7 @@ impl Broker {
             slot.session.replays.retain(|replay| replay.filter != *filter);
             let was_there = slot.session.subscriptions.remove(filter).is_some();
             if was_there {
+                handle.account.iter().for_each(|account| account.give_back(Quota::Subscriptions, 1));
                 handle.store_subscription(slot, filter, self);
             }
             slot.report(effects);

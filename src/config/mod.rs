@@ -28,7 +28,7 @@ pub use validate::Warning;
 
 use crate::admin::{AdminConfig, SysConfig};
 use crate::auth::AuthConfig;
-use crate::broker::Rates;
+use crate::broker::{OverloadConfig, Protection, Quotas, Rates};
 use crate::routing::SharedSubscriptions;
 use crate::session::Limits;
 use crate::storage::Durability;
@@ -54,6 +54,12 @@ pub struct Config {
     pub limits: Limits,
     /// How much may come in a second.
     pub rates: Rates,
+    /// Totals of one user.
+    pub quotas: Quotas,
+    /// Who is locked out for a while because of what it does.
+    pub protection: Protection,
+    /// What is given up first when memory runs short.
+    pub overload: OverloadConfig,
     /// How `$share` groups share.
     pub shared_subscriptions: SharedSubscriptions,
     /// HTTP for people and Prometheus.
@@ -76,6 +82,9 @@ impl Default for Config {
             durability: Durability::default(),
             limits: Limits::default(),
             rates: Rates::default(),
+            quotas: Quotas::default(),
+            protection: Protection::default(),
+            overload: OverloadConfig::default(),
             shared_subscriptions: SharedSubscriptions::default(),
             admin: AdminConfig::default(),
             sys: SysConfig::default(),

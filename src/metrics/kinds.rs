@@ -60,11 +60,15 @@ kinds! {
         Expired = "expired",
         /// The publisher may not publish it, or the subscriber may not read it any more.
         NotAuthorized = "not_authorized",
+        /// All sessions of the user together had too much waiting, by `user_queued_bytes`.
+        UserQueueBytes = "user_queue_bytes",
+        /// A QoS 0 message to a subscriber that did not keep up, while memory ran short.
+        Overload = "overload",
         /// Nobody had subscribed to it.
         NoSubscriber = "no_subscriber",
     }
 
-    /// The keys of `[limits]` and `[rates]` that can be hit, and the bounds of a listener.
+    /// The keys of `[limits]`, `[rates]`, `[protection]`, `[quotas]` and `[overload]` that can be hit, and the bounds of a listener.
     Limit {
         MaxConnections = "max_connections", MaxConnectionsPerAddress = "max_connections_per_address",
         MaxPendingConnections = "max_pending_connections", ConnectTimeout = "connect_timeout", MaxConnectSize = "max_connect_size",
@@ -86,6 +90,13 @@ kinds! {
         /// `message_rate`, `byte_rate` and `connection_rate` of one listener.
         ListenerMessageRate = "listener_message_rate", ListenerByteRate = "listener_byte_rate",
         ListenerConnectionRate = "listener_connection_rate",
+        /// The keys of `[protection]`.
+        LoginFailures = "login_failures", Reconnects = "reconnects", Takeovers = "takeovers", MaxWatched = "max_watched",
+        /// The keys of `[quotas]`.
+        UserConnections = "user_connections", UserSessions = "user_sessions", UserSubscriptions = "user_subscriptions",
+        UserRetainedMessages = "user_retained_messages", UserQueuedBytes = "user_queued_bytes",
+        /// The keys of `[overload]`.
+        ShedAt = "shed_at", RefuseConnectionsAt = "refuse_connections_at", RefusePublishesAt = "refuse_publishes_at",
     }
 
     /// How a login ended.
@@ -145,6 +156,8 @@ impl DropReason {
             Self::QueueBytes => Some(Limit::MaxQueuedBytes),
             Self::WriteBufferFull => Some(Limit::MaxWriteBuffer),
             Self::SlowConsumer => Some(Limit::SlowConsumerTimeout),
+            Self::UserQueueBytes => Some(Limit::UserQueuedBytes),
+            Self::Overload => Some(Limit::ShedAt),
             Self::TooLarge | Self::SessionGone | Self::Offline | Self::Expired | Self::NotAuthorized | Self::NoSubscriber => {
                 None
             }
@@ -158,6 +171,8 @@ impl DropReason {
             | Self::QueueBytes
             | Self::WriteBufferFull
             | Self::SlowConsumer
+            | Self::UserQueueBytes
+            | Self::Overload
             | Self::TooLarge
             | Self::SessionGone => true,
             Self::Offline | Self::Expired | Self::NotAuthorized | Self::NoSubscriber => false,

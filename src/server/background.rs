@@ -64,6 +64,8 @@ pub async fn run_sweeps(broker: Arc<Broker>, gate: Arc<ConnectionGate>) {
         ticks.tick().await;
         let now = Instant::now();
         broker.pacing.sweep(&broker.metrics, now);
+        broker.watch.sweep(&broker.metrics, now);
+        broker.accounts.sweep();
         broker.metrics.limit_hits.add(Limit::MaxTracked, gate.sweep(now));
     }
 }

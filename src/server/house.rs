@@ -14,12 +14,13 @@ use super::background;
 use super::control;
 use super::data_dir::DataDir;
 use super::journal::{self, RunningJournal};
+use super::overload;
 use super::rights::{RightsLoader, RightsSource};
 use crate::admin::{self, AdminState, Condition, Exporter, Readiness};
 use crate::auth::{AclFile, Authenticator, Authorizer, CertificateIdentity, certificate};
 use crate::broker::{
-    Admission, Broker, BrokerSettings, Buckets, Client, Door, Flow, LogLimiter, Origin, Rates, Recovered, Rights, RightsOf,
-    Waiter,
+    Admission, Broker, BrokerSettings, Buckets, Client, Door, Flow, LogLimiter, Origin, OverloadConfig, Rates, Recovered,
+    Rights, RightsOf, Waiter,
 };
 use crate::cli::exit;
 use crate::config::{Config, ConfigSource};
@@ -40,6 +41,7 @@ pub struct House {
     pub broker: Arc<Broker>,
     pub gate: Arc<ConnectionGate>,
     pub doors: HashMap<String, OpenDoor>,
+    pub overload: Arc<ArcSwap<OverloadConfig>>,
     serving: Arc<Condition>,
     admin: Option<Admin>,
     journal: Option<RunningJournal>,
@@ -80,6 +82,8 @@ impl House {
         let settings = BrokerSettings {
             limits: config.limits.clone(),
             rates: config.rates.clone(),
+            protection: config.protection.clone(),
+            quotas: config.quotas.clone(),
             strategy: config.shared_subscriptions.strategy,
             password_checks: (config.auth.max_password_checks, config.auth.max_waiting_password_checks),
             metrics: metrics.clone(),
@@ -93,6 +97,10 @@ impl House {
         let journal = opened.map(|opened| take_over(&broker, opened, &doors, &config)).transpose()?;
         let readiness = Arc::new(Readiness::default());
         let serving = readiness.condition("serving");
+        let has_room = readiness.condition("memory");
+        has_room.set(true);
+        let overload = Arc::new(ArcSwap::from_pointee(config.overload.clone()));
+        tokio::spawn(overload::run(broker.clone(), overload.clone(), has_room));
         let reception = Hall { broker: broker.clone(), gate: gate.clone(), logs: Arc::default(), config: config.clone() };
         for listener in listeners {
             let door = doors[&listener.context().name].door.clone();
@@ -111,7 +119,7 @@ impl House {
         tokio::spawn(background::run_sys_topics(broker.clone(), config.sys.clone()));
         tokio::spawn(background::run_presence(broker.clone(), config.sys.clone(), told));
         tokio::spawn(background::run_watchdog());
-        Ok(Self { config, source, broker, gate, doors, serving, admin, journal, _data_dir: data_dir })
+        Ok(Self { config, source, broker, gate, doors, overload, serving, admin, journal, _data_dir: data_dir })
     }
 
     pub fn ready(&self) {

@@ -1,11 +1,13 @@
 //! The running broker: builds the rooms, opens the doors, closes them in order.
 
 mod background;
+mod cgroup;
 mod check;
 mod control;
 mod data_dir;
 mod house;
 mod journal;
+mod overload;
 mod reload;
 mod rights;
 

@@ -28,6 +28,8 @@ impl House {
         }
         self.broker.set_limits(config.limits.clone());
         self.gate.set_limits(gate_limits(&config.limits));
+        self.broker.watch.set_protection(config.protection.clone());
+        self.overload.store(config.overload.clone().into());
         self.broker.pacing.set_rates(config.rates.clone());
         let per_address = config.rates.connections(config.rates.address_connection_rate);
         self.gate.set_address_rate(per_address, config.rates.max_tracked);
@@ -104,6 +106,8 @@ impl House {
             ("auth.max_password_checks", old.auth.max_password_checks != new.auth.max_password_checks),
             ("auth.max_waiting_password_checks", old.auth.max_waiting_password_checks != new.auth.max_waiting_password_checks),
             ("limits.connect_timeout", old.limits.connect_timeout != new.limits.connect_timeout),
+            ("quotas", old.quotas != new.quotas),
+            ("rates.burst", old.rates.burst != new.rates.burst),
             ("shared_subscriptions", old.shared_subscriptions != new.shared_subscriptions),
             ("admin", old.admin != new.admin),
             ("sys", old.sys != new.sys),

@@ -1,4 +1,4 @@
-//! Every bound of `[limits]` and `[rates]`: reached exactly, all is fine; one over, what the config documents happens and is counted, and a client
+//! Every bound of `[limits]`, `[rates]`, `[quotas]`, `[protection]` and `[overload]`: reached exactly, all is fine; one over, what the config documents happens and is counted, and a client
 //! beside it notices nothing.
 
 #![allow(clippy::unwrap_used)] // a test may fail anywhere
@@ -7,8 +7,11 @@
 mod support;
 
 mod connections;
+mod overload;
 mod packets;
+mod protection;
 mod queues;
+mod quotas;
 mod rates;
 mod store;
 mod told;
@@ -118,6 +121,8 @@ fn every_limit_is_tested() {
         "listener_connection_rate",
         "listener_max_connections",
         "listener_message_rate",
+        "login_failures",
+        "max_bans",
         "max_client_id_length",
         "max_connect_size",
         "max_connections",
@@ -138,12 +143,23 @@ fn every_limit_is_tested() {
         "max_topic_levels",
         "max_tracked",
         "max_user_properties",
+        "max_watched",
         "max_write_buffer",
         "receive_maximum",
+        "reconnects",
+        "refuse_connections_at",
+        "refuse_publishes_at",
+        "shed_at",
         "slow_consumer_timeout",
+        "takeovers",
         "topic_alias_maximum",
         "user_byte_rate",
+        "user_connections",
         "user_message_rate",
+        "user_queued_bytes",
+        "user_retained_messages",
+        "user_sessions",
+        "user_subscriptions",
     ];
     let (_, body) = Broker::start().get("/metrics");
     let label = |line: &str| Some(line.strip_prefix(r#"dunlin_limit_hits_total{limit=""#)?.split_once('"')?.0.to_owned());

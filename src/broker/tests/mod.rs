@@ -74,6 +74,9 @@ impl House {
         let settings = BrokerSettings {
             limits: limits.clone(),
             rates: Rates::default(),
+            // Scripts take sessions over as often as they like.
+            protection: Protection { takeovers: 0, ..Protection::default() },
+            quotas: Quotas::default(),
             strategy: Strategy::RoundRobin,
             password_checks: (1, 1),
             metrics: metrics.clone(),
