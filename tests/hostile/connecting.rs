@@ -1,7 +1,7 @@
 //! Connections: silent ones, many of them, more than there are descriptors, and two under one identifier.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dunlin::packet::{Connect, Packet, QoS};
 
@@ -79,21 +79,18 @@ fn without_descriptors_those_who_are_in_are_served_and_nothing_spins() {
         .status()
         .expect("prlimit of util-linux runs");
     assert!(status.success());
-    let mut many: Vec<Client> = (0..60).map(|_| siege.dial()).collect();
+    let mut many: Vec<Client> = (0..30).map(|_| siege.dial()).collect();
     let answered = many.iter_mut().filter_map(|client| {
         client.send(&Packet::Connect(connect(V5)));
         client.is_answered().then_some(())
     });
     let answered = answered.count();
     assert!(answered < 20, "{answered} have got a descriptor");
-    let (cpu, start) = (cpu_seconds(siege.broker.pid()), Instant::now());
     std::thread::sleep(Duration::from_secs(3));
-    let (used, passed) = (cpu_seconds(siege.broker.pid()) - cpu, start.elapsed().as_secs_f64());
-    // The healthy pair sends all the while, and is idle for most of it.
-    let accepts = siege.broker.log_lines().iter().filter(|line| line.contains("cannot accept")).count();
-    assert!(accepts > 0);
-    assert!(accepts < 60, "{accepts} lines of log");
-    assert!(used < passed * 1.9, "{used} s of CPU in {passed} s");
+    // Each try is one line of log, or one that was held back and is told with the next.
+    let tries: u64 =
+        siege.broker.log_lines().iter().filter(|line| line.contains("cannot accept")).map(|line| tries_of(line)).sum();
+    assert!((1..100).contains(&tries), "{tries} tries to accept in three seconds");
     many.clear();
     eventually("there is room again", || {
         let mut client = siege.dial();
@@ -103,12 +100,10 @@ fn without_descriptors_those_who_are_in_are_served_and_nothing_spins() {
     siege.lift();
 }
 
-/// User and system time.
-fn cpu_seconds(pid: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<f64> =
-        stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11).take(2).map(|field| field.parse().unwrap()).collect();
-    fields.iter().sum::<f64>() / 100.0
+fn tries_of(line: &str) -> u64 {
+    let suppressed = line.split_once("\"suppressed\":").map_or("", |(_, rest)| rest);
+    let digits: String = suppressed.chars().take_while(char::is_ascii_digit).collect();
+    1 + digits.parse().unwrap_or(0)
 }
 
 /// NanoMQ CVE-2026-22040, CVE-2025-59946: one client identifier is taken over in a storm while it subscribes and publishes.
