@@ -40,7 +40,7 @@ pub struct Client {
     /// When the oldest PUBLISH was read whose acknowledgement has not been written.
     ack_since: Option<Instant>,
     /// CONNACK has gone to the outbox.
-    is_welcomed: bool,
+    pub(super) is_welcomed: bool,
     /// The rates that it is held to, if any.
     pub(super) pace: Option<Box<Pace>>,
     /// Its place among the connections of its user, where those are counted.

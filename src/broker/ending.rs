@@ -140,6 +140,7 @@ impl Client {
         }
         if let Some(End { reason, detail, by: By::Server, .. }) = self.end.as_deref()
             && self.connection.phase() == Phase::Connected
+            && self.is_welcomed // [MQTT-3.2.0-1]: CONNACK is the first packet, or there is none.
             && let Some(reason) = DisconnectReason::from_byte(reason.0)
         {
             self.broker.metrics.disconnects_sent.count(reason as u8);

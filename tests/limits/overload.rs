@@ -1,9 +1,12 @@
 //! What is given up when memory runs short, stage by stage, and that it comes back.
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use dunlin::packet::{Connect, QoS};
 
 use crate::support::client::{V5, V311, connect};
-use crate::support::{Client, eventually};
+use crate::support::{Client, PATIENCE, eventually};
 use crate::{Bounded, leave};
 
 const CONFIG: &str = r#"
@@ -21,13 +24,23 @@ const CONFIG: &str = r#"
     big_publish = "10KiB"
 "#;
 
-/// Changes what is 100 percent, so that what the broker has is so many percent of it.
-fn set_percent(bounded: &mut Bounded, percent: usize) {
-    let max = bounded.broker.resident() / percent * 100;
-    let path = bounded.broker.folder.path().join("dunlin.toml");
-    std::fs::write(path, format!("{CONFIG}\nmemory_max = {max}\n")).unwrap();
-    bounded.broker.signal("-HUP");
-    bounded.broker.wait_for_log("config reloaded");
+/// Changes what is 100 percent, so that what the broker has is so many percent of it, until it is in this stage: what it has changes a
+/// little all the time.
+fn bring_to(bounded: &mut Bounded, percent: usize, stage: u8) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let max = bounded.broker.resident() / percent * 100;
+        let path = bounded.broker.folder.path().join("dunlin.toml");
+        std::fs::write(path, format!("{CONFIG}\nmemory_max = {max}\n")).unwrap();
+        bounded.broker.signal("-HUP");
+        bounded.broker.wait_for_log("config reloaded");
+        // It is looked at once a second.
+        sleep(Duration::from_millis(2500));
+        if bounded.broker.metric("dunlin_overload_stage") == f64::from(stage) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "never in stage {stage}");
+    }
 }
 
 fn expect_stage(bounded: &Bounded, stage: u8) {
@@ -44,9 +57,8 @@ fn shed_at_drops_qos_0_for_those_who_do_not_keep_up() {
     let mut slow = bounded.client("slow");
     slow.subscribe("flood", QoS::AtMostOnce);
     let mut publisher = bounded.client("publisher");
-    set_percent(&mut bounded, 50);
-    expect_stage(&bounded, 1);
-    bounded.broker.wait_for_log("overload");
+    bring_to(&mut bounded, 50, 1);
+    assert!(bounded.broker.log_lines().iter().any(|line| line.contains("\"overload\"")));
     assert!(is_ready(&bounded));
     let payload = "x".repeat(64 << 10);
     for _ in 0..400 {
@@ -64,8 +76,7 @@ fn shed_at_drops_qos_0_for_those_who_do_not_keep_up() {
 fn refuse_connections_at_refuses_newcomers_until_there_is_room() {
     let mut bounded = Bounded::with_config(CONFIG);
     let mut inside = bounded.client("inside");
-    set_percent(&mut bounded, 70);
-    expect_stage(&bounded, 2);
+    bring_to(&mut bounded, 70, 2);
     for (version, code) in [(V5, 0x89), (V311, 0x88)] {
         assert_eq!(Client::refused(bounded.address(), Connect { client_id: "new", ..connect(version) }), code);
     }
@@ -74,8 +85,7 @@ fn refuse_connections_at_refuses_newcomers_until_there_is_room() {
     assert!(bounded.broker.get("/readyz").1.contains("memory"));
     assert_eq!(inside.publish("x", &"x".repeat(20_000), QoS::AtLeastOnce), 0x10);
     bounded.assert_bystander_unharmed();
-    set_percent(&mut bounded, 10);
-    expect_stage(&bounded, 0);
+    bring_to(&mut bounded, 10, 0);
     bounded.client("new");
     eventually("it is ready", || is_ready(&bounded));
 }
@@ -85,8 +95,7 @@ fn refuse_publishes_at_refuses_what_is_big() {
     let mut bounded = Bounded::with_config(CONFIG);
     let mut inside = bounded.client("inside");
     let mut old = Client::connect(bounded.address(), V311, "old");
-    set_percent(&mut bounded, 100);
-    expect_stage(&bounded, 3);
+    bring_to(&mut bounded, 100, 3);
     let big = "x".repeat(10 << 10);
     for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
         assert_eq!(inside.publish("x", &big, qos), 0x97);
@@ -112,8 +121,7 @@ fn refuse_publishes_at_refuses_what_is_big() {
 fn the_broker_comes_back_by_itself_when_memory_is_free_again() {
     let mut bounded = Bounded::with_config(CONFIG);
     let mut publisher = bounded.client("publisher");
-    set_percent(&mut bounded, 30);
-    expect_stage(&bounded, 0);
+    bring_to(&mut bounded, 30, 0);
     // What it has is 30 percent: one and a half times as much on top makes 75.
     let payload = "x".repeat(9000);
     let enough = bounded.broker.resident() * 3 / 2 / payload.len();

@@ -154,6 +154,7 @@ fn address_rates_are_for_all_clients_of_an_address_together() {
         name = "proxied"
         url = "tcp://127.0.0.1:0"
         proxy_protocol = true
+        allow_anonymous = true
         [rates]
         burst = "500ms"
         address_message_rate = 40
@@ -274,6 +275,7 @@ fn max_tracked_bounds_what_is_kept_in_mind() {
         name = "proxied"
         url = "tcp://127.0.0.1:0"
         proxy_protocol = true
+        allow_anonymous = true
         [rates]
         burst = "1m"
         address_connection_rate = 1
