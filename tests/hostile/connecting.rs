@@ -146,14 +146,14 @@ fn a_storm_of_take_overs_with_traffic_leaves_one_session() {
 fn two_clients_that_push_each_other_out_are_calmed() {
     let mut siege = Siege::lay("[protection]\ntakeovers = 3\ntakeover_window = \"1h\"\n");
     let one = Connect { client_id: "twin", ..connect(V5) };
-    let mut inside = Client::connect_with(siege.address(), one.clone()).0;
+    let mut inside = Client::connect_with(siege.address(), one).0;
     for _ in 0..3 {
-        let newcomer = Client::connect_with(siege.address(), one.clone()).0;
+        let newcomer = Client::connect_with(siege.address(), one).0;
         inside.expect_disconnect(0x8E);
         inside = newcomer;
     }
     for _ in 0..5 {
-        assert_eq!(Client::refused(siege.address(), one.clone()), 0x9F);
+        assert_eq!(Client::refused(siege.address(), one), 0x9F);
     }
     let line = siege.broker.wait_for_log("push each other out");
     assert!(line.contains(&inside.address().to_string()), "{line}");

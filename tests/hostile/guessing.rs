@@ -30,7 +30,7 @@ fn a_thousand_failed_logins_touch_neither_connection_nor_session_of_the_victim()
     let mut lasting = login("victim", "alice", b"secret");
     lasting.clean_start = false;
     lasting.properties.session_expiry_interval = 600;
-    let mut victim = Client::connect_with(siege.address(), lasting.clone()).0;
+    let mut victim = Client::connect_with(siege.address(), lasting).0;
     victim.subscribe("private", QoS::AtLeastOnce);
     let mut sender = Client::connect_with(siege.address(), login("sender", "bob", b"secret")).0;
     let guess = |clean_start| {

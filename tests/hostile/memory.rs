@@ -35,7 +35,7 @@ fn what_is_cleared_or_expires_is_freed() {
     let mut sleeper = Connect { client_id: "sleeper", clean_start: false, ..connect(V5) };
     sleeper.properties.session_expiry_interval = 2;
     for _ in 0..3 {
-        Client::connect_with(siege.address(), sleeper.clone()).0.subscribe("wait/#", QoS::AtLeastOnce);
+        Client::connect_with(siege.address(), sleeper).0.subscribe("wait/#", QoS::AtLeastOnce);
         for number in 0..2000 {
             let (kept, waiting) = (format!("kept/{number}"), format!("wait/{number}"));
             client.publish_with(&kept, &payload, QoS::AtMostOnce, |packet| packet.retain = true);

@@ -39,7 +39,7 @@ impl Default for Protection {
             login_failure_window: Span::seconds(60),
             reconnects: 0,
             reconnect_window: Span::seconds(60),
-            takeovers: 20,
+            takeovers: 100,
             takeover_window: Span::seconds(10),
             ban_time: Span::seconds(60),
             max_ban_time: Span::seconds(86_400),

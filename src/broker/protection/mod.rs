@@ -116,7 +116,7 @@ impl Watch {
 
     /// Addresses and client identifiers of which something is remembered.
     pub fn watched(&self) -> usize {
-        self.login_failures.lock().len() + self.connections.lock().len() + self.takeovers.lock().len()
+        self.login_failures.lock().count() + self.connections.lock().count() + self.takeovers.lock().count()
     }
 }
 

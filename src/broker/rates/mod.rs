@@ -72,6 +72,6 @@ impl Pacing {
 
     /// Users and addresses of whom something is remembered.
     pub fn tracked(&self) -> usize {
-        self.users.lock().len() + self.addresses.lock().len()
+        self.users.lock().count() + self.addresses.lock().count()
     }
 }

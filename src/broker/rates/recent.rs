@@ -48,7 +48,8 @@ impl<K: Eq + Hash + Clone, V> Recent<K, V> {
         }
     }
 
-    pub fn len(&self) -> usize {
+    /// How many are known.
+    pub fn count(&self) -> usize {
         self.young.len() + self.old.len()
     }
 
@@ -68,7 +69,7 @@ mod tests {
         for key in 0..10_000_u32 {
             *recent.seen(&key, || 0) += 1;
             *recent.seen(&7, || 0) += 1;
-            assert!(recent.len() <= 100);
+            assert!(recent.count() <= 100);
         }
         assert_eq!(*recent.seen(&7, || 0), 10_001, "it was always seen lately");
         assert_eq!(*recent.seen(&9_990, || 0), 1);
@@ -83,7 +84,7 @@ mod tests {
             recent.seen(&key, || key);
         }
         recent.retain(|_, value| *value % 100 == 0);
-        assert_eq!((recent.len(), recent.remove(&100), recent.remove(&100)), (9, Some(100), None));
+        assert_eq!((recent.count(), recent.remove(&100), recent.remove(&100)), (9, Some(100), None));
         recent.retain(|_, _| false);
         assert_eq!(recent.young.capacity() + recent.old.capacity(), 0);
     }

@@ -423,7 +423,7 @@ fn a_connection_that_is_taken_over_before_its_connack_ends_without_a_word() {
     connect.properties.session_expiry_interval = 60;
     let [mut first, mut second] = [(); 2].map(|()| {
         let mut peer = life.house.dial(ProtocolVersion::V5);
-        peer.send(&life.house, &Packet::Connect(connect.clone()));
+        peer.send(&life.house, &Packet::Connect(connect));
         peer
     });
     assert_eq!((first.receive(&life.house), first.closed), (vec![], true));
