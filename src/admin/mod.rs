@@ -6,6 +6,8 @@ pub mod http;
 pub mod presence;
 mod process;
 mod prometheus;
+mod queue_series;
+pub mod queues;
 mod series;
 pub mod sys_topics;
 

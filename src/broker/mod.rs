@@ -2,7 +2,9 @@
 //! be written waits in each session's outbox.
 
 mod address;
+mod asking;
 mod bans;
+mod bridges;
 mod client;
 mod connect;
 mod deliver;
@@ -14,18 +16,22 @@ mod expiry;
 mod handle;
 mod log_limiter;
 mod login;
+mod login_checks;
 mod login_flow;
 mod outbox;
 mod overload;
 mod protection;
 mod publish;
+mod queues;
 mod quotas;
 mod rates;
 mod recheck;
 mod registry;
 mod restore;
 mod retained;
+mod route;
 mod router;
+mod standing;
 mod storing;
 mod subscribe;
 mod supply;
@@ -43,6 +49,7 @@ use tokio::sync::mpsc;
 
 pub use address::AddressKey;
 pub use bans::{Ban, BanError, BanKind, Bans, wall_clock};
+pub use bridges::BRIDGE_PREFIX;
 pub use client::{Client, Written};
 pub use deliver::Deliveries;
 pub use door::{Admission, Door, Origin, Rights};
@@ -54,6 +61,10 @@ pub use outbox::{DirectWrite, SLICES_MAX};
 pub use overload::{Overload, OverloadConfig, OverloadGauge, Stage};
 pub use protection::{Protection, Watch};
 pub use publish::{Matched, Publisher};
+pub use queues::{
+    AutoCreate, DefineError, Definition as QueueDefinition, OperateError, Origin as QueueOrigin, PeekedMessage, QueueDetails,
+    QueueFold, QueueId, QueueSettings, QueueSummary,
+};
 pub use quotas::Quotas;
 pub use rates::{Bucket, Buckets, Flow, Pacing, Rate, Rates, Recent, SharedBuckets};
 pub use restore::{Recovered, RightsOf};
@@ -62,9 +73,10 @@ use crate::metrics::Metrics;
 use crate::packet::DisconnectReason;
 use crate::routing::Strategy;
 use crate::session::{Limits, TimerWheel};
-use crate::storage::{Journal, Level};
+use crate::storage::{Clock, Journal, Level};
 use expiry::Timer;
-use login::PasswordChecks;
+use login_checks::LoginChecks;
+use queues::Queues;
 use quotas::Accounts;
 use registry::Registry;
 use retained::Retained;
@@ -76,8 +88,9 @@ pub struct Broker {
     registry: Registry,
     router: Router,
     retained: Retained,
+    queues: Queues,
     timers: Mutex<TimerWheel<Timer>>,
-    password_checks: PasswordChecks,
+    login_checks: LoginChecks,
     pub metrics: Arc<Metrics>,
     pub bans: Bans,
     log_limiter: LogLimiter,
@@ -110,6 +123,9 @@ pub struct BrokerSettings {
     pub metrics: Arc<Metrics>,
     pub events: Option<mpsc::Sender<Event>>,
     pub journal: Option<Arc<Journal<Waiter>>>,
+    pub queues: QueueSettings,
+    /// The journal's, if there is one.
+    pub clock: Clock,
 }
 
 impl Broker {
@@ -121,8 +137,9 @@ impl Broker {
             registry: Registry::default(),
             router: Router::new(settings.strategy),
             retained: Retained::default(),
+            queues: Queues::new(settings.queues, settings.clock, now),
             timers: Mutex::new(TimerWheel::new(now)),
-            password_checks: PasswordChecks::new(running_max, waiting_max),
+            login_checks: LoginChecks::new(running_max, waiting_max),
             metrics: settings.metrics,
             log_limiter: LogLimiter::default(),
             events: settings.events,
@@ -149,7 +166,8 @@ impl Broker {
     }
 
     /// Brings the gauges of what is kept up to date: called before they are read.
-    pub fn measure(&self) {
+    pub fn measure(&self, now: Instant) {
+        self.measure_queues(now);
         let (subscriptions, shared) = self.router.counts();
         self.metrics.subscriptions.set(subscriptions as u64);
         self.metrics.shared_subscriptions.set(shared as u64);
@@ -171,6 +189,23 @@ impl Broker {
                 }
             });
         }
+    }
+
+    /// Asks the connections to end whose certificate, in DER, is revoked. Returns how many.
+    pub fn disconnect_revoked(&self, is_revoked: impl Fn(&[u8]) -> bool) -> usize {
+        let sessions = self.registry.all();
+        let ends = |handle: &Arc<handle::SessionHandle>| {
+            let certificate = handle.lock(|slot| slot.online.as_ref().and_then(|online| online.certificate.clone()));
+            let Some(certificate) = certificate.filter(|certificate| is_revoked(certificate)) else { return false };
+            handle.lock(|slot| {
+                let online = slot.online.as_mut().filter(|online| online.certificate.as_ref() == Some(&certificate));
+                online.is_some_and(|online| {
+                    online.close(DisconnectReason::NotAuthorized);
+                    true
+                })
+            })
+        };
+        sessions.iter().filter(|handle| ends(handle)).count()
     }
 
     /// What sessions survive that outlive their connection.

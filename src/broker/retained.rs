@@ -10,7 +10,8 @@ use super::effects::Effects;
 use super::handle::{SessionHandle, Slot};
 use super::publish::Publisher;
 use super::quotas::{Account, Quota};
-use crate::auth::Principal;
+use super::standing::Brought;
+use crate::auth::{Opinion, Principal};
 use crate::metrics::Limit;
 use crate::packet::{Message, PublishReason, TopicName};
 use crate::routing::RetainedTree;
@@ -44,6 +45,7 @@ struct Entry {
 #[derive(Clone, Debug)]
 pub struct RetainedBy {
     pub principal: Principal,
+    pub brought: Brought,
     pub rights: Arc<Rights>,
     pub listener: Arc<str>,
     /// What the user has, where that is counted.
@@ -51,6 +53,11 @@ pub struct RetainedBy {
 }
 
 impl RetainedBy {
+    /// Whether it still may be published. What somebody outside has said is not asked again.
+    pub(super) fn may_publish(&self, topic: TopicName<'_>) -> bool {
+        self.rights.on_publish(&self.brought.asker(&self.principal), topic) != Opinion::Denied
+    }
+
     fn stored(by: Option<&Self>) -> storage::Publisher {
         let client = by.map(|by| PublishingClient {
             client_id: by.principal.client_id.clone(),
@@ -220,6 +227,7 @@ impl Broker {
         }
         let publisher = publisher.session.map(|handle| RetainedBy {
             principal: handle.principal.clone(),
+            brought: handle.brought(),
             rights: handle.rights.clone(),
             listener: handle.listener.clone(),
             account: handle.account.clone(),

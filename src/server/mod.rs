@@ -1,6 +1,7 @@
 //! The running broker: builds the rooms, opens the doors, closes them in order.
 
 mod background;
+mod bridges;
 mod cgroup;
 mod check;
 mod control;
@@ -83,6 +84,7 @@ async fn serve(config: Config, source: ConfigSource, recover: Option<Recover>) -
         return ExitCode::from(exit::STORAGE);
     }
     let _ = stop.send(true);
+    house.bridges.stop().await;
     close(&house).await;
     let has_failed = house.close_journal().await;
     house.close_admin().await;
@@ -142,7 +144,7 @@ async fn wait_for_stop(house: &mut House, signals: &mut Signals) -> Stop {
             _ = signals.hangup.recv() => {
                 let started = NotifyState::monotonic_usec_now();
                 let _ = sd_notify::notify(&started.map_or(vec![], |now| vec![NotifyState::Reloading, now]));
-                house.reload();
+                house.reload().await;
                 let _ = sd_notify::notify(&[NotifyState::Ready]);
             }
         }

@@ -160,7 +160,7 @@ fn aliases_that_mean_nothing_close_the_connection_and_publish_nothing() {
     witness.subscribe("#", QoS::AtMostOnce);
     for (alias, code) in [(None, 0x82), (Some(0), 0x94), (Some(33), 0x94), (Some(u16::MAX), 0x94), (Some(7), 0x82)] {
         let mut client = siege.connect("attacker");
-        let properties: Vec<u8> = alias.map_or(vec![0], |alias: u16| [&[3, 0x23], &alias.to_be_bytes()[..]].concat());
+        let properties: Vec<u8> = alias.map_or_else(|| vec![0], |alias: u16| [&[3, 0x23], &alias.to_be_bytes()[..]].concat());
         let body = [&[0, 0], &properties[..], b"x"].concat();
         client.send_bytes(&[&[0x30, body.len() as u8], &body[..]].concat());
         client.expect_disconnect(code);

@@ -18,7 +18,10 @@ fn subscribe_many(client: &mut Client, filters: &[String]) {
             filters: part.iter().map(|filter| (TopicFilter::new(filter).unwrap(), options)).collect(),
         }));
         client.expect("SUBACK", |packet| match packet {
-            Packet::SubAck(ack) => Some(assert!(ack.reasons.iter().all(|reason| !reason.is_error()))),
+            Packet::SubAck(ack) => {
+                assert!(ack.reasons.iter().all(|reason| !reason.is_error()));
+                Some(())
+            }
             _ => None,
         });
     }

@@ -116,6 +116,10 @@ fn every_limit_is_tested() {
         "address_message_rate",
         "client_byte_rate",
         "client_message_rate",
+        // In tests/login.
+        "auth_http_max_cached",
+        "auth_http_max_cached_logins",
+        "auth_http_max_waiting",
         "connect_timeout",
         "listener_byte_rate",
         "listener_connection_rate",
@@ -127,12 +131,14 @@ fn every_limit_is_tested() {
         "max_connect_size",
         "max_connections",
         "max_connections_per_address",
+        "max_delayed_messages", // tests/queues
         "max_inflight",
         "max_keep_alive",
         "max_packet_size",
         "max_pending_connections",
         "max_queued_bytes",
         "max_queued_messages",
+        "max_queues", // tests/queues
         "max_retained_bytes",
         "max_retained_messages",
         "max_session_expiry",
