@@ -89,9 +89,10 @@ impl Broker {
             self.metrics.storage.refused.increment();
             return Err(NO_SESSION);
         }
-        let account = self.accounts.of(request.principal.username.as_ref());
-        if account.as_ref().is_some_and(|account| account.is_full(Quota::Sessions)) && self.registry.get(&key).is_none() {
-            self.metrics.limit_hits.count(Limit::UserSessions);
+        let account = self.accounts.of(request.principal.username.as_ref(), request.mount_point.as_ref());
+        let full = account.as_ref().and_then(|account| account.full(Quota::Sessions));
+        if let Some(limit) = full.filter(|_| self.registry.get(&key).is_none()) {
+            self.metrics.limit_hits.count(limit);
             return Err(NO_SESSION);
         }
         let epoch = next_epoch();

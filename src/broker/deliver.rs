@@ -7,7 +7,7 @@ use super::handle::SessionHandle;
 use super::outbox;
 use super::publish::Publisher;
 use super::quotas::Quota;
-use crate::metrics::DropReason;
+use crate::metrics::{DropReason, Limit};
 use crate::packet::QoS;
 use crate::session::{Grant, Publication, Work};
 
@@ -157,5 +157,8 @@ fn refuses_offline(handle: &SessionHandle, qos: QoS, sheds: bool) -> Option<Drop
         return Some(DropReason::Overload);
     }
     let account = handle.account.as_ref()?;
-    account.is_full(Quota::QueuedBytes).then_some(DropReason::UserQueueBytes)
+    account.full(Quota::QueuedBytes).map(|limit| match limit {
+        Limit::TenantQueuedBytes => DropReason::TenantQueueBytes,
+        _ => DropReason::UserQueueBytes,
+    })
 }

@@ -160,8 +160,7 @@ impl Slot {
             batch.queued(now.messages, now.bytes);
             batch.unqueued(before.messages, before.bytes);
             if let Some(account) = &self.account {
-                account.add(Quota::QueuedBytes, now.bytes as u64);
-                account.give_back(Quota::QueuedBytes, before.bytes as u64);
+                account.change(Quota::QueuedBytes, before.bytes as u64, now.bytes as u64);
             }
         }
         if before.inflight != now.inflight {

@@ -290,13 +290,13 @@ impl Client {
         self.refuse_login(Some(client_id), refusal(ConnectReason::NotAuthorized, "authentication failed"), now);
     }
 
-    /// Whether one who has shown who it is has to stay outside all the same: it is banned, comes too often, or its user has as many
-    /// connections as it may.
+    /// Whether one who has shown who it is has to stay outside all the same: it is banned, comes too often, or its user or tenant has
+    /// as many connections as it may.
     fn hold_back(
         &self,
         login: &Login,
         principal: &Principal,
-        mount_point: Option<&str>,
+        mount_point: Option<&Arc<str>>,
         now: Instant,
     ) -> Result<Option<ConnectionPlace>, Refusal> {
         // Perhaps since CONNECT came, or under the name that the exchange told.
@@ -307,15 +307,15 @@ impl Client {
         if !may_loop && self.broker.comes_too_often(&login.client_id, now) {
             return Err(BANNED);
         }
-        let Some(account) = self.broker.accounts.of(principal.username.as_ref()) else { return Ok(None) };
+        let Some(account) = self.broker.accounts.of(principal.username.as_ref(), mount_point) else { return Ok(None) };
         let place = ConnectionPlace::take(&account).or_else(|limit| {
             // The one that it takes the place of is as good as gone.
-            let is_back = self.broker.is_online(principal, mount_point);
+            let is_back = self.broker.is_online(principal, mount_point.map(|mount_point| &**mount_point));
             if is_back { Ok(ConnectionPlace::in_place_of_another(&account)) } else { Err(limit) }
         });
         place.map(Some).map_err(|limit| {
             self.broker.metrics.limit_hits.count(limit);
-            refusal(ConnectReason::QuotaExceeded, "the user has as many connections as it may")
+            refusal(ConnectReason::QuotaExceeded, "the user, or the tenant, has as many connections as it may")
         })
     }
 
@@ -323,7 +323,7 @@ impl Client {
     fn let_in(&mut self, login: &Login, granted: Box<Granted>, now: Instant) -> Result<(), Refusal> {
         let mount_point = login.place(&self.origin, &granted)?;
         let principal = login.principal(&granted);
-        let place = self.hold_back(login, &principal, mount_point.as_deref(), now)?;
+        let place = self.hold_back(login, &principal, mount_point.as_ref(), now)?;
         let admitted = self.admit(login, granted, (principal, mount_point), now)?;
         if let Err(limit) = self.admission.admit() {
             self.broker.metrics.limit_hits.count(limit);

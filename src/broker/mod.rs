@@ -147,7 +147,7 @@ impl Broker {
             hand_overs: RwLock::default(),
             pacing: Pacing::new(settings.rates),
             watch: Watch::new(settings.protection),
-            accounts: Accounts::new(settings.quotas),
+            accounts: Accounts::new(&settings.quotas),
             overload: Overload::default(),
         });
         broker.schedule(now, Timer::RetainedExpiry);

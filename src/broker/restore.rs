@@ -34,6 +34,11 @@ pub struct Recovered<'a> {
 pub trait RightsOf: std::fmt::Debug {
     /// Those of a listener that is gone are decided by whoever knows the others.
     fn rights_of(&self, listener: &str) -> Arc<Rights>;
+
+    /// Where a client's topics lie, if that follows from the listener and who it is.
+    fn mount_point_of(&self, _listener: &str, _principal: &Principal) -> Option<Arc<str>> {
+        None
+    }
 }
 
 /// Numbers that are passed over at the start: messages may have been sent under them that were lost with the crash.
@@ -53,7 +58,7 @@ impl Broker {
             let (body, message) = (bodies.remove(&retained.place), messages.remove(&retained.place));
             let (Some(body), Some(message)) = (body, message) else { continue };
             debug_assert_eq!(message.topic().as_str(), &*topic);
-            let publisher = self.publisher(&retained.publisher, rights);
+            let publisher = self.publisher(&retained.publisher, &topic, rights);
             self.restore_retained(message, body, publisher);
         }
     }
@@ -74,7 +79,7 @@ impl Broker {
         let key = registry_key(header.mount_point.as_deref(), &principal.client_id);
         let rights = rights.rights_of(&header.listener);
         let (mount_point, listener) = (header.mount_point, header.listener);
-        let account = self.accounts.of(principal.username.as_ref());
+        let account = self.accounts.of(principal.username.as_ref(), mount_point.as_ref());
         if let Some(account) = &account {
             account.add(Quota::Sessions, 1);
             account.add(Quota::Subscriptions, subscriptions.len() as u64);
@@ -137,12 +142,13 @@ impl Broker {
         self.schedule_session(&handle, now);
     }
 
-    fn publisher(&self, stored: &Publisher, rights: &dyn RightsOf) -> Option<super::retained::RetainedBy> {
+    fn publisher(&self, stored: &Publisher, topic: &str, doors: &dyn RightsOf) -> Option<super::retained::RetainedBy> {
         let client = stored.client.as_ref()?;
         let principal = Principal { client_id: client.client_id.clone(), username: client.username.clone() };
-        let rights = rights.rights_of(&client.listener);
+        let rights = doors.rights_of(&client.listener);
         let brought = if rights.is_personal() { Brought::Unknown } else { Brought::Nothing };
-        let account = self.accounts.of(principal.username.as_ref());
+        let tenant = doors.mount_point_of(&client.listener, &principal).filter(|tenant| topic.starts_with(&**tenant));
+        let account = self.accounts.of(principal.username.as_ref(), tenant.as_ref());
         Some(super::retained::RetainedBy { principal, brought, rights, listener: client.listener.clone(), account })
     }
 

@@ -215,8 +215,8 @@ impl Broker {
             Some(Limit::MaxRetainedMessages)
         } else if bytes as u64 > limits.max_retained_bytes.0 {
             Some(Limit::MaxRetainedBytes)
-        } else if old.is_none() && publisher.account().is_some_and(|account| account.is_full(Quota::Retained)) {
-            Some(Limit::UserRetainedMessages)
+        } else if old.is_none() {
+            publisher.account().and_then(|account| account.full(Quota::Retained))
         } else {
             None
         };

@@ -62,6 +62,8 @@ kinds! {
         NotAuthorized = "not_authorized",
         /// All sessions of the user together had too much waiting, by `user_queued_bytes`.
         UserQueueBytes = "user_queue_bytes",
+        /// All sessions of the tenant together had too much waiting, by `tenant_queued_bytes`.
+        TenantQueueBytes = "tenant_queue_bytes",
         /// A QoS 0 message to a subscriber that did not keep up, while memory ran short.
         Overload = "overload",
         /// Nobody had subscribed to it.
@@ -102,6 +104,9 @@ kinds! {
         /// The keys of `[quotas]`.
         UserConnections = "user_connections", UserSessions = "user_sessions", UserSubscriptions = "user_subscriptions",
         UserRetainedMessages = "user_retained_messages", UserQueuedBytes = "user_queued_bytes",
+        UserQueues = "user_queues", TenantConnections = "tenant_connections", TenantSessions = "tenant_sessions",
+        TenantSubscriptions = "tenant_subscriptions", TenantRetainedMessages = "tenant_retained_messages",
+        TenantQueuedBytes = "tenant_queued_bytes", TenantQueues = "tenant_queues",
         /// The keys of `[overload]`.
         ShedAt = "shed_at", RefuseConnectionsAt = "refuse_connections_at", RefusePublishesAt = "refuse_publishes_at",
     }
@@ -181,6 +186,7 @@ impl DropReason {
             Self::WriteBufferFull => Some(Limit::MaxWriteBuffer),
             Self::SlowConsumer => Some(Limit::SlowConsumerTimeout),
             Self::UserQueueBytes => Some(Limit::UserQueuedBytes),
+            Self::TenantQueueBytes => Some(Limit::TenantQueuedBytes),
             Self::Overload => Some(Limit::ShedAt),
             Self::TooLarge | Self::SessionGone | Self::Offline | Self::Expired | Self::NotAuthorized | Self::NoSubscriber => {
                 None
@@ -196,6 +202,7 @@ impl DropReason {
             | Self::WriteBufferFull
             | Self::SlowConsumer
             | Self::UserQueueBytes
+            | Self::TenantQueueBytes
             | Self::Overload
             | Self::TooLarge
             | Self::SessionGone => true,

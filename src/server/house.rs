@@ -18,7 +18,7 @@ use super::journal::{self, RunningJournal};
 use super::overload;
 use super::rights::{Outside, RightsLoader, RightsSource};
 use crate::admin::{self, AdminState, Condition, Exporter, Readiness};
-use crate::auth::{AclFile, Authenticator, Authorizer, CertificateIdentity, MountPoint, certificate};
+use crate::auth::{AclFile, Authenticator, Authorizer, CertificateIdentity, Facts, MountPoint, Principal, certificate};
 use crate::broker::{
     Admission, Broker, BrokerSettings, Buckets, Client, Door, Flow, LogLimiter, Origin, OverloadConfig, Rates, Recovered,
     Rights, RightsOf, Waiter,
@@ -307,6 +307,7 @@ fn take_over(
 #[derive(Debug)]
 struct RightsOfDoors {
     by_name: HashMap<String, Arc<Rights>>,
+    mount_points: HashMap<String, MountPoint>,
     others: Arc<Rights>,
 }
 
@@ -320,13 +321,20 @@ impl RightsOfDoors {
             Arc::new(Rights::new(Authenticator::new(false, None), Authorizer::new(Some(Arc::new(nothing)))))
         });
         by_name.extend(config.bridges.iter().map(|bridge| (bridges::door_name(&bridge.name), of_bridges.clone())));
-        Self { by_name, others }
+        let mount_point = |(name, open): (&String, &OpenDoor)| Some((name.clone(), open.door.mount_point.clone()?));
+        let mount_points = doors.iter().filter_map(mount_point).collect();
+        Self { by_name, mount_points, others }
     }
 }
 
 impl RightsOf for RightsOfDoors {
     fn rights_of(&self, listener: &str) -> Arc<Rights> {
         self.by_name.get(listener).unwrap_or(&self.others).clone()
+    }
+
+    fn mount_point_of(&self, listener: &str, principal: &Principal) -> Option<Arc<str>> {
+        let (client_id, username) = (&*principal.client_id, principal.username.as_deref());
+        self.mount_points.get(listener)?.fill(&Facts { client_id, username, claims: None, certificate: None })
     }
 }
 

@@ -1,4 +1,4 @@
-//! What one user may have, over all its clients.
+//! What one user may have, over all its clients, and one tenant, over all its users.
 
 use dunlin::packet::{Connect, QoS};
 
@@ -21,6 +21,10 @@ bob:$6$I0j6Zbk/ozwvsWef$JWHqnMsNFq6nmRGk1PT7d29rYZj0d//m7fCJfuSngXU0LvfitiBZvtY8
         [[listeners]]
         name = "tcp"
         url = "tcp://127.0.0.1:0"
+        [[listeners]]
+        name = "tenant"
+        url = "tcp://127.0.0.1:0"
+        mount_point = "one/"
         [quotas]
         "#;
     Bounded::with_config_in(folder, &format!("{config}{quotas}\n"))
@@ -34,6 +38,19 @@ fn lasting(user: &'static str, client_id: &'static str) -> Connect<'static> {
     let mut login = Connect { clean_start: false, ..login(user, client_id) };
     login.properties.session_expiry_interval = 3600;
     login
+}
+
+/// The same for the clients of a tenant.
+fn come(bounded: &Bounded, connect: Connect<'_>) -> Client {
+    Client::connect_with(bounded.broker.listener("tenant"), connect).0
+}
+
+fn subscribe_code(client: &mut Client, filter: &str) -> u8 {
+    client.subscribe_with(filter, Default::default(), None)[0]
+}
+
+fn retain(client: &mut Client, topic: &str, payload: &str) -> u8 {
+    client.publish_with(topic, payload, QoS::AtLeastOnce, |packet| packet.retain = true)
 }
 
 fn enter(bounded: &Bounded, connect: Connect<'_>) -> Client {
@@ -78,7 +95,7 @@ fn user_subscriptions_counts_those_of_all_sessions() {
     first.subscribe("a", QoS::AtMostOnce);
     first.subscribe("b", QoS::AtMostOnce);
     second.subscribe("a", QoS::AtMostOnce);
-    let more = |client: &mut Client| client.subscribe_with("c", Default::default(), None)[0];
+    let more = |client: &mut Client| subscribe_code(client, "c");
     assert_eq!((more(&mut first), more(&mut second)), (0x97, 0x97));
     first.subscribe("a", QoS::AtLeastOnce);
     enter(&bounded, login("bob", "b")).subscribe("c", QoS::AtMostOnce);
@@ -87,16 +104,13 @@ fn user_subscriptions_counts_those_of_all_sessions() {
     assert_eq!(first.unsubscribe("b"), [0]);
     assert_eq!(more(&mut first), 0);
     leave(second);
-    eventually("those of the session that has ended are free", || first.subscribe_with("d", Default::default(), None)[0] == 0);
+    eventually("those of the session that has ended are free", || subscribe_code(&mut first, "d") == 0);
 }
 
 #[test]
 fn user_retained_messages_refuses_a_new_topic() {
     let mut bounded = users("user_retained_messages = 1");
     let (mut alice, mut bob) = (enter(&bounded, login("alice", "a")), enter(&bounded, login("bob", "b")));
-    let retain = |client: &mut Client, topic, payload| {
-        client.publish_with(topic, payload, QoS::AtLeastOnce, |packet| packet.retain = true)
-    };
     assert_eq!(retain(&mut alice, "one", "1"), 0x10);
     assert_eq!(retain(&mut alice, "one", "2"), 0x10);
     assert_eq!(retain(&mut alice, "two", "1"), 0x97);
@@ -131,4 +145,151 @@ fn user_queued_bytes_counts_what_waits_for_all_sessions() {
     first.ping();
     bob.publish("q", &"y".repeat(99), QoS::AtLeastOnce);
     bounded.assert_hits("user_queued_bytes", 1);
+}
+
+#[test]
+fn user_subscriptions_counts_consumers_of_work_queues() {
+    let mut bounded = users("user_subscriptions = 2");
+    let mut alice = enter(&bounded, login("alice", "a"));
+    assert_eq!(subscribe_code(&mut alice, "$queue/q/work/#"), 0);
+    alice.subscribe("a", QoS::AtMostOnce);
+    assert_eq!(subscribe_code(&mut alice, "$queue/other/x"), 0x97);
+    assert_eq!(subscribe_code(&mut alice, "b"), 0x97);
+    assert_eq!(subscribe_code(&mut alice, "$queue/q/work/#"), 0, "it is there already");
+    bounded.assert_hits("user_subscriptions", 2);
+    bounded.assert_bystander_unharmed();
+    assert_eq!(alice.unsubscribe("$queue/q/work/#"), [0]);
+    assert_eq!(subscribe_code(&mut alice, "b"), 0);
+    leave(alice);
+    let mut again = enter(&bounded, login("alice", "a"));
+    assert_eq!([subscribe_code(&mut again, "$queue/q"), subscribe_code(&mut again, "b")], [0, 0]);
+    bounded.assert_hits("user_subscriptions", 2);
+}
+
+#[test]
+fn user_queues_refuses_one_more_and_remembers_whose_they_are() {
+    let mut bounded = users("user_queues = 1");
+    let (mut alice, mut bob) = (enter(&bounded, login("alice", "a")), enter(&bounded, login("bob", "b")));
+    assert_eq!(subscribe_code(&mut alice, "$queue/one/x"), 0);
+    assert_eq!(subscribe_code(&mut alice, "$queue/two/x"), 0x97);
+    assert_eq!(subscribe_code(&mut bob, "$queue/two/x"), 0);
+    assert_eq!(subscribe_code(&mut alice, "$queue/two"), 0, "it is another one's");
+    bounded.assert_hits("user_queues", 1);
+    bounded.assert_bystander_unharmed();
+    bounded.broker.kill_and_restart();
+    let mut alice = enter(&bounded, login("alice", "a"));
+    assert_eq!(subscribe_code(&mut alice, "$queue/three/x"), 0x97);
+    bounded.assert_hits("user_queues", 1);
+}
+
+/// What waits in the queues that a user's clients have made is the user's.
+#[test]
+fn user_queued_bytes_counts_what_waits_in_work_queues() {
+    let mut bounded = users("user_queued_bytes = 300");
+    let mut alice = enter(&bounded, login("alice", "a"));
+    assert_eq!(subscribe_code(&mut alice, "$queue/q/work/#"), 0);
+    leave(alice);
+    let mut bob = enter(&bounded, login("bob", "b"));
+    let put = |bob: &mut Client| bob.publish("work/x", &"x".repeat(94), QoS::AtLeastOnce);
+    assert_eq!([put(&mut bob), put(&mut bob), put(&mut bob)], [0; 3]);
+    assert_eq!(put(&mut bob), 0x97);
+    assert_eq!(bob.publish("other", "x", QoS::AtLeastOnce), 0x10);
+    bounded.assert_hits("user_queued_bytes", 1);
+    bounded.assert_bystander_unharmed();
+    bounded.broker.kill_and_restart();
+    let mut bob = enter(&bounded, login("bob", "b"));
+    assert_eq!(put(&mut bob), 0x97, "they are there still");
+    let mut alice = enter(&bounded, login("alice", "a"));
+    alice.subscribe("$queue/q", QoS::AtLeastOnce);
+    for _ in 0..3 {
+        let id = alice.expect_publish(|publish| publish.delivery.packet_id()).unwrap();
+        alice.puback(id);
+    }
+    eventually("there is room again", || put(&mut bob) == 0);
+}
+
+#[test]
+fn tenant_connections_refuses_one_more_of_whatever_user() {
+    let mut bounded = users("tenant_connections = 2");
+    let _alice = come(&bounded, login("alice", "a"));
+    let nobody = come(&bounded, Connect { client_id: "nobody", ..connect(V5) });
+    let tenant = bounded.broker.listener("tenant");
+    assert_eq!(Client::refused(tenant, login("bob", "b")), 0x97);
+    enter(&bounded, login("bob", "b"));
+    bounded.assert_hits("tenant_connections", 1);
+    bounded.assert_bystander_unharmed();
+    leave(nobody);
+    eventually("there is room again", || Client::refused(tenant, login("bob", "b")) == 0);
+}
+
+#[test]
+fn tenant_sessions_and_subscriptions_are_counted_over_all_users() {
+    let mut bounded = users("tenant_sessions = 2\ntenant_subscriptions = 3\nuser_subscriptions = 2");
+    let tenant = bounded.broker.listener("tenant");
+    let (mut alice, mut bob) = (come(&bounded, lasting("alice", "a")), come(&bounded, login("bob", "b")));
+    assert_eq!(Client::refused(tenant, login("alice", "a2")), 0x97);
+    bounded.assert_hits("tenant_sessions", 1);
+    assert_eq!(["x", "y", "z"].map(|filter| subscribe_code(&mut alice, filter)), [0, 0, 0x97]);
+    assert_eq!(["x", "$queue/q/y"].map(|filter| subscribe_code(&mut bob, filter)), [0, 0x97]);
+    bounded.assert_hits("user_subscriptions", 1);
+    bounded.assert_hits("tenant_subscriptions", 1);
+    let mut outside = enter(&bounded, login("bob", "outside"));
+    outside.subscribe("x", QoS::AtMostOnce);
+    bounded.assert_bystander_unharmed();
+    leave(alice);
+    bounded.broker.kill_and_restart();
+    let mut bob = Client::connect_with(bounded.broker.listener("tenant"), login("bob", "b")).0;
+    assert_eq!(["x", "y"].map(|filter| subscribe_code(&mut bob, filter)), [0, 0x97], "alice's two were kept");
+}
+
+#[test]
+fn tenant_retained_messages_refuses_a_new_topic_of_whatever_user() {
+    let mut bounded = users("tenant_retained_messages = 1");
+    let (mut alice, mut bob) = (come(&bounded, login("alice", "a")), come(&bounded, login("bob", "b")));
+    assert_eq!(
+        [retain(&mut alice, "one", "1"), retain(&mut bob, "one", "2"), retain(&mut bob, "two", "1")],
+        [0x10, 0x10, 0x97]
+    );
+    let mut outside = enter(&bounded, login("bob", "outside"));
+    assert_eq!(retain(&mut outside, "two", "1"), 0x10);
+    bounded.assert_hits("tenant_retained_messages", 1);
+    bounded.assert_bystander_unharmed();
+    bounded.broker.kill_and_restart();
+    let mut bob = come(&bounded, login("bob", "b"));
+    assert_eq!([retain(&mut bob, "two", "1"), retain(&mut bob, "one", ""), retain(&mut bob, "two", "1")], [0x97, 0x10, 0x10]);
+}
+
+#[test]
+fn tenant_queues_and_what_waits_in_them_are_bounded() {
+    let mut bounded = users("tenant_queues = 1\ntenant_queued_bytes = 300");
+    let (mut alice, mut bob) = (come(&bounded, login("alice", "a")), come(&bounded, login("bob", "b")));
+    assert_eq!(subscribe_code(&mut alice, "$queue/one/work/#"), 0);
+    assert_eq!(subscribe_code(&mut bob, "$queue/two/work/#"), 0x97);
+    bounded.assert_hits("tenant_queues", 1);
+    let mut outside = enter(&bounded, login("bob", "outside"));
+    assert_eq!(subscribe_code(&mut outside, "$queue/two/work/#"), 0);
+    leave(alice);
+    // With the mount point, which is part of the topic, each has 100 bytes.
+    let mut put = || bob.publish("work/x", &"x".repeat(90), QoS::AtLeastOnce);
+    assert_eq!([put(), put(), put(), put()], [0, 0, 0, 0x97]);
+    bounded.assert_hits("tenant_queued_bytes", 1);
+    assert_eq!(outside.publish("work/x", "x", QoS::AtLeastOnce), 0);
+    bounded.assert_bystander_unharmed();
+}
+
+#[test]
+fn tenant_queued_bytes_counts_what_waits_for_all_sessions() {
+    let mut bounded = users("tenant_queued_bytes = 150");
+    for (user, client_id) in [("alice", "a"), ("bob", "b")] {
+        let mut client = come(&bounded, lasting(user, client_id));
+        client.subscribe("q", QoS::AtLeastOnce);
+        leave(client);
+    }
+    let mut publisher = come(&bounded, login("bob", "p"));
+    for _ in 0..2 {
+        publisher.publish("q", &"x".repeat(95), QoS::AtLeastOnce);
+    }
+    assert_eq!(bounded.dropped("tenant_queue_bytes"), 2.0);
+    bounded.assert_hits("tenant_queued_bytes", 2);
+    bounded.assert_bystander_unharmed();
 }

@@ -148,7 +148,8 @@ impl Broker {
         let name = QueueName::new(name).map_err(|_| (SubscribeReason::TopicFilterInvalid, "no name of a queue"))?;
         let config = Config { bind: vec![bound.as_str().to_owned()], ..Config::named(name.clone()) };
         let id = QueueId { mount_point: handle.mount_point.as_deref().map(Box::from), name };
-        let definition = Definition { id: id.clone(), config, origin: Origin::Client };
+        let owner = handle.principal.username.as_deref().map(Box::from);
+        let definition = Definition { id: id.clone(), config, origin: Origin::Client, owner };
         match self.define_queue(definition, now, effects) {
             Ok(queue) => Ok(queue),
             // Another client was faster.
