@@ -176,6 +176,8 @@ fn user_queues_refuses_one_more_and_remembers_whose_they_are() {
     assert_eq!(subscribe_code(&mut alice, "$queue/two"), 0, "it is another one's");
     bounded.assert_hits("user_queues", 1);
     bounded.assert_bystander_unharmed();
+    // What is acknowledged is on disk, and what it lies in.
+    assert_eq!(enter(&bounded, login("bob", "p")).publish("x", "x", QoS::AtLeastOnce), 0);
     bounded.broker.kill_and_restart();
     let mut alice = enter(&bounded, login("alice", "a"));
     assert_eq!(subscribe_code(&mut alice, "$queue/three/x"), 0x97);
@@ -273,7 +275,7 @@ fn tenant_queues_and_what_waits_in_them_are_bounded() {
     let mut put = || bob.publish("work/x", &"x".repeat(90), QoS::AtLeastOnce);
     assert_eq!([put(), put(), put(), put()], [0, 0, 0, 0x97]);
     bounded.assert_hits("tenant_queued_bytes", 1);
-    assert_eq!(outside.publish("work/x", "x", QoS::AtLeastOnce), 0);
+    assert_eq!(enter(&bounded, login("alice", "p")).publish("work/x", "x", QoS::AtLeastOnce), 0);
     bounded.assert_bystander_unharmed();
 }
 
