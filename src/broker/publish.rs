@@ -10,6 +10,7 @@ use super::Broker;
 use super::deliver::Deliveries;
 use super::handle::{Receiver, SessionHandle};
 use super::queues::{Fed, Hints, Locked, QueueHandle};
+use super::quotas::Account;
 use crate::packet::{Message, PacketId, PublishReason, QoS, TopicName};
 use crate::routing::{Availability, MatchCache, Matches, PublisherHash, Recipient, Subscriber};
 use crate::session::{AckToken, Answer, Grant, Publication, Queued};
@@ -39,6 +40,11 @@ impl<'a> Publisher<'a> {
 
     pub fn of(handle: &'a SessionHandle) -> Self {
         Self { session: Some(handle), ..Publisher::BROKER }
+    }
+
+    /// What the user has, where that is counted.
+    pub(super) fn account(&self) -> Option<&'a Arc<Account>> {
+        self.session.and_then(|handle| handle.account.as_ref())
     }
 
     pub(super) fn key(&self) -> Option<u64> {

@@ -9,6 +9,7 @@ use super::door::Rights;
 use super::effects::Effects;
 use super::handle::{SessionHandle, Slot};
 use super::publish::Publisher;
+use super::quotas::{Account, Quota};
 use super::standing::Brought;
 use crate::auth::{Opinion, Principal};
 use crate::metrics::Limit;
@@ -47,6 +48,8 @@ pub struct RetainedBy {
     pub brought: Brought,
     pub rights: Arc<Rights>,
     pub listener: Arc<str>,
+    /// What the user has, where that is counted.
+    pub account: Option<Arc<Account>>,
 }
 
 impl RetainedBy {
@@ -66,6 +69,18 @@ impl RetainedBy {
 }
 
 impl Entry {
+    fn account(&self) -> Option<&Arc<Account>> {
+        self.publisher.as_ref().and_then(|by| by.account.as_ref())
+    }
+
+    fn is_kept(&self) {
+        self.account().into_iter().for_each(|account| account.add(Quota::Retained, 1));
+    }
+
+    fn is_gone(&self) {
+        self.account().into_iter().for_each(|account| account.give_back(Quota::Retained, 1));
+    }
+
     /// Whether it was published under this session's client identifier.
     fn is_of(&self, handle: &SessionHandle) -> bool {
         self.publisher.as_ref().is_some_and(|by| by.principal.client_id == handle.principal.client_id)
@@ -131,6 +146,7 @@ impl Retained {
         messages.retain(|entry| {
             let is_kept = keep(&entry.message, entry.publisher.as_ref());
             if !is_kept {
+                entry.is_gone();
                 *bytes -= entry.message.len();
                 *mortal -= usize::from(entry.message.expires_at.is_some());
                 if let Some(body) = &entry.body {
@@ -153,6 +169,7 @@ impl Tree {
 
     /// As [`Self::remove`].
     fn insert(&mut self, topic: TopicName<'_>, entry: Entry) -> Option<Arc<Body>> {
+        entry.is_kept();
         self.bytes += entry.message.len();
         self.mortal += usize::from(entry.message.expires_at.is_some());
         let old = self.messages.insert(topic, entry)?;
@@ -161,6 +178,7 @@ impl Tree {
     }
 
     fn forget(&mut self, old: &Entry) {
+        old.is_gone();
         self.bytes -= old.message.len();
         self.mortal -= usize::from(old.message.expires_at.is_some());
     }
@@ -197,6 +215,8 @@ impl Broker {
             Some(Limit::MaxRetainedMessages)
         } else if bytes as u64 > limits.max_retained_bytes.0 {
             Some(Limit::MaxRetainedBytes)
+        } else if old.is_none() {
+            publisher.account().and_then(|account| account.full(Quota::Retained))
         } else {
             None
         };
@@ -210,6 +230,7 @@ impl Broker {
             brought: handle.brought(),
             rights: handle.rights.clone(),
             listener: handle.listener.clone(),
+            account: handle.account.clone(),
         });
         let body = publication.body().cloned();
         if let Some(body) = &body {

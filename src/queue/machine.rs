@@ -100,6 +100,11 @@ impl<B: Clone> Queue<B> {
         self.entries.len()
     }
 
+    /// Of the messages in it: topic, properties and payload.
+    pub const fn bytes(&self) -> u64 {
+        self.entries.bytes()
+    }
+
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }

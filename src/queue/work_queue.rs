@@ -46,6 +46,11 @@ impl<B: Clone> WorkQueue<B> {
         }
     }
 
+    /// Bytes of the messages in both parts.
+    pub const fn bytes(&self) -> u64 {
+        self.main.bytes() + self.dead.bytes()
+    }
+
     /// Does something to one part, and moves what died by it.
     pub fn with<T>(&mut self, part: Part, act: impl FnOnce(&mut Queue<B>) -> T) -> T {
         let result = act(match part {

@@ -2,11 +2,13 @@
 
 mod background;
 mod bridges;
+mod cgroup;
 mod check;
 mod control;
 mod data_dir;
 mod house;
 mod journal;
+mod overload;
 mod reload;
 mod rights;
 
