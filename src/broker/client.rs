@@ -11,6 +11,7 @@ use super::ending::{By, Closed, End};
 use super::handle::SessionHandle;
 use super::login_flow::LoginState;
 use super::outbox::{DirectWrite, SLICES_MAX};
+use super::queues::names_bound_queue;
 use super::quotas::ConnectionPlace;
 use super::rates::Pace;
 use super::route::Routed;
@@ -246,7 +247,9 @@ impl Client {
                     let (reasons, why) = self.broker.subscribe(&hold.handle, subscribe, limits, now, &mut deliveries.batch);
                     self.has_joined |= hold.handle.lock(|slot| slot.has_memberships());
                     let token = self.connection.subscribe_done(subscribe.packet_id, reasons, why);
-                    self.answer_once_safe(token, deliveries);
+                    // A queue that it may have made outlives its session.
+                    let waits = self.stored_as().is_some() || names_bound_queue(subscribe);
+                    self.answer_once(waits, token, deliveries);
                 }
             }
             Action::Unsubscribe(unsubscribe) => {
@@ -273,8 +276,12 @@ impl Client {
 
     /// Answers at once, or, in a session that outlives the process, once what was told so far cannot be lost.
     fn answer_once_safe(&mut self, token: AckToken, deliveries: &mut Deliveries) {
+        self.answer_once(self.stored_as().is_some(), token, deliveries);
+    }
+
+    fn answer_once(&mut self, is_stored: bool, token: AckToken, deliveries: &mut Deliveries) {
         let Some(hold) = &self.hold else { return };
-        if hold.handle.stored_as.is_some() {
+        if is_stored && self.broker.journal.is_some() {
             let level = self.broker.stored_level();
             deliveries.batch.answer_later(level, (&hold.handle, hold.epoch), token, PublishReason::Success);
         } else {

@@ -1,6 +1,6 @@
 //! A sync that does not return: acknowledgements that promise something wait for it, and nobody else does.
 
-use dunlin::packet::{Delivery, QoS};
+use dunlin::packet::{Delivery, Packet, QoS, Subscribe, SubscriptionOptions, TopicFilter, UserProperties};
 
 use crate::failures::{CONFIG, STEPS, Step, waited, waiting};
 use crate::faults::{Call, Fault};
@@ -56,7 +56,27 @@ fn who_needs_no_disk_does_not_wait_for_it() {
     }
     waits.expect_nothing();
     house.faults().off(Call::Sync);
-    waits.expect("PUBACK", |packet| matches!(packet, dunlin::packet::Packet::PubAck(_)).then_some(()));
+    waits.expect("PUBACK", |packet| matches!(packet, Packet::PubAck(_)).then_some(()));
+}
+
+#[test]
+fn who_makes_a_queue_hears_of_it_once_it_cannot_be_lost() {
+    let house = House::with_faults(&format!("{CONFIG}\n[work_queues]\nauto_create = \"anybody\"\n"));
+    let broker = house.start();
+    for version in [V5, V311] {
+        let mut worker = Client::connect(broker.address(), version, "worker");
+        house.faults().every(Call::Sync, Fault::Hold);
+        let filter = TopicFilter::new(&format!("$queue/q{}/a/#", version as u8)).unwrap();
+        worker.send(&Packet::Subscribe(Subscribe {
+            packet_id: id(1),
+            subscription_identifier: None,
+            user_properties: UserProperties::default(),
+            filters: vec![(filter, SubscriptionOptions { qos: QoS::AtLeastOnce, ..SubscriptionOptions::default() })],
+        }));
+        worker.expect_nothing();
+        house.faults().off(Call::Sync);
+        worker.expect("SUBACK", |packet| matches!(packet, Packet::SubAck(ack) if ack.reasons[0] as u8 == 1).then_some(()));
+    }
 }
 
 /// Group commit: what comes while one sync is under way shares the next one.

@@ -11,7 +11,7 @@ use crate::broker::deliver::Deliveries;
 use crate::broker::handle::{SessionHandle, Slot};
 use crate::broker::{Broker, Effects};
 use crate::metrics::Denied;
-use crate::packet::{ProtocolVersion, QoS, SubscribeReason, SubscriptionOptions, TopicFilter, UserProperties};
+use crate::packet::{ProtocolVersion, QoS, Subscribe, SubscribeReason, SubscriptionOptions, TopicFilter, UserProperties};
 use crate::queue::topics::{Form, SubscribeFilter, TopicError};
 use crate::queue::{AckMode, Config, Join, Part, QueueName, properties, topics};
 use crate::session::{Limits, Subscription};
@@ -26,6 +26,12 @@ pub(in crate::broker) fn consumer_filter(filter: &TopicFilter) -> Option<Result<
         return None;
     }
     topics::parse_subscribe(filter.as_str()).transpose()
+}
+
+/// Whether one of the filters is `$queue/NAME/FILTER`, which may make a queue.
+pub(in crate::broker) fn names_bound_queue(subscribe: &Subscribe<'_>) -> bool {
+    let mut filters = subscribe.filters.iter().filter_map(|(filter, _)| consumer_filter(filter));
+    filters.any(|parsed| parsed.is_ok_and(|parsed| matches!(parsed.form, Form::Bound(_))))
 }
 
 /// The filter whose right a consumer's filter needs.

@@ -23,7 +23,7 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-pub(super) use consume::{consumer_filter, right_to_consume, wish_of};
+pub(super) use consume::{consumer_filter, names_bound_queue, right_to_consume, wish_of};
 pub use define::{DefineError, Definition, Origin};
 pub use feed::Hints;
 pub(super) use feed::{Fed, Locked};
