@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
@@ -37,6 +38,8 @@ pub struct OpenRequest {
     pub will: Option<Will>,
     /// The user name is that of a certificate.
     pub is_by_certificate: bool,
+    /// Where the client connects from; `None` on a Unix socket.
+    pub address: Option<SocketAddr>,
 }
 
 /// A connection's hold on its session.
@@ -304,6 +307,8 @@ fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dy
         answers: None,
         last_received: now,
         keep_alive: request.keep_alive,
+        address: request.address,
+        connected_at: now,
         is_by_certificate: request.is_by_certificate,
         is_stored: false,
         is_welcomed: false,

@@ -1,4 +1,5 @@
 use std::hash::{Hash, Hasher};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
@@ -81,6 +82,9 @@ pub struct Online {
     pub last_received: Instant,
     /// In seconds; zero for none.
     pub keep_alive: u16,
+    /// Where it comes from; `None` on a Unix socket.
+    pub address: Option<SocketAddr>,
+    pub connected_at: Instant,
     /// It came in by a certificate, and not by what is in the password file or not.
     pub is_by_certificate: bool,
     /// What CONNACK promises cannot be lost any more.

@@ -118,6 +118,7 @@ impl Login {
             keep_alive: self.keep_alive,
             will: self.will.take(),
             is_by_certificate: self.certificate_identity.is_some(),
+            address: origin.address,
         }
     }
 

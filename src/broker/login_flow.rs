@@ -54,6 +54,11 @@ impl Client {
             let refusal = refusal(ConnectReason::NotAuthorized, "the certificate has no name that can be a user's");
             return self.refuse_login(Some(connect.client_id), refusal, now);
         }
+        if self.is_banned(&login.client_id, login.username.as_deref())
+            || self.is_banned(&login.client_id, login.certificate_identity.as_deref())
+        {
+            return self.refuse_login(Some(connect.client_id), BANNED, now);
+        }
         let authenticator = self.origin.door.rights.authenticator();
         if login.method.is_some() {
             return self.challenge_login(login, connect.properties.authentication_data.unwrap_or_default(), now);
@@ -189,6 +194,10 @@ impl Client {
     fn let_in(&mut self, mut login: Login, username: Option<String>, auth_data: Option<&[u8]>, now: Instant) {
         let client_id = login.client_id.clone();
         let principal = Principal { client_id: client_id.clone(), username: username.map(Into::into) };
+        if self.is_banned(&client_id, principal.username.as_deref()) {
+            // Since CONNECT came, or under the name that the exchange told.
+            return self.refuse_login(Some(&client_id), BANNED, now);
+        }
         let rights = &self.origin.door.rights;
         if let Some(will) = login.will().filter(|will| !rights.may_publish(&principal, will.topic())) {
             if let Some(suppressed) = self.broker.log_limiter.allow("will refused", now) {
@@ -239,6 +248,10 @@ impl Client {
         self.hold = Some(hold);
     }
 
+    fn is_banned(&self, client_id: &str, username: Option<&str>) -> bool {
+        self.broker.bans.find(client_id, username, self.origin.address).is_some()
+    }
+
     fn welcome(&self, hold: &super::connect::Hold, login: &Login, now: Instant) {
         let principal = &hold.handle.principal;
         if let Some(suppressed) = self.broker.log_limiter.allow_at(Rate::OFTEN, "connected", now) {
@@ -272,6 +285,8 @@ impl Client {
         self.end_with(refusal.reason.code(), refusal.why.into(), false, By::Server);
     }
 }
+
+const BANNED: Refusal = refusal(ConnectReason::Banned, "banned");
 
 fn not_authorized() -> Violation {
     Violation { reason: DisconnectReason::NotAuthorized, detail: "authentication failed".into(), limit: None }

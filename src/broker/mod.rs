@@ -1,6 +1,7 @@
 //! The one place where sessions, routing, rights and what is kept meet. No sockets: bytes come in through [`Client`], and what is to
 //! be written waits in each session's outbox.
 
+mod bans;
 mod client;
 mod connect;
 mod deliver;
@@ -35,6 +36,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
+pub use bans::{Ban, BanError, BanKind, Bans, wall_clock};
 pub use client::{Client, Written};
 pub use deliver::Deliveries;
 pub use door::{Admission, Door, Origin, Rights};
@@ -66,6 +68,7 @@ pub struct Broker {
     timers: Mutex<TimerWheel<Timer>>,
     password_checks: PasswordChecks,
     pub metrics: Arc<Metrics>,
+    pub bans: Bans,
     log_limiter: LogLimiter,
     /// Who comes and goes, for whoever wants to tell it; when nobody keeps up it is dropped.
     events: Option<mpsc::Sender<Event>>,
@@ -91,6 +94,7 @@ impl Broker {
     pub fn new(settings: BrokerSettings, now: Instant) -> Arc<Self> {
         let (running_max, waiting_max) = settings.password_checks;
         let broker = Arc::new(Self {
+            bans: Bans::new(settings.limits.max_bans),
             limits: ArcSwap::from_pointee(settings.limits),
             registry: Registry::default(),
             router: Router::new(settings.strategy),
@@ -114,6 +118,7 @@ impl Broker {
 
     /// New limits, for those who connect from now on and for what is shared.
     pub fn set_limits(&self, limits: Limits) {
+        self.bans.set_max(limits.max_bans);
         self.limits.store(Arc::new(limits));
     }
 

@@ -345,6 +345,7 @@ fn limits_that_let_nothing_through_are_refused() {
         "max_keep_alive",
         "max_session_expiry",
         "max_user_properties",
+        "max_bans",
     ];
     for (key, value) in &keys {
         let is_number = value.is_integer() || value.as_str().is_some_and(|text| text.starts_with(|c: char| c.is_ascii_digit()));

@@ -75,6 +75,8 @@ kinds! {
         TopicAliasMaximum = "topic_alias_maximum", MaxTopicAliasesOut = "max_topic_aliases_out", MaxKeepAlive = "max_keep_alive",
         MaxSessionExpiry = "max_session_expiry", MaxSessions = "max_sessions", MaxClientIdLength = "max_client_id_length",
         MaxUserProperties = "max_user_properties",
+        /// Bans, which fill up when they are made by themselves.
+        MaxBans = "max_bans",
         /// `max_connections` of one listener.
         ListenerMaxConnections = "listener_max_connections",
     }

@@ -60,6 +60,8 @@ pub struct Limits {
     pub max_client_id_length: usize,
     /// User properties of one packet; more are 0x97.
     pub max_user_properties: usize,
+    /// Bans of clients, users and addresses; one more is refused to whoever asks for it.
+    pub max_bans: usize,
 }
 
 /// So many filters in one packet are answered one by one even where fewer subscriptions are allowed.
@@ -104,6 +106,7 @@ impl Default for Limits {
             max_sessions: 1_000_000,
             max_client_id_length: 512,
             max_user_properties: 64,
+            max_bans: 10_000,
         }
     }
 }
