@@ -5,6 +5,7 @@
 
 mod acl_file;
 mod acl_rule;
+mod api_keys;
 mod authenticator;
 mod authorizer;
 pub mod certificate;
@@ -16,6 +17,7 @@ pub mod scram;
 mod text_file;
 
 pub use acl_file::{AclFile, AclFileError, InvalidAclLine};
+pub use api_keys::{ApiKeyFileError, ApiKeys, Role, new_secret, update_api_key_file};
 pub use authenticator::{Authenticator, Credentials, Verdict};
 pub use authorizer::{Authorizer, Principal};
 pub use config::{AuthConfig, CertificateIdentity};

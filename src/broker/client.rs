@@ -133,6 +133,9 @@ impl Client {
                     if let Some(kind) = PacketType::of_first_byte(rest[0]) {
                         deliveries.batch.packet_received(kind);
                     }
+                    if self.broker.traces.is_on() {
+                        self.trace_packet(&packet);
+                    }
                     let handle = self.hold.as_ref().map(|hold| &*hold.handle);
                     let handled = match self.connection.handle_packet(packet, &Held(handle)) {
                         Ok(action) => self.act(action, now, deliveries),
@@ -432,7 +435,7 @@ fn route(
     let expires_at = packet.properties.message_expiry_interval.map(|seconds| now + Duration::from_secs(seconds.into()));
     let scratch = std::mem::take(&mut deliveries.scratch);
     let mut publication = Publication::new(packet.view(topic), packet.delivery.qos(), packet.retain, expires_at, scratch);
-    let publisher = Publisher { session: Some(handle), ack: publish.ack.map(|token| (epoch, token)) };
+    let publisher = Publisher { session: Some(handle), ack: publish.ack.map(|token| (epoch, token)), is_operator: false };
     let result = broker.publish(&mut publication, &publisher, now, deliveries);
     let came_by = result.is_ok() && came_by(handle, publish, &mut publication, deliveries);
     deliveries.scratch = publication.into_scratch();

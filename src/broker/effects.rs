@@ -1,6 +1,8 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::Broker;
 use super::handle::SessionHandle;
 use crate::metrics::Batch;
@@ -24,6 +26,8 @@ pub enum Waiter {
     Opened { handle: Arc<SessionHandle>, epoch: u64 },
     /// A session's messages that were told from `first` on may be sent.
     Safe { handle: Arc<SessionHandle>, first: u64 },
+    /// Somebody at the admin API; gone already, perhaps.
+    Operator(oneshot::Sender<()>),
 }
 
 /// Most of what is done only changes figures.
@@ -87,6 +91,7 @@ impl Broker {
                         online.notify();
                     }
                 }),
+                Waiter::Operator(told) => drop(told.send(())),
                 Waiter::Safe { handle, first } => handle.lock(|slot| {
                     slot.session.is_safe_from(first);
                     if let Some(online) = &mut slot.online {

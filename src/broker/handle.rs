@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::connect::next_epoch;
 use super::door::Rights;
 use super::effects::Effects;
+use super::inspect::LastEnd;
 use super::outbox::Outbox;
 use super::wills::Will;
 use crate::auth::Principal;
@@ -52,6 +53,8 @@ pub struct Slot {
     pub expires_at: Option<Instant>,
     /// When the timer of the offline session looks at it.
     pub timer_at: Option<Instant>,
+    /// How its last connection ended, for the operator.
+    pub last_end: Option<LastEnd>,
     /// The session is over: nothing is delivered any more.
     pub is_ended: bool,
     /// The handle that this is the slot of.
@@ -203,6 +206,7 @@ impl SessionHandle {
                 expiry_interval: 0,
                 expires_at: None,
                 timer_at: None,
+                last_end: None,
                 is_ended: false,
                 me: me.clone(),
                 level,

@@ -11,6 +11,7 @@ mod ending;
 mod events;
 mod expiry;
 mod handle;
+mod inspect;
 mod log_limiter;
 mod login;
 mod login_flow;
@@ -24,6 +25,7 @@ mod router;
 mod storing;
 mod subscribe;
 mod supply;
+mod trace;
 #[cfg(test)]
 mod tests;
 mod wills;
@@ -41,11 +43,14 @@ pub use client::{Client, Written};
 pub use deliver::Deliveries;
 pub use door::{Admission, Door, Origin, Rights};
 pub use effects::{Effects, Waiter};
-pub use ending::Closed;
+pub use ending::{By, Closed};
 pub use events::{Event, EventKind};
-pub use log_limiter::LogLimiter;
+pub use handle::SessionHandle;
+pub use inspect::{LastEnd, OnlineView, QueuedView, RetainedView, Safe, SessionView};
+pub use log_limiter::{LogLimiter, Rate};
 pub use outbox::{DirectWrite, SLICES_MAX};
 pub use publish::{Matched, Publisher};
+pub use trace::{FOLLOWERS_MAX, Follow, Following, TraceLine};
 pub use restore::{Recovered, RightsOf};
 
 use crate::metrics::Metrics;
@@ -58,6 +63,7 @@ use login::PasswordChecks;
 use registry::Registry;
 use retained::Retained;
 use router::Router;
+use trace::Traces;
 
 /// The state that all connections share.
 pub struct Broker {
@@ -69,6 +75,7 @@ pub struct Broker {
     password_checks: PasswordChecks,
     pub metrics: Arc<Metrics>,
     pub bans: Bans,
+    traces: Traces,
     log_limiter: LogLimiter,
     /// Who comes and goes, for whoever wants to tell it; when nobody keeps up it is dropped.
     events: Option<mpsc::Sender<Event>>,
@@ -95,6 +102,7 @@ impl Broker {
         let (running_max, waiting_max) = settings.password_checks;
         let broker = Arc::new(Self {
             bans: Bans::new(settings.limits.max_bans),
+            traces: Traces::default(),
             limits: ArcSwap::from_pointee(settings.limits),
             registry: Registry::default(),
             router: Router::new(settings.strategy),

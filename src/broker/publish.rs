@@ -20,13 +20,21 @@ pub struct Publisher<'a> {
     pub session: Option<&'a SessionHandle>,
     /// The acknowledgement that it will get, and on which connection.
     pub ack: Option<(u64, AckToken)>,
+    /// A person, by way of the admin API.
+    pub is_operator: bool,
 }
 
 impl<'a> Publisher<'a> {
-    pub const BROKER: Publisher<'static> = Publisher { session: None, ack: None };
+    pub const BROKER: Publisher<'static> = Publisher { session: None, ack: None, is_operator: false };
+    pub const OPERATOR: Publisher<'static> = Publisher { is_operator: true, ..Self::BROKER };
 
     pub fn of(handle: &'a SessionHandle) -> Self {
-        Self { session: Some(handle), ack: None }
+        Self { session: Some(handle), ..Publisher::BROKER }
+    }
+
+    /// Whether all limits hold, and its messages are stored: not so for the figures that the broker publishes itself.
+    pub(super) const fn is_bounded(&self) -> bool {
+        self.session.is_some() || self.is_operator
     }
 
     pub(super) fn key(&self) -> Option<u64> {
@@ -66,7 +74,7 @@ impl Broker {
         let mut is_stored = false;
         if let Some(journal) = &self.journal {
             // With a full disk, what waits for no acknowledgement goes on without being kept.
-            let may_store = publisher.session.is_some() && journal.level(publication.topic()) != Level::Memory;
+            let may_store = publisher.is_bounded() && journal.level(publication.topic()) != Level::Memory;
             publication.set_lasting(may_store && journal.has_room());
             let is_refused = || publication.qos != QoS::AtMostOnce && needs_disk(publication, &self.matches(publication));
             if may_store && !journal.has_room() && is_refused() {
@@ -90,6 +98,9 @@ impl Broker {
                 identifiers: grant.identifiers.clone(),
                 share: None,
             };
+            if self.traces.is_on() {
+                self.trace_delivery(handle.client_id(), publication, &grant);
+            }
             deliveries.deliver(handle, publication, grant, publisher, now);
         }
         if !matches.groups.is_empty() {
@@ -141,6 +152,9 @@ impl Broker {
                 identifiers: grant.identifiers,
                 share: Some(group.whole_filter().clone()),
             };
+            if self.traces.is_on() {
+                self.trace_delivery(handle.client_id(), publication, &grant);
+            }
             deliveries.deliver(&handle, publication, grant, publisher, now);
             matched += 1;
         }

@@ -78,6 +78,11 @@ impl Outbound {
         self.window = 0;
     }
 
+    /// How many exchanges may be open towards the client; `None` while there is none.
+    pub fn window(&self) -> Option<u16> {
+        (self.window > 0).then_some(self.window)
+    }
+
     /// Whether a message given now would leave at once.
     pub fn has_room(&self) -> bool {
         self.may_begin() && self.queue.is_empty()
