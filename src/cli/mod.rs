@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
-mod backup;
+mod apikey;
+pub mod backup;
 mod bench;
 mod certs;
 mod check;
@@ -47,6 +48,9 @@ enum Command {
     Config(config::ConfigCommand),
     /// Set, change or delete the password of a user in a password file.
     Passwd(passwd::PasswdArgs),
+    /// Add, list and revoke the keys of the admin API.
+    #[command(subcommand)]
+    Apikey(apikey::ApikeyCommand),
     /// Make a certificate authority, a server and a client certificate to try TLS with.
     Certs(certs::CertsArgs),
     /// Show what is in a data directory.
@@ -69,6 +73,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check(args)) => check::check(&args),
         Some(Command::Config(command)) => config::config(&command),
         Some(Command::Passwd(args)) => result(passwd::passwd(&args)),
+        Some(Command::Apikey(command)) => result(apikey::apikey(&command)),
         Some(Command::Certs(args)) => result(certs::certs(&args)),
         Some(Command::Inspect(args)) => inspect::inspect(&args),
         Some(Command::Backup(args)) => result(backup::backup(&args)),

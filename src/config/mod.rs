@@ -24,7 +24,7 @@ pub use error::{ConfigError, ConfigErrors, Place};
 pub use flags::Flags;
 pub use sections::{Log, LogFormat, Server};
 pub use source::ConfigSource;
-pub use validate::Warning;
+pub use validate::{OPEN_API, Warning, check_log_level};
 
 use crate::admin::{AdminConfig, SysConfig};
 use crate::auth::AuthConfig;

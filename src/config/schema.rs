@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::Config;
+use crate::admin::AdminTlsConfig;
 use crate::storage::{Level, TopicLevel};
 use crate::transport::ListenerConfig;
 use crate::transport::config::{CertificateAndKey, TlsConfig};
@@ -185,6 +186,8 @@ fn every_key() -> Config {
     config.auth.allow_anonymous = Some(true);
     config.auth.password_file = Some(PATH.into());
     config.auth.acl_file = Some(PATH.into());
+    config.admin.api.key_file = Some(PATH.into());
+    config.admin.tls = Some(AdminTlsConfig { certificate: PATH.into(), key: PATH.into() });
     config.durability.topics = vec![TopicLevel { filter: "model/#".into(), level: Level::Memory }];
     let mut listener = ListenerConfig::new("model", "unix:///path");
     listener.max_packet_size = Some(ByteSize(1));
