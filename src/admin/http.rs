@@ -21,9 +21,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
-use super::prometheus::UPKEEP_INTERVAL;
 use super::api::{self, Api, Peer, Pending};
 use super::problem::Problem;
+use super::prometheus::UPKEEP_INTERVAL;
 use super::{Exporter, Readiness};
 use crate::metrics::Metrics;
 
@@ -147,10 +147,7 @@ async fn guard(request: Request, next: Next) -> Response {
 }
 
 /// The next connection and its place among `MAX_CONNECTIONS`. Safe to be dropped while it waits.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit) {
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit) {
     let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {

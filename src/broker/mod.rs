@@ -25,9 +25,9 @@ mod router;
 mod storing;
 mod subscribe;
 mod supply;
-mod trace;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod wills;
 mod wire_log;
 
@@ -50,8 +50,8 @@ pub use inspect::{LastEnd, OnlineView, QueuedView, RetainedView, Safe, SessionVi
 pub use log_limiter::{LogLimiter, Rate};
 pub use outbox::{DirectWrite, SLICES_MAX};
 pub use publish::{Matched, Publisher};
-pub use trace::{FOLLOWERS_MAX, Follow, Following, TraceLine};
 pub use restore::{Recovered, RightsOf};
+pub use trace::{FOLLOWERS_MAX, Follow, Following, TraceLine};
 
 use crate::metrics::Metrics;
 use crate::packet::DisconnectReason;

@@ -61,10 +61,7 @@ impl RetainedBy {
 
 impl Entry {
     fn view(&self) -> RetainedView {
-        RetainedView {
-            message: self.message.clone(),
-            publisher: self.publisher.as_ref().map(|by| by.principal.clone()),
-        }
+        RetainedView { message: self.message.clone(), publisher: self.publisher.as_ref().map(|by| by.principal.clone()) }
     }
 
     /// Whether it was published under this session's client identifier.

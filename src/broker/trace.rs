@@ -184,7 +184,8 @@ impl Client {
 fn told(packet: &Packet<'_>) -> (&'static str, String) {
     match packet {
         Packet::Subscribe(subscribe) => {
-            let filters = subscribe.filters.iter().take(10).map(|(filter, options)| format!("{filter} qos{}", options.qos as u8));
+            let filters =
+                subscribe.filters.iter().take(10).map(|(filter, options)| format!("{filter} qos{}", options.qos as u8));
             ("subscribe", filters.collect::<Vec<_>>().join(", "))
         }
         Packet::Unsubscribe(unsubscribe) => {

@@ -66,7 +66,8 @@ pub(super) fn apikey(command: &ApikeyCommand) -> Result<(), String> {
     match command {
         ApikeyCommand::Add(AddArgs { name, role, file }) => {
             let secret = new_secret();
-            update_api_key_file(&file.file, name, Some(((*role).into(), &secret))).map_err(|error| wrong(&file.file, &error))?;
+            update_api_key_file(&file.file, name, Some(((*role).into(), &secret)))
+                .map_err(|error| wrong(&file.file, &error))?;
             say(format_args!("{name}.{secret}"));
             complain(format_args!("key {name:?} ({}) added to {}", Role::from(*role), file.file.display()));
             complain("Authorization: Bearer with the line above, or Basic with the name and what is behind the dot.");

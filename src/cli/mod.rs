@@ -6,6 +6,7 @@ mod bench;
 mod certs;
 mod check;
 mod config;
+mod ctl;
 pub mod exit;
 mod inspect;
 pub mod logging;
@@ -60,6 +61,7 @@ enum Command {
     /// Make a data directory from a backup.
     Restore(backup::RestoreArgs),
     Bench(Box<bench::BenchArgs>),
+    Ctl(ctl::CtlArgs),
     /// Print the version.
     Version,
 }
@@ -78,6 +80,7 @@ pub fn main() -> ExitCode {
         Some(Command::Inspect(args)) => inspect::inspect(&args),
         Some(Command::Backup(args)) => result(backup::backup(&args)),
         Some(Command::Restore(args)) => result(backup::restore(&args)),
+        Some(Command::Ctl(args)) => ctl::ctl(&args),
         Some(Command::Bench(args)) => bench::bench(*args),
         Some(Command::Version) => {
             say(concat!("dunlin ", env!("CARGO_PKG_VERSION")));

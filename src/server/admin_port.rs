@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::StartError;
-use crate::admin::{self, Accept, Access, AdminState, AdminTlsConfig, Stream};
+use crate::admin::{self, Accept, Access, AdminState, AdminTlsConfig, Pending, Stream};
 use crate::auth::ApiKeys;
 use crate::cli::exit;
 use crate::config::{Config, ConfigSource};
@@ -135,7 +135,7 @@ pub fn key_error(config: &Config) -> Option<String> {
 }
 
 fn accept_tls(slot: Arc<TlsAcceptorSlot>) -> Accept {
-    Arc::new(move |stream: TcpStream| {
+    Arc::new(move |stream: TcpStream| -> Pending<std::io::Result<Box<dyn Stream>>> {
         let slot = slot.clone();
         Box::pin(async move { slot.accept(stream).await.map(|stream| Box::new(stream) as Box<dyn Stream>) })
     })

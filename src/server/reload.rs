@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::office::Reloaded;
 use super::house::{House, OpenDoor, gate_limits, listener_limits};
+use super::office::Reloaded;
 use super::rights::{RightsLoader, RightsSource};
 use crate::broker::Rights;
 use crate::cli::logging;

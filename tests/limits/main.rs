@@ -103,6 +103,7 @@ fn every_limit_is_tested() {
     let tested = [
         "connect_timeout",
         "listener_max_connections",
+        "max_bans", // in tests/api/banned.rs: only the API bans by hand
         "max_client_id_length",
         "max_connect_size",
         "max_connections",

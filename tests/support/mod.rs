@@ -88,6 +88,15 @@ impl Broker {
         broker
     }
 
+    /// Ends the process by SIGKILL and starts it anew in its folder, with the config that it began with.
+    pub fn killed_and_started(mut self) -> Self {
+        self.signal("-KILL");
+        self.wait();
+        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a temporary folder"));
+        let path = folder.path().join("dunlin.toml").display().to_string();
+        Self::spawn(folder, &["--config", &path])
+    }
+
     fn wait_for_start(&mut self) {
         loop {
             let line = self.wait_for_log("");

@@ -47,12 +47,14 @@ impl Access {
     }
 
     fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
-        let Some(keys) = &*self.keys.load() else {
+        let keys = self.keys.load_full();
+        let Some(keys) = keys else {
             check_host(headers)?;
             return Ok(Caller { name: "local".into(), role: Role::Admin });
         };
         let refused = |message| Problem::new(StatusCode::UNAUTHORIZED, "BAD_API_KEY_OR_SECRET", message);
-        let given = headers.get(header::AUTHORIZATION).ok_or_else(|| refused("a key is needed: Authorization: Bearer NAME.SECRET"))?;
+        let given =
+            headers.get(header::AUTHORIZATION).ok_or_else(|| refused("a key is needed: Authorization: Bearer NAME.SECRET"))?;
         let (name, secret) = given.to_str().ok().and_then(credentials).ok_or_else(|| refused("the key cannot be read"))?;
         let role = keys.verify(&name, &secret).ok_or_else(|| refused("there is no such key"))?;
         Ok(Caller { name: name.into(), role })
@@ -83,7 +85,11 @@ fn check_host(headers: &HeaderMap) -> Result<(), Problem> {
         None => host.split(':').next().unwrap_or_default(),
     };
     let is_local = name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|address: IpAddr| address.is_loopback());
-    if is_local { Ok(()) } else { Err(Problem::forbidden("without API keys only Host: localhost or a loopback address is answered")) }
+    if is_local {
+        Ok(())
+    } else {
+        Err(Problem::forbidden("without API keys only Host: localhost or a loopback address is answered"))
+    }
 }
 
 /// A page may ask only where it came from.
@@ -119,7 +125,7 @@ pub async fn guard(State(api): State<Arc<Api>>, mut request: Request, next: Next
     request.extensions_mut().insert(caller.clone());
     let response = next.run(request).await;
     if is_change {
-        let what = response.extensions().get::<Changed>().map_or("", |Changed(what)| what);
+        let what = response.extensions().get::<Changed>().map_or("", |Changed(what)| what.as_str());
         tracing::info!(
             key = &*caller.name,
             role = caller.role.name(),

@@ -65,7 +65,8 @@ impl Request {
         match (&self.until, self.seconds) {
             (None, None) => Ok(None),
             (Some(until), None) => {
-                let until = milliseconds_of(until).ok_or_else(|| Problem::bad_request("until: it is no time as in RFC 3339"))?;
+                let until =
+                    milliseconds_of(until).ok_or_else(|| Problem::bad_request("until: it is no time as in RFC 3339"))?;
                 Ok(Some(until))
             }
             (None, Some(seconds)) => Ok(Some(wall_clock().saturating_add(seconds.saturating_mul(1000)))),
@@ -104,7 +105,7 @@ async fn ban(
         return Err(Problem::conflict("ALREADY_EXISTS", "there is a ban on this one; take it away first"));
     }
     let who = request.who.clone();
-    let ban = move |api: &Api| {
+    let ban = move |api: &Api| -> Result<_, Problem> {
         let ended = api.broker.ban(kind, &request.who, until, &request.reason, &caller.name).map_err(refused)?;
         api.steward.keep_bans().map_err(|error| not_kept(&error))?;
         Ok((ended, api.broker.bans.get(kind, &request.who)))
@@ -118,7 +119,7 @@ async fn ban(
 async fn unban(State(api): Shared, PathOf((kind, who)): PathOf<(String, String)>, params: Params) -> Answer {
     params.finish()?;
     let kind = named(&kind)?;
-    let unban = move |api: &Api| {
+    let unban = move |api: &Api| -> Result<(), Problem> {
         if !api.broker.bans.remove(kind, &who) {
             return Err(missing());
         }

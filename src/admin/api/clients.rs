@@ -255,8 +255,7 @@ async fn queue(State(api): Shared, PathOf(client_id): PathOf<String>, mut params
     }
     let skip = page.skip();
     let (count, views) = (handle.view().queued, handle.queued(skip, page.limit));
-    let data: Vec<_> =
-        views.iter().zip(skip..).map(|(view, position)| MessageInfo::new(view, Some(position), None)).collect();
+    let data: Vec<_> = views.iter().zip(skip..).map(|(view, position)| MessageInfo::new(view, Some(position), None)).collect();
     list(&data, &page.meta(Some(count), skip + data.len() < count, None))
 }
 

@@ -148,16 +148,17 @@ async fn bulk(State(api): Shared, params: Params, JsonBody(requests): JsonBody<V
     if requests.len() > BULK_MAX {
         return Err(Problem::too_large(format!("more than {BULK_MAX} messages")));
     }
-    let ready = requests.iter().enumerate().map(|(place, request)| {
-        Ready::new(request, &api).map_err(|error| error.of(&format!("[{place}].")))
-    });
+    let ready = requests
+        .iter()
+        .enumerate()
+        .map(|(place, request)| Ready::new(request, &api).map_err(|error| error.of(&format!("[{place}]."))));
     let ready: Vec<Ready> = ready.collect::<Result<_, _>>()?;
     let (mut published, mut waits) = (Vec::with_capacity(ready.len()), Vec::new());
     for ready in &ready {
         let result = ready.publish(&api);
         published.push(Published::of(result.as_ref().map(|(matched, _)| *matched).map_err(|reason| *reason)));
         waits.extend(result.ok().and_then(|(_, safe)| safe));
-        tokio::task::consume_budget().await;
+        tokio::task::coop::consume_budget().await;
     }
     for safe in waits {
         kept(Some(safe)).await?;
@@ -168,7 +169,9 @@ async fn bulk(State(api): Shared, params: Params, JsonBody(requests): JsonBody<V
 /// Waits until what was done cannot be lost any more.
 pub async fn kept(safe: Safe) -> Result<(), Problem> {
     let Some(safe) = safe else { return Ok(()) };
-    safe.await.map_err(|_| Problem::unavailable("STORAGE_FAILED", "the journal has failed, and it is not known whether this was kept"))
+    safe.await.map_err(|_| {
+        Problem::unavailable("STORAGE_FAILED", "the journal has failed, and it is not known whether this was kept")
+    })
 }
 
 /// A message that was found right: as the PUBLISH packet that a client would have sent.

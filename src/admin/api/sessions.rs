@@ -27,8 +27,7 @@ async fn sessions(State(api): Shared, mut params: Params) -> Answer {
         .walk(move |api| {
             let (handles, meta) = wanted.select(api, Selection::new(&page)).finish();
             let clocks = Clocks::now();
-            let data: Vec<_> =
-                handles.iter().map(|handle| OfflineInfo::new(api, handle, &handle.view(), &clocks)).collect();
+            let data: Vec<_> = handles.iter().map(|handle| OfflineInfo::new(api, handle, &handle.view(), &clocks)).collect();
             (data, meta)
         })
         .await?;

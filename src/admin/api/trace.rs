@@ -68,7 +68,8 @@ async fn trace(State(api): Shared, mut params: Params) -> Answer {
     let what = match (params.text("clientid")?, params.text("topic")?) {
         (Some(client_id), None) if !client_id.is_empty() => Follow::Client(client_id.into()),
         (None, Some(topic)) => {
-            let filter = TopicFilter::new(&topic).map_err(|error| Problem::bad_request(format!("topic: {}", error.detail())))?;
+            let filter =
+                TopicFilter::new(&topic).map_err(|error| Problem::bad_request(format!("topic: {}", error.detail())))?;
             Follow::Topic(filter)
         }
         _ => return Err(Problem::bad_request("either clientid or topic, a filter, must be given")),
@@ -78,9 +79,10 @@ async fn trace(State(api): Shared, mut params: Params) -> Answer {
     if !(1..=SECONDS_MAX).contains(&seconds) {
         return Err(Problem::bad_request(format!("seconds: it must be from 1 to {SECONDS_MAX}")));
     }
-    let following = api.broker.follow(what).ok_or_else(|| {
-        Problem::unavailable("TOO_MANY_TRACES", format!("{FOLLOWERS_MAX} traces are being followed already"))
-    })?;
+    let following = api
+        .broker
+        .follow(what)
+        .ok_or_else(|| Problem::unavailable("TOO_MANY_TRACES", format!("{FOLLOWERS_MAX} traces are being followed already")))?;
     let until = Instant::now() + Duration::from_secs(seconds);
     let events = stream::unfold(Some(Feed { following, until, held: None }), |feed| async move {
         let mut feed = feed?;
