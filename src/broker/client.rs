@@ -37,6 +37,8 @@ pub struct Client {
     ack_since: Option<Instant>,
     /// CONNACK has gone to the outbox.
     is_welcomed: bool,
+    /// Bytes taken in all.
+    received: u64,
 }
 
 /// What writing came to.
@@ -89,6 +91,7 @@ impl Client {
             open,
             ack_since: None,
             is_welcomed: false,
+            received: 0,
         }
     }
 
@@ -151,6 +154,7 @@ impl Client {
                 }
             }
         }
+        self.received += consumed as u64;
         deliveries.batch.bytes_received(consumed);
         consumed
     }
@@ -298,6 +302,7 @@ impl Client {
             online.is_notified = false;
             if has_received {
                 online.last_received = now;
+                online.pace.set(self.received, now);
             }
             if !output.is_empty() {
                 online.outbox.buffer.append(&output);

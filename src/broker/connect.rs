@@ -11,6 +11,7 @@ use super::effects::{Effects, Waiter};
 use super::expiry::Timer;
 use super::handle::{Identity, Online, SessionHandle};
 use super::outbox::{DirectWrite, Outbox};
+use super::pace::Pace;
 use super::publish::HandedOn;
 use super::registry::{Existing, Opened, registry_key};
 use super::wills::Will;
@@ -308,7 +309,7 @@ fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dy
         last_received: now,
         keep_alive: request.keep_alive,
         address: request.address,
-        connected_at: now,
+        pace: Pace::new(now),
         is_by_certificate: request.is_by_certificate,
         is_stored: false,
         is_welcomed: false,

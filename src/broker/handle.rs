@@ -12,6 +12,7 @@ use super::door::Rights;
 use super::effects::Effects;
 use super::inspect::LastEnd;
 use super::outbox::Outbox;
+use super::pace::Pace;
 use super::wills::Will;
 use crate::auth::Principal;
 use crate::metrics::Batch;
@@ -87,7 +88,8 @@ pub struct Online {
     pub keep_alive: u16,
     /// Where it comes from; `None` on a Unix socket.
     pub address: Option<SocketAddr>,
-    pub connected_at: Instant,
+    /// When it began, and how fast it sends.
+    pub pace: Pace,
     /// It came in by a certificate, and not by what is in the password file or not.
     pub is_by_certificate: bool,
     /// What CONNACK promises cannot be lost any more.

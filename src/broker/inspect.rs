@@ -12,6 +12,7 @@ use super::deliver::Deliveries;
 use super::effects::{Effects, Waiter};
 use super::ending::By;
 use super::handle::SessionHandle;
+use super::pace::Pace;
 use super::publish::{Matched, Publisher};
 use super::registry::registry_key;
 use crate::auth::Principal;
@@ -53,7 +54,10 @@ pub struct OnlineView {
     /// `None` on a Unix socket.
     pub address: Option<SocketAddr>,
     pub version: ProtocolVersion,
-    pub connected_at: Instant,
+    /// When it began, and how fast it sends.
+    pub pace: Pace,
+    /// Since when the peer has taken nothing of what is written for it; `None` while it does.
+    pub blocked_since: Option<Instant>,
     pub last_received: Instant,
     /// In seconds; zero for none.
     pub keep_alive: u16,
@@ -100,7 +104,8 @@ impl SessionHandle {
             let online = slot.online.as_ref().map(|online| OnlineView {
                 address: online.address,
                 version: online.writer.version,
-                connected_at: online.connected_at,
+                pace: online.pace,
+                blocked_since: online.outbox.blocked_since,
                 last_received: online.last_received,
                 keep_alive: online.keep_alive,
                 unwritten: online.outbox.len(),

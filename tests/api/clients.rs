@@ -126,3 +126,29 @@ fn clients_of_a_mount_point_are_told_apart() {
     assert_eq!(api.get("/subscriptions").texts("topic"), ["tenant/t"]);
     assert_eq!(api.get("/clients?clientid=same").data().len(), 2);
 }
+
+#[test]
+fn who_is_loud_and_who_is_slow_is_listed() {
+    let (broker, api) = crate::open();
+    let mut loud = Client::connect(broker.address(), V5, "loud");
+    let _silent = Client::connect(broker.address(), V5, "silent");
+    let kept = Connect {
+        client_id: "slow",
+        properties: ConnectProperties { receive_maximum: 1, ..ConnectProperties::default() },
+        ..connect(V5)
+    };
+    let (mut slow, _) = Client::connect_with(broker.address(), kept);
+    slow.subscribe("t", QoS::AtLeastOnce);
+    for _ in 0..5 {
+        loud.publish("t", &"x".repeat(10_000), QoS::AtLeastOnce);
+    }
+    eventually("four messages wait", || {
+        api.get("/slow_subscriptions").data().first().is_some_and(|first| first["mqueue_len"] == 4)
+    });
+    assert_eq!(api.get("/slow_subscriptions").texts("clientid"), ["slow"]);
+    let talkers = api.get("/top_talkers").data();
+    let loudest = talkers.iter().max_by_key(|talker| talker["recv_oct"].as_u64()).unwrap();
+    assert!(loudest["clientid"] == "loud" && loudest["recv_oct"].as_u64().unwrap() > 50_000, "{talkers:?}");
+    assert!(api.get("/clients/loud").json()["recv_oct"].as_u64().unwrap() > 50_000);
+    assert_eq!(api.get("/top_talkers?cursor=YQ").code(), "BAD_REQUEST");
+}

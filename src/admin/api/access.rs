@@ -103,8 +103,7 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// What a request needs. What is not named here takes an admin to change.
 fn role_for(method: &Method, path: &str) -> Role {
-    const OPERATOR: [&str; 8] =
-        ["/clients", "/sessions", "/subscriptions", "/retained", "/publish", "/banned", "/queues", "/mqtt"];
+    const OPERATOR: [&str; 7] = ["/clients", "/sessions", "/subscriptions", "/retained", "/publish", "/banned", "/queues"];
     let is_below = |noun: &&str| path.strip_prefix(*noun).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     if method == Method::GET || method == Method::HEAD {
         return if is_below(&"/trace") { Role::Operator } else { Role::Viewer };

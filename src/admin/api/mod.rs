@@ -8,6 +8,7 @@
 mod access;
 mod answer;
 mod banned;
+mod busiest;
 mod clients;
 mod figures;
 mod listeners;
@@ -104,6 +105,7 @@ impl Api {
 pub fn router(api: Arc<Api>) -> Router {
     Router::new()
         .merge(banned::routes())
+        .merge(busiest::routes())
         .merge(clients::routes())
         .merge(figures::routes())
         .merge(listeners::routes())

@@ -30,6 +30,9 @@ pub struct ClientInfo {
     keepalive: Option<u16>,
     connected_at: Option<String>,
     last_received_at: Option<String>,
+    /// Bytes received from it, and per second lately.
+    recv_oct: Option<u64>,
+    recv_rate: Option<u32>,
     /// Bytes that the client has not taken yet.
     unwritten_bytes: Option<usize>,
     disconnected_at: Option<String>,
@@ -110,8 +113,10 @@ impl ClientInfo {
             proto_name: "MQTT",
             proto_ver: online.map(|online| online.version as u8),
             keepalive: online.map(|online| online.keep_alive),
-            connected_at: online.map(|online| clocks.show(online.connected_at)),
+            connected_at: online.map(|online| clocks.show(online.pace.begun())),
             last_received_at: online.map(|online| clocks.show(online.last_received)),
+            recv_oct: online.map(|online| online.pace.received()),
+            recv_rate: online.map(|online| online.pace.rate(clocks.instant())),
             unwritten_bytes: online.map(|online| online.unwritten),
             disconnected_at: end.filter(|_| online.is_none()).map(|end| clocks.show(end.at)),
             last_reason: end.map(|end| end.reason.name_in_disconnect()),
