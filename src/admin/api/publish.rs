@@ -19,7 +19,7 @@ use crate::admin::problem::Problem;
 use crate::broker::{Matched, Safe};
 use crate::packet::{
     Decoder, Delivery, Message, OutgoingPublish, Packet, PacketId, Peer, ProtocolVersion, Publish, PublishProperties,
-    PublishReason, QoS, TopicName, UserPropertiesBuf, encode, encode_publish,
+    PublishReason, TopicName, UserPropertiesBuf, encode, encode_publish,
 };
 
 /// Messages of one bulk.
