@@ -8,6 +8,7 @@
 mod access;
 mod answer;
 mod banned;
+mod bridges;
 mod busiest;
 mod clients;
 mod figures;
@@ -15,6 +16,7 @@ mod listeners;
 mod operation;
 mod page;
 mod publish;
+mod queues;
 mod request;
 mod retained;
 mod session_info;
@@ -35,7 +37,7 @@ use axum::routing::get;
 use tokio::sync::Semaphore;
 
 pub use access::{Access, Peer};
-pub use steward::{BackupState, BackupView, ListenerView, Pending, Steward};
+pub use steward::{BackupState, BackupView, BridgeTopicView, BridgeView, ListenerView, Pending, Steward};
 
 use super::problem::Problem;
 use super::{Exporter, Readiness};
@@ -105,12 +107,14 @@ impl Api {
 pub fn router(api: Arc<Api>) -> Router {
     Router::new()
         .merge(banned::routes())
+        .merge(bridges::routes())
         .merge(busiest::routes())
         .merge(clients::routes())
         .merge(figures::routes())
         .merge(listeners::routes())
         .merge(operation::routes())
         .merge(publish::routes())
+        .merge(queues::routes())
         .merge(retained::routes())
         .merge(sessions::routes())
         .merge(subscriptions::routes())
