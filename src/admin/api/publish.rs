@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, changed, ok, with};
-use super::request::{JsonBody, Params};
+use super::request::{JsonBody, JsonList, Params, object};
 use super::{Api, Shared};
 use crate::admin::problem::Problem;
 use crate::broker::{Matched, Safe};
@@ -46,7 +46,7 @@ struct Request {
     qos: u8,
     #[serde(default)]
     retain: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     properties: PropertiesInfo,
 }
 
@@ -145,7 +145,7 @@ async fn one(State(api): Shared, params: Params, JsonBody(request): JsonBody<Req
 }
 
 /// All are looked at before the first is published.
-async fn bulk(State(api): Shared, params: Params, JsonBody(requests): JsonBody<Vec<Request>>) -> Answer {
+async fn bulk(State(api): Shared, params: Params, JsonList(requests): JsonList<Request>) -> Answer {
     params.finish()?;
     if requests.len() > BULK_MAX {
         return Err(Problem::too_large(format!("more than {BULK_MAX} messages")));
