@@ -30,6 +30,13 @@ impl Process {
         process
     }
 
+    /// Resident memory alone, in bytes; 0 where there is no `/proc`.
+    pub fn resident() -> u64 {
+        let mut process = Self::default();
+        process.parse_status(&text("/proc/self/status"));
+        process.resident_bytes
+    }
+
     fn parse_status(&mut self, status: &str) {
         for line in status.lines() {
             let Some((key, value)) = line.split_once(':') else { continue };

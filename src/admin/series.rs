@@ -45,6 +45,7 @@ pub(super) fn register(to: &mut Registration<'_>) {
     traffic(to);
     causes(to);
     storage(to);
+    overload(to);
     process(to);
 }
 
@@ -204,6 +205,25 @@ fn storage(to: &mut Registration<'_>) {
     counter(to, "dunlin_storage_bodies_read_total", "Message bodies read back from disk.", |now| {
         now.metrics.storage.bodies_read.get()
     });
+}
+
+fn overload(to: &mut Registration<'_>) {
+    let help = "What is given up: 0 nothing, 1 QoS 0 to slow subscribers, 2 also new connections, 3 also big publishes.";
+    gauge(to, "dunlin_overload_stage", help, |now| now.metrics.overload.stage.get());
+    gauge(to, "dunlin_overload_memory_max_bytes", "Memory that the stages are measured against; 0 for none.", |now| {
+        now.metrics.overload.memory_max.get()
+    });
+    to.describe_gauge("dunlin_runtime_delay_seconds", "The longest that a task had to wait for its turn in the last second.");
+    to.gauge("dunlin_runtime_delay_seconds", &[], |now| now.metrics.overload.delay_microseconds.get() as f64 / 1e6);
+    gauge(to, "dunlin_tracked_rates", "Users and addresses whose rates are kept in mind.", |now| {
+        now.metrics.tracked_rates.get()
+    });
+    gauge(
+        to,
+        "dunlin_watched",
+        "Addresses and client identifiers whose failed logins, connections or take-overs are kept in mind.",
+        |now| now.metrics.watched.get(),
+    );
 }
 
 fn process(to: &mut Registration<'_>) {

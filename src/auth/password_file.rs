@@ -103,12 +103,16 @@ impl PasswordFile {
     /// Whether this is the user's password. For an unknown user the password is checked against another user's hash and the answer
     /// thrown away: the same unknown name always costs the same, and the costs are spread as those of the real names are.
     pub fn verify(&self, user: &str, password: &[u8]) -> bool {
-        let (hash, known) = match self.users.get(user) {
-            Some(&index) => (&self.hashes[index], true),
-            None if self.is_empty() => return false, // nobody is known, so there is nothing to hide
-            None => (&self.hashes[self.stand_in(user) % self.hashes.len()], false),
-        };
-        hash.verify(password) & known
+        self.hash_to_check(user).is_some_and(|(hash, is_known)| hash.verify(password) & is_known)
+    }
+
+    /// The hash that a password of this user is checked against, and whether it is the user's own. `None`: nobody is known, so there is
+    /// nothing to hide.
+    fn hash_to_check(&self, user: &str) -> Option<(&PasswordHash, bool)> {
+        match self.users.get(user) {
+            Some(&index) => Some((&self.hashes[index], true)),
+            None => Some((&self.hashes[self.stand_in(user).checked_rem(self.hashes.len())?], false)),
+        }
     }
 
     /// The SCRAM keys of a user; `None` if the user is unknown or has another kind of hash.
@@ -203,6 +207,22 @@ carol:$scram-sha-256$4096$W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFz
             }
         }
         assert!(!PasswordFile::default().verify("alice", b"secret"));
+    }
+
+    /// Time is not asserted: what takes it is the same.
+    #[test]
+    fn an_unknown_user_costs_what_a_known_one_costs() {
+        let file = PasswordFile::parse(FILE).unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        for number in 0..200 {
+            let name = format!("unknown{number}");
+            let (hash, is_known) = file.hash_to_check(&name).unwrap();
+            assert!(!is_known);
+            assert!(std::ptr::eq(hash, file.hash_to_check(&name).unwrap().0), "each time the same");
+            seen.insert(file.hashes.iter().position(|known| std::ptr::eq(known, hash)).unwrap());
+        }
+        assert_eq!(seen.len(), 3, "unknown users cost what one or the other known one costs");
+        assert!(file.hash_to_check("alice").unwrap().1);
     }
 
     #[test]

@@ -11,10 +11,12 @@ use super::ending::{By, Closed, End};
 use super::handle::SessionHandle;
 use super::login_flow::LoginState;
 use super::outbox::{DirectWrite, SLICES_MAX};
+use super::quotas::ConnectionPlace;
+use super::rates::Pace;
 use super::route::Routed;
 use super::{Broker, wire_log};
-use crate::metrics::{OpenConnection, PacketType};
-use crate::packet::{Decoder, DisconnectReason, Peer, ProtocolVersion, PublishReason, QoS, ReasonCode};
+use crate::metrics::{Limit, OpenConnection, PacketType};
+use crate::packet::{Decoder, DisconnectReason, Packet, Peer, ProtocolVersion, PublishReason, QoS, ReasonCode};
 use crate::session::{AckToken, Action, Connection, InboundPublish, Note, OutBuffer, Session, SessionCell, Violation};
 use crate::storage::Record;
 
@@ -39,9 +41,13 @@ pub struct Client {
     /// When the oldest PUBLISH was read whose acknowledgement has not been written.
     ack_since: Option<Instant>,
     /// CONNACK has gone to the outbox.
-    is_welcomed: bool,
+    pub(super) is_welcomed: bool,
     /// Bytes taken in all.
     received: u64,
+    /// The rates that it is held to, if any.
+    pub(super) pace: Option<Box<Pace>>,
+    /// Its place among the connections of its user, where those are counted.
+    pub(super) place: Option<ConnectionPlace>,
     /// It has become a consumer of work queues, which begins once SUBACK has gone to the outbox.
     has_joined: bool,
 }
@@ -98,6 +104,8 @@ impl Client {
             ack_since: None,
             is_welcomed: false,
             received: 0,
+            pace: None,
+            place: None,
             has_joined: false,
         }
     }
@@ -112,10 +120,27 @@ impl Client {
         self.hold.as_ref().and(self.version)
     }
 
-    /// Whether bytes may be given now: not while a login is looked at, nor while too much waits to be acknowledged.
+    /// Whether bytes may be given now: not while a login is looked at, nor while too much waits to be acknowledged, nor while the
+    /// client has sent more than its rate.
     pub fn takes_bytes(&self) -> bool {
         let is_waiting = || self.broker.journal.as_ref().is_some_and(|journal| journal.is_behind()) && self.connection.owes();
-        self.end.is_none() && !self.login.is_pending() && !self.connection.is_congested() && !is_waiting()
+        self.end.is_none()
+            && !self.login.is_pending()
+            && !self.connection.is_congested()
+            && self.paused_until().is_none()
+            && !is_waiting()
+    }
+
+    /// Until when it takes no bytes because the client has sent more than its rate.
+    pub fn paused_until(&self) -> Option<Instant> {
+        self.pace.as_ref().and_then(|pace| pace.paused_until())
+    }
+
+    /// Takes bytes again if the time has come.
+    pub fn resume(&mut self, now: Instant) {
+        if let Some(pace) = &mut self.pace {
+            pace.resume(now);
+        }
     }
 
     /// A login is being looked at, or a right, and packets wait for that.
@@ -146,6 +171,11 @@ impl Client {
                     }
                     if self.broker.traces.is_on() {
                         self.trace_packet(packet);
+                    }
+                    if let Some(pace) = &mut self.pace
+                        && let Some(limit) = pace.spend(matches!(packet, Packet::Publish(_)), length, now)
+                    {
+                        deliveries.batch.limit_hit(limit, 1);
                     }
                     let handle = self.hold.as_ref().map(|hold| &*hold.handle);
                     let handled = match self.connection.handle_packet(packet, &Held(handle)) {
@@ -265,6 +295,10 @@ impl Client {
         let qos = publish.packet.delivery.qos();
         deliveries.batch.publish_received(qos as u8, publish.packet.payload.len());
         let routed = match Broker::special(publish.topic()) {
+            _ if broker.overload.refuses_publish(publish.packet.payload.len()) => {
+                broker.metrics.limit_hits.count(Limit::RefusePublishesAt);
+                Routed::at_once(PublishReason::QuotaExceeded)
+            }
             Some(special) => broker.route_special((handle, hold.epoch), publish, special, now, deliveries),
             None => broker.route((handle, hold.epoch), publish, now, deliveries),
         };

@@ -10,9 +10,11 @@ use super::door::Door;
 use super::effects::{Effects, Waiter};
 use super::expiry::Timer;
 use super::handle::{Identity, Online, SessionHandle};
+use super::login::{Refusal, refusal};
 use super::outbox::{DirectWrite, Outbox};
 use super::pace::Pace;
 use super::publish::HandedOn;
+use super::quotas::Quota;
 use super::registry::{Existing, Opened, registry_key};
 use super::standing::Brought;
 use super::wills::Will;
@@ -76,46 +78,39 @@ impl Broker {
         waker: Waker,
         direct: Option<Arc<dyn DirectWrite>>,
         now: Instant,
-    ) -> Result<Hold, ConnectReason> {
+    ) -> Result<Hold, Refusal> {
         let key = registry_key(request.mount_point.as_deref(), &request.principal.client_id);
         if self.registry.len() >= request.limits.max_sessions && self.registry.get(&key).is_none() {
             self.metrics.limit_hits.count(Limit::MaxSessions);
-            return Err(ConnectReason::QuotaExceeded);
+            return Err(NO_SESSION);
         }
         // A session that its client ends with its connection is nobody's business but the process'.
         let journal = self.journal.as_ref().filter(|_| request.expiry_interval > 0);
         if journal.is_some_and(|journal| !journal.has_room()) && self.registry.get(&key).is_none() {
             self.metrics.storage.refused.increment();
-            return Err(ConnectReason::QuotaExceeded);
+            return Err(NO_SESSION);
+        }
+        let account = self.accounts.of(request.principal.username.as_ref(), request.mount_point.as_ref());
+        let full = account.as_ref().and_then(|account| account.full(Quota::Sessions));
+        if let Some(limit) = full.filter(|_| self.registry.get(&key).is_none()) {
+            self.metrics.limit_hits.count(limit);
+            return Err(NO_SESSION);
         }
         let epoch = next_epoch();
         let mut effects = Effects::default();
         let mut online = Some(Box::new(online(&request, epoch, waker, direct, now)));
         let mut will = request.will.take();
         let mut orphaned = None;
-        let decide = |there: &SessionHandle| {
-            there.lock(|slot| {
-                let is_same_user = is_same_user(there, &request);
-                if !is_same_user && slot.online.is_some() {
-                    return Existing::Refuse;
-                }
-                // 3.1.4, [MQTT3-3.1.2-6]: a session that was to last no longer than its connection ends with the take-over.
-                // One whose time has come is over though its timer has not looked yet.
-                let has_expired = slot.expires_at.is_some_and(|at| at <= now);
-                let ends = slot.is_ended || slot.expiry_interval == 0 || has_expired;
-                // What another listener has granted is not brought along.
-                let has_other_rights = !Arc::ptr_eq(&there.rights, &request.door.rights);
-                let is_new = request.clean_start || !is_same_user || has_other_rights || ends;
-                if is_new { Existing::Replace } else { Existing::Resume }
-            })
-        };
+        let decide = |there: &SessionHandle| self.decide(there, &request, now);
         let make = || {
             let identity = Identity {
                 principal: request.principal.clone(),
                 registry_key: key.clone(),
                 mount_point: request.mount_point.clone(),
                 listener: request.door.name.clone(),
+                account: account.clone(),
             };
+            account.iter().for_each(|account| account.add(Quota::Sessions, 1));
             let stored_as = journal.map(|journal| journal.next_session());
             let (rights, limits) = (request.door.rights.clone(), request.limits.clone());
             SessionHandle::new(stored_as, identity, rights, limits, self.stored_level())
@@ -154,7 +149,7 @@ impl Broker {
         };
         let mut ends_stored = false;
         let (handle, session_present) = match self.registry.open(&key, decide, make, attach) {
-            Opened::Refused => return Err(ConnectReason::NotAuthorized),
+            Opened::Refused(refusal) => return Err(refusal),
             Opened::New(handle) => (handle, false),
             Opened::Resumed(handle) => {
                 self.metrics.sessions.resumed.increment();
@@ -190,6 +185,45 @@ impl Broker {
             self.schedule_credentials(&handle, epoch, now);
         }
         Ok(Hold { handle, epoch, session_present })
+    }
+
+    /// What the session that is there already means for the one who wants in under its identifier.
+    fn decide(&self, there: &SessionHandle, request: &OpenRequest, now: Instant) -> Existing {
+        let is_same_user = is_same_user(there, request);
+        let (existing, pushes_out) = there.lock(|slot| {
+            // One whose time has come is over though its timer has not looked yet.
+            let has_expired = slot.expires_at.is_some_and(|at| at <= now);
+            let is_over = slot.is_ended || has_expired;
+            let is_kept = slot.online.is_some() || !is_over && is_someones(there) && !self.watch.allows_client_id_reuse();
+            if !is_same_user && is_kept {
+                return (Existing::Refuse(ANOTHER_USERS), None);
+            }
+            // 3.1.4, [MQTT3-3.1.2-6]: a session that was to last no longer than its connection ends with the take-over.
+            let ends = is_over || slot.expiry_interval == 0;
+            // What another listener has granted is not brought along.
+            let has_other_rights = !Arc::ptr_eq(&there.rights, &request.door.rights);
+            let is_new = request.clean_start || !is_same_user || has_other_rights || ends;
+            let existing = if is_new { Existing::Replace } else { Existing::Resume };
+            (existing, slot.online.as_ref().map(|online| online.address))
+        });
+        let Some(pushed_out) = pushes_out else { return existing };
+        if request.door.is_own() || self.watch.may_take_over(&there.registry_key, now) {
+            return existing;
+        }
+        self.metrics.limit_hits.count(Limit::Takeovers);
+        if let Some(suppressed) = self.log_limiter.allow("takeovers", now) {
+            let client = &*request.principal.client_id;
+            let peer = |address: Option<SocketAddr>| address.map_or_else(|| "unix".into(), |address| address.to_string());
+            let (newcomer, connected) = (peer(request.address), peer(pushed_out));
+            tracing::warn!(client, newcomer, connected, suppressed, "two clients with one identifier push each other out");
+        }
+        Existing::Refuse(STORM)
+    }
+
+    /// Whether this client of this user is connected.
+    pub(super) fn is_online(&self, principal: &Principal, mount_point: Option<&str>) -> bool {
+        let there = self.registry.get(&registry_key(mount_point, &principal.client_id));
+        there.is_some_and(|there| there.principal.username == principal.username && there.lock(|slot| slot.online.is_some()))
     }
 
     fn evict(&self, handle: &SessionHandle) {
@@ -301,6 +335,16 @@ impl Broker {
             .and_then(|group| group.pick(hash, |member| member.key() != handle.key))
             .is_some_and(|(receiver, _)| receiver.availability() != Availability::Offline)
     }
+}
+
+const NO_SESSION: Refusal = refusal(ConnectReason::QuotaExceeded, "there are as many sessions as there may be");
+const ANOTHER_USERS: Refusal = refusal(ConnectReason::NotAuthorized, "the client identifier belongs to another user");
+const STORM: Refusal =
+    refusal(ConnectReason::ConnectionRateExceeded, "another client with the same client identifier is connected");
+
+/// An anonymous session belongs to nobody.
+fn is_someones(there: &SessionHandle) -> bool {
+    there.principal.username.is_some()
 }
 
 /// Listeners with different password files have different users, even if one name is in both.

@@ -6,7 +6,9 @@ use super::effects::Effects;
 use super::handle::SessionHandle;
 use super::outbox;
 use super::publish::Publisher;
-use crate::metrics::DropReason;
+use super::quotas::Quota;
+use crate::metrics::{DropReason, Limit};
+use crate::packet::QoS;
 use crate::session::{Grant, Publication, Work};
 
 /// What one batch of packets has sent to others, and whom it must wake: one flush for each, at the end.
@@ -20,10 +22,14 @@ pub struct Deliveries {
     pub is_ahead: bool,
     /// Memory to encode in, used again and again.
     pub(super) scratch: Vec<u8>,
+    /// QoS 0 messages to those who do not keep up are dropped: memory runs short.
+    sheds: bool,
 }
 
 /// With more receivers than this the writes are left to their own tasks, on all cores.
 const DIRECT_WRITES_MAX: usize = 4;
+/// Unwritten bytes with which a subscriber does not keep up, when memory runs short.
+const BEHIND: usize = 64 * 1024;
 /// Unwritten bytes from which a sender lets others have their turn.
 const AHEAD: usize = 256 * 1024;
 
@@ -42,12 +48,16 @@ impl Deliveries {
             return;
         }
         let is_own = publisher.key() == Some(handle.key);
-        let batch = &mut self.batch;
+        let (batch, sheds) = (&mut self.batch, self.sheds);
         let (becomes_dirty, is_ahead) = handle.lock(|slot| {
             if slot.is_ended {
                 return (false, false);
             }
             let Some(online) = slot.online.as_deref_mut() else {
+                if let Some(reason) = refuses_offline(handle, grant.qos, sheds) {
+                    batch.dropped(reason, 1);
+                    return (false, false);
+                }
                 slot.session.outbound.deliver(None, publication, grant, &slot.limits, now, batch);
                 slot.report(batch);
                 return (false, false);
@@ -58,6 +68,11 @@ impl Deliveries {
                 let behind = behind.map(|(_, token)| token);
                 slot.session.outbound.deliver_later(publication, grant, behind, &slot.limits, now, batch);
                 slot.report(batch);
+                return (false, false);
+            }
+            if sheds && grant.qos == QoS::AtMostOnce && (online.outbox.blocked_since.is_some() || online.outbox.len() > BEHIND)
+            {
+                batch.dropped(DropReason::Overload, 1);
                 return (false, false);
             }
             let link = (&mut online.writer, &mut online.outbox.buffer);
@@ -132,5 +147,18 @@ impl Deliveries {
         }
         broker.tell_effects(&mut self.batch);
         self.is_ahead = false;
+        self.sheds = broker.overload.sheds();
     }
+}
+
+/// Why a message does not wait for a session that is offline, besides the session's own bounds.
+fn refuses_offline(handle: &SessionHandle, qos: QoS, sheds: bool) -> Option<DropReason> {
+    if sheds && qos == QoS::AtMostOnce {
+        return Some(DropReason::Overload);
+    }
+    let account = handle.account.as_ref()?;
+    account.full(Quota::QueuedBytes).map(|limit| match limit {
+        Limit::TenantQueuedBytes => DropReason::TenantQueueBytes,
+        _ => DropReason::UserQueueBytes,
+    })
 }

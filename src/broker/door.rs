@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use arc_swap::ArcSwap;
 
+use super::bridges::BRIDGE_PREFIX;
+use super::rates::{Flow, SharedBuckets};
 use crate::auth::{Asker, Authenticator, Authorizer, Hook, MountPoint, Opinion};
 use crate::metrics::{Limit, ListenerMetrics};
 use crate::packet::{ProtocolVersion, TopicFilter, TopicName};
@@ -20,6 +22,16 @@ pub struct Door {
     pub limits: ArcSwap<Limits>,
     pub rights: Arc<Rights>,
     pub metrics: Arc<ListenerMetrics>,
+    /// What may come in a second from all its clients together, and what has.
+    pub flow: ArcSwap<Flow>,
+    pub buckets: SharedBuckets,
+}
+
+impl Door {
+    /// It is that of a bridge of this broker, which no stranger comes in by: what protects from strangers does not hold it back.
+    pub fn is_own(&self) -> bool {
+        self.name.starts_with(BRIDGE_PREFIX)
+    }
 }
 
 /// A connection's place among those that there may be. Dropping it gives the place back.

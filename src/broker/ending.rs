@@ -156,6 +156,7 @@ impl Client {
         }
         if let Some(End { reason, detail, by: By::Server, .. }) = self.end.as_deref()
             && self.connection.phase() == Phase::Connected
+            && self.is_welcomed // [MQTT-3.2.0-1]: CONNACK is the first packet, or there is none.
             && let Some(reason) = DisconnectReason::from_byte(reason.0)
         {
             self.broker.metrics.disconnects_sent.count(reason as u8);
@@ -171,6 +172,7 @@ impl Client {
     /// Lets go of the session: its will, its expiry, its queue take their course.
     fn settle(&mut self, now: Instant, deliveries: &mut Deliveries) {
         let Some(hold) = self.hold.take() else { return };
+        self.place = None;
         let broker = self.broker.clone();
         let (reason, detail, publish_will, by) = match &self.end {
             Some(end) => (end.reason, end.detail.clone(), end.publish_will, end.by),

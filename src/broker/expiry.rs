@@ -5,6 +5,7 @@ use super::Broker;
 use super::deliver::Deliveries;
 use super::handle::SessionHandle;
 use super::publish::HandedOn;
+use super::quotas::Quota;
 use crate::metrics::DropReason;
 use crate::packet::DisconnectReason;
 use crate::routing::Availability;
@@ -176,6 +177,10 @@ impl Broker {
             return false;
         };
         self.registry.remove(handle);
+        if let Some(account) = &handle.account {
+            account.give_back(Quota::Sessions, 1);
+            account.give_back(Quota::Subscriptions, subscriptions.len() as u64);
+        }
         if !subscriptions.is_empty() {
             let mut change = self.router.change();
             for filter in subscriptions.keys() {

@@ -14,6 +14,7 @@ use super::inspect::LastEnd;
 use super::outbox::Outbox;
 use super::pace::Pace;
 use super::queues::{Membership, QueueHandle};
+use super::quotas::{Account, Quota};
 use super::standing::Standing;
 use super::wills::Will;
 use crate::auth::{Principal, Way};
@@ -37,6 +38,8 @@ pub struct SessionHandle {
     pub listener: Arc<str>,
     /// Its number in the journal, if it outlives the process.
     pub stored_as: Option<u64>,
+    /// What its user has, where that is counted.
+    pub account: Option<Arc<Account>>,
     pub(super) slot: Mutex<Slot>,
     /// Rights of its own; nothing is locked while this is.
     pub(super) standing: Mutex<Option<Box<Standing>>>,
@@ -72,6 +75,7 @@ pub struct Slot {
     memberships: Option<Box<Vec<Membership>>>,
     /// The depths that the metrics know of.
     reported: Depths,
+    account: Option<Arc<Account>>,
 }
 
 /// The connection that a session has now, as others see it.
@@ -160,6 +164,9 @@ impl Slot {
         if before.messages != now.messages || before.bytes != now.bytes {
             batch.queued(now.messages, now.bytes);
             batch.unqueued(before.messages, before.bytes);
+            if let Some(account) = &self.account {
+                account.change(Quota::QueuedBytes, before.bytes as u64, now.bytes as u64);
+            }
         }
         if before.inflight != now.inflight {
             batch.inflight(now.inflight as i64 - before.inflight as i64);
@@ -233,6 +240,7 @@ pub struct Identity {
     pub registry_key: Arc<str>,
     pub mount_point: Option<Arc<str>>,
     pub listener: Arc<str>,
+    pub account: Option<Arc<Account>>,
 }
 
 impl SessionHandle {
@@ -265,11 +273,24 @@ impl SessionHandle {
                 revision: 0,
                 memberships: None,
                 reported: Depths::default(),
+                account: identity.account.clone(),
             };
-            let Identity { principal, registry_key, mount_point, listener } = identity;
+            let Identity { principal, registry_key, mount_point, listener, account } = identity;
             let (key, slot, availability) = (next_epoch(), Mutex::new(slot), AtomicU8::new(OFFLINE));
             let standing = Mutex::default();
-            Self { key, principal, registry_key, mount_point, rights, listener, stored_as, slot, standing, availability }
+            Self {
+                key,
+                principal,
+                registry_key,
+                mount_point,
+                rights,
+                listener,
+                stored_as,
+                account,
+                slot,
+                standing,
+                availability,
+            }
         })
     }
 

@@ -71,7 +71,7 @@ impl Login {
             return Err(refusal(ConnectReason::UnsupportedProtocolVersion, "this listener does not let this version in"));
         }
         let client_id = client_id(connect, limits, metrics)?;
-        if client_id.starts_with(BRIDGE_PREFIX) && !origin.door.name.starts_with(BRIDGE_PREFIX) {
+        if client_id.starts_with(BRIDGE_PREFIX) && !door.is_own() {
             let why = "client identifiers that begin so are the server's own bridges'";
             return Err(refusal(ConnectReason::ClientIdentifierNotValid, why));
         }
@@ -201,6 +201,10 @@ impl Login {
 
     pub const fn keep_alive(&self) -> u16 {
         self.keep_alive
+    }
+
+    pub const fn is_assigned(&self) -> bool {
+        self.is_assigned
     }
 
     pub const fn clean_start(&self) -> bool {

@@ -13,9 +13,10 @@ use super::events::{Event, EventKind};
 use super::log_limiter::{Rate, excerpt};
 use super::login::{Admitted, Login, Refusal, refusal};
 use super::login_checks::{Checked, unix_now};
+use super::quotas::ConnectionPlace;
 use crate::auth::scram::{self, ScramExchange};
-use crate::auth::{Facts, Granted, Opinion, RightAnswer, Step, Verdict, Way};
-use crate::metrics::{Authentication, Denied};
+use crate::auth::{Facts, Granted, Opinion, Principal, RightAnswer, Step, Verdict, Way};
+use crate::metrics::{Authentication, Denied, Limit};
 use crate::packet::{
     Auth, AuthReason, ConnAck, ConnAckProperties, Connect, ConnectReason, DisconnectReason, Packet, TopicFilter,
 };
@@ -50,6 +51,11 @@ const TOKEN_METHOD: &str = "JWT";
 impl Client {
     /// A CONNECT has come.
     pub(super) fn begin_login(&mut self, connect: &Connect<'_>, now: Instant) {
+        if self.broker.overload.refuses_connections() && !self.origin.door.is_own() {
+            self.broker.metrics.limit_hits.count(Limit::RefuseConnectionsAt);
+            let refusal = refusal(ConnectReason::ServerBusy, "the server is overloaded");
+            return self.refuse_login(Some(connect.client_id), refusal, now);
+        }
         let limits = self.connection.limits().clone();
         let login = match Login::new(connect, &self.origin, &limits, &self.broker.metrics) {
             Ok(login) => login,
@@ -58,6 +64,7 @@ impl Client {
         if self.origin.has_nameless_certificate {
             // Whoever it is, it is not the nobody that would be let in without a certificate.
             self.broker.metrics.authentications.count(Authentication::BadCertificate);
+            self.broker.login_has_failed(self.origin.address, now);
             let refusal = refusal(ConnectReason::NotAuthorized, "the certificate has no name that can be a user's");
             return self.refuse_login(Some(connect.client_id), refusal, now);
         }
@@ -173,7 +180,7 @@ impl Client {
                 Ok(())
             }
             LoginState::Rechallenged(exchange) if auth.reason == AuthReason::ContinueAuthentication => {
-                self.finish_reauthentication(*exchange, data)
+                self.finish_reauthentication(*exchange, data, now)
             }
             LoginState::None if auth.reason == AuthReason::ReAuthenticate && self.hold.is_some() => {
                 if auth.authentication_method == Some(TOKEN_METHOD) {
@@ -191,9 +198,10 @@ impl Client {
     }
 
     /// The same user must prove itself: the session is that user's.
-    fn finish_reauthentication(&mut self, exchange: ScramExchange, data: &[u8]) -> Result<(), Violation> {
+    fn finish_reauthentication(&mut self, exchange: ScramExchange, data: &[u8], now: Instant) -> Result<(), Violation> {
         let success = exchange.finish(data).map_err(|_| {
             self.broker.metrics.authentications.count(Authentication::ExchangeFailed);
+            self.broker.login_has_failed(self.origin.address, now);
             not_authorized()
         })?;
         let user = self.hold.as_ref().and_then(|hold| hold.handle.principal.username.as_deref());
@@ -224,6 +232,7 @@ impl Client {
         };
         let Some(granted) = granted.filter(place) else {
             self.broker.metrics.authentications.count(Authentication::ExchangeFailed);
+            self.broker.login_has_failed(self.origin.address, now);
             return Err(not_authorized());
         };
         self.broker.metrics.authentications.count(Authentication::Success);
@@ -265,6 +274,9 @@ impl Client {
                     (_, None) => Authentication::BadCredentials,
                 };
                 metrics.authentications.count(kind);
+                if FAULTS_OF_CLIENTS.contains(&reason) {
+                    self.broker.login_has_failed(self.origin.address, now);
+                }
                 // The client is told no more than the code: not whether the user exists.
                 self.refuse_login(Some(&login.client_id), refusal(reason, "not let in"), now);
             }
@@ -273,16 +285,46 @@ impl Client {
 
     fn exchange_failed(&mut self, client_id: &str, cause: &str, now: Instant) {
         self.broker.metrics.authentications.count(Authentication::ExchangeFailed);
+        self.broker.login_has_failed(self.origin.address, now);
         tracing::debug!(client = client_id, cause, "authentication exchange failed");
         self.refuse_login(Some(client_id), refusal(ConnectReason::NotAuthorized, "authentication failed"), now);
     }
 
+    /// Whether one who has shown who it is has to stay outside all the same: it is banned, comes too often, or its user or tenant has
+    /// as many connections as it may.
+    fn hold_back(
+        &self,
+        login: &Login,
+        principal: &Principal,
+        mount_point: Option<&Arc<str>>,
+        now: Instant,
+    ) -> Result<Option<ConnectionPlace>, Refusal> {
+        // Perhaps since CONNECT came, or under the name that the exchange told.
+        if self.is_banned(&login.client_id, principal.username.as_deref()) {
+            return Err(BANNED);
+        }
+        let may_loop = login.is_assigned() || self.origin.door.is_own();
+        if !may_loop && self.broker.comes_too_often(&login.client_id, now) {
+            return Err(BANNED);
+        }
+        let Some(account) = self.broker.accounts.of(principal.username.as_ref(), mount_point) else { return Ok(None) };
+        let place = ConnectionPlace::take(&account).or_else(|limit| {
+            // The one that it takes the place of is as good as gone.
+            let is_back = self.broker.is_online(principal, mount_point.map(|mount_point| &**mount_point));
+            if is_back { Ok(ConnectionPlace::in_place_of_another(&account)) } else { Err(limit) }
+        });
+        place.map(Some).map_err(|limit| {
+            self.broker.metrics.limit_hits.count(limit);
+            refusal(ConnectReason::QuotaExceeded, "the user, or the tenant, has as many connections as it may")
+        })
+    }
+
     /// The client has shown who it is: it gets its session and its CONNACK.
     fn let_in(&mut self, login: &Login, granted: Box<Granted>, now: Instant) -> Result<(), Refusal> {
-        if self.is_banned(&login.client_id, granted.username.as_deref()) {
-            return Err(BANNED); // since CONNECT came, or under the name that only the login has told
-        }
-        let admitted = self.admit(login, granted, now)?;
+        let mount_point = login.place(&self.origin, &granted)?;
+        let principal = login.principal(&granted);
+        let place = self.hold_back(login, &principal, mount_point.as_ref(), now)?;
+        let admitted = self.admit(login, granted, (principal, mount_point), now)?;
         if let Err(limit) = self.admission.admit() {
             self.broker.metrics.limit_hits.count(limit);
             return Err(refusal(ConnectReason::ServerBusy, "no more connections are taken"));
@@ -300,10 +342,7 @@ impl Client {
         if !self.connection.may_send(&Packet::ConnAck(connack)) {
             return Err(refusal(ConnectReason::PacketTooLarge, "CONNACK is over the client's maximum packet size"));
         }
-        let hold = self
-            .broker
-            .open_session(request, self.waker.clone(), self.direct.take(), now)
-            .map_err(|reason| refusal(reason, "the session is not to be had"))?;
+        let hold = self.broker.open_session(request, self.waker.clone(), self.direct.take(), now)?;
         let agreement = Agreement {
             session_expiry_interval: login.expiry_interval,
             maximum_packet_size: login.maximum_packet_size,
@@ -314,16 +353,22 @@ impl Client {
         self.broker.metrics.connacks_sent.count(0);
         self.broker.metrics.sessions.online.increment();
         self.open.connected(login.version as u8);
+        self.place = place;
+        self.pace = self.broker.pacing.pace_of(&self.origin, hold.handle.principal.username.as_ref(), now);
         self.welcome(&hold, login, now);
         self.hold = Some(hold);
         Ok(())
     }
 
-    /// Finds the client's place, and whether its will may be published there.
-    fn admit(&self, login: &Login, granted: Box<Granted>, now: Instant) -> Result<Admitted, Refusal> {
-        let mount_point = login.place(&self.origin, &granted)?;
+    /// Finds out whether the client's will may be published at its place.
+    fn admit(
+        &self,
+        login: &Login,
+        granted: Box<Granted>,
+        (principal, mount_point): (Principal, Option<Arc<str>>),
+        now: Instant,
+    ) -> Result<Admitted, Refusal> {
         let will = login.mounted_will(mount_point.as_deref())?;
-        let principal = login.principal(&granted);
         let brought = Login::brought(&granted, mount_point.clone());
         if let Some(will) = &will {
             let opinion = self.origin.door.rights.on_publish(&brought.asker(&principal), will.topic());
@@ -397,6 +442,9 @@ impl Client {
         self.end_with(refusal.reason.code(), refusal.why.into(), false, By::Server);
     }
 }
+
+/// What a login is refused with because of what the client has shown, and not because of the broker's own state.
+const FAULTS_OF_CLIENTS: [ConnectReason; 2] = [ConnectReason::BadUserNameOrPassword, ConnectReason::NotAuthorized];
 
 const BANNED: Refusal = refusal(ConnectReason::Banned, "banned");
 

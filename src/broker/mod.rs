@@ -1,6 +1,7 @@
 //! The one place where sessions, routing, rights and what is kept meet. No sockets: bytes come in through [`Client`], and what is to
 //! be written waits in each session's outbox.
 
+mod address;
 mod asking;
 mod bans;
 mod bridges;
@@ -19,9 +20,13 @@ mod login;
 mod login_checks;
 mod login_flow;
 mod outbox;
+mod overload;
 mod pace;
+mod protection;
 mod publish;
 mod queues;
+mod quotas;
+mod rates;
 mod recheck;
 mod registry;
 mod restore;
@@ -45,6 +50,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
+pub use address::AddressKey;
 pub use bans::{Ban, BanError, BanKind, Bans, wall_clock};
 pub use bridges::BRIDGE_PREFIX;
 pub use client::{Client, Written};
@@ -55,14 +61,18 @@ pub use ending::{By, Closed};
 pub use events::{Event, EventKind};
 pub use handle::SessionHandle;
 pub use inspect::{LastEnd, OnlineView, QueuedView, RetainedView, Safe, SessionView};
-pub use log_limiter::{LogLimiter, Rate};
+pub use log_limiter::{LogLimiter, Rate as LogRate};
 pub use outbox::{DirectWrite, SLICES_MAX};
+pub use overload::{Overload, OverloadConfig, OverloadGauge, Stage};
 pub use pace::Pace;
+pub use protection::{Protection, Watch};
 pub use publish::{Matched, Publisher};
 pub use queues::{
     AutoCreate, DefineError, Definition as QueueDefinition, OperateError, Origin as QueueOrigin, PeekedMessage, QueueDetails,
     QueueFold, QueueId, QueueSettings, QueueSummary,
 };
+pub use quotas::Quotas;
+pub use rates::{Bucket, Buckets, Flow, Pacing, Rate, Rates, Recent, SharedBuckets};
 pub use restore::{Recovered, RightsOf};
 pub use trace::{FOLLOWERS_MAX, Follow, Following, TraceLine};
 
@@ -74,6 +84,7 @@ use crate::storage::{Clock, Journal, Level};
 use expiry::Timer;
 use login_checks::LoginChecks;
 use queues::Queues;
+use quotas::Accounts;
 use registry::Registry;
 use retained::Retained;
 use router::Router;
@@ -98,12 +109,23 @@ pub struct Broker {
     journal: Option<Arc<Journal<Waiter>>>,
     /// Held for reading while messages go from one session to another.
     hand_overs: RwLock<()>,
+    /// How much may come in a second.
+    pub pacing: Pacing,
+    /// Who has done what too often.
+    pub watch: Watch,
+    /// What users have.
+    pub accounts: Accounts,
+    /// What is given up because memory runs short.
+    pub overload: Overload,
 }
 
 /// What a broker is made of.
 #[derive(Debug)]
 pub struct BrokerSettings {
     pub limits: Limits,
+    pub rates: Rates,
+    pub protection: Protection,
+    pub quotas: Quotas,
     pub strategy: Strategy,
     /// Passwords checked at the same time, and logins that may wait for that.
     pub password_checks: (usize, usize),
@@ -133,6 +155,10 @@ impl Broker {
             events: settings.events,
             journal: settings.journal,
             hand_overs: RwLock::default(),
+            pacing: Pacing::new(settings.rates),
+            watch: Watch::new(settings.protection),
+            accounts: Accounts::new(&settings.quotas),
+            overload: Overload::default(),
         });
         broker.schedule(now, Timer::RetainedExpiry);
         broker
@@ -158,6 +184,8 @@ impl Broker {
         let (messages, bytes) = self.retained.counts();
         self.metrics.retained_messages.set(messages as u64);
         self.metrics.retained_bytes.set(bytes as u64);
+        self.metrics.tracked_rates.set(self.pacing.tracked() as u64);
+        self.metrics.watched.set(self.watch.watched() as u64);
         let online = self.metrics.sessions.online.get();
         self.metrics.sessions.offline.set((self.registry.len() as u64).saturating_sub(online));
     }

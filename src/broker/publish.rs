@@ -10,6 +10,7 @@ use super::Broker;
 use super::deliver::Deliveries;
 use super::handle::{Receiver, SessionHandle};
 use super::queues::{Fed, Hints, Locked, QueueHandle};
+use super::quotas::Account;
 use crate::packet::{Message, PacketId, PublishReason, QoS, TopicName};
 use crate::routing::{Availability, MatchCache, Matches, PublisherHash, Recipient, Subscriber};
 use crate::session::{AckToken, Answer, Grant, Publication, Queued};
@@ -46,6 +47,11 @@ impl<'a> Publisher<'a> {
     /// Whether all limits hold, and its messages are stored: not so for the figures that the broker publishes itself.
     pub(super) const fn is_bounded(&self) -> bool {
         self.session.is_some() || self.lasts
+    }
+
+    /// What the user has, where that is counted.
+    pub(super) fn account(&self) -> Option<&'a Arc<Account>> {
+        self.session.and_then(|handle| handle.account.as_ref())
     }
 
     pub(super) fn key(&self) -> Option<u64> {

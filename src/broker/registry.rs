@@ -8,6 +8,7 @@ use hashbrown::hash_map::Entry;
 use parking_lot::RwLock;
 
 use super::handle::SessionHandle;
+use super::login::Refusal;
 
 /// Which session a client identifier means: one at a time `[MQTT-3.1.4-3]`.
 ///
@@ -39,8 +40,8 @@ pub enum Existing {
     Resume,
     /// It ends, a new one begins.
     Replace,
-    /// It is another user's, who is using it now.
-    Refuse,
+    /// It is not to be had.
+    Refuse(Refusal),
 }
 
 /// What became of an opening.
@@ -53,7 +54,7 @@ pub enum Opened {
         old: Arc<SessionHandle>,
     },
     Resumed(Arc<SessionHandle>),
-    Refused,
+    Refused(Refusal),
 }
 
 /// The part of a client identifier that no client can choose keeps tenants apart: identifiers contain no NUL.
@@ -83,7 +84,7 @@ impl Registry {
                 Opened::New(new)
             }
             Entry::Occupied(mut entry) => match decide(entry.get()) {
-                Existing::Refuse => Opened::Refused,
+                Existing::Refuse(refusal) => Opened::Refused(refusal),
                 Existing::Resume => {
                     attach(entry.get());
                     Opened::Resumed(entry.get().clone())

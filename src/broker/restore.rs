@@ -8,6 +8,7 @@ use super::Broker;
 use super::door::Rights;
 use super::handle::{Identity, Receiver, SessionHandle, Slot};
 use super::queues::{QueueFold, consumer_filter};
+use super::quotas::Quota;
 use super::registry::registry_key;
 use super::standing::Brought;
 use super::wills::Will;
@@ -33,6 +34,11 @@ pub struct Recovered<'a> {
 pub trait RightsOf: std::fmt::Debug {
     /// Those of a listener that is gone are decided by whoever knows the others.
     fn rights_of(&self, listener: &str) -> Arc<Rights>;
+
+    /// Where a client's topics lie, if that follows from the listener and who it is.
+    fn mount_point_of(&self, _listener: &str, _principal: &Principal) -> Option<Arc<str>> {
+        None
+    }
 }
 
 /// Numbers that are passed over at the start: messages may have been sent under them that were lost with the crash.
@@ -52,7 +58,7 @@ impl Broker {
             let (body, message) = (bodies.remove(&retained.place), messages.remove(&retained.place));
             let (Some(body), Some(message)) = (body, message) else { continue };
             debug_assert_eq!(message.topic().as_str(), &*topic);
-            let publisher = publisher(&retained.publisher, rights);
+            let publisher = self.publisher(&retained.publisher, &topic, rights);
             self.restore_retained(message, body, publisher);
         }
     }
@@ -73,7 +79,12 @@ impl Broker {
         let key = registry_key(header.mount_point.as_deref(), &principal.client_id);
         let rights = rights.rights_of(&header.listener);
         let (mount_point, listener) = (header.mount_point, header.listener);
-        let identity = Identity { principal, registry_key: key, mount_point, listener };
+        let account = self.accounts.of(principal.username.as_ref(), mount_point.as_ref());
+        if let Some(account) = &account {
+            account.add(Quota::Sessions, 1);
+            account.add(Quota::Subscriptions, subscriptions.len() as u64);
+        }
+        let identity = Identity { principal, registry_key: key, mount_point, listener, account };
         let handle = SessionHandle::new(Some(number), identity, rights, self.limits(), self.stored_level());
         // Only a session at a listener where rights are brought along may have had any.
         if handle.rights.is_personal() {
@@ -131,6 +142,16 @@ impl Broker {
         self.schedule_session(&handle, now);
     }
 
+    fn publisher(&self, stored: &Publisher, topic: &str, doors: &dyn RightsOf) -> Option<super::retained::RetainedBy> {
+        let client = stored.client.as_ref()?;
+        let principal = Principal { client_id: client.client_id.clone(), username: client.username.clone() };
+        let rights = doors.rights_of(&client.listener);
+        let brought = if rights.is_personal() { Brought::Unknown } else { Brought::Nothing };
+        let tenant = doors.mount_point_of(&client.listener, &principal).filter(|tenant| topic.starts_with(&**tenant));
+        let account = self.accounts.of(principal.username.as_ref(), tenant.as_ref());
+        Some(super::retained::RetainedBy { principal, brought, rights, listener: client.listener.clone(), account })
+    }
+
     fn instant_of(&self, wall: u64, now: Instant) -> Instant {
         self.journal.as_ref().map_or(now, |journal| journal.clock.instant(wall))
     }
@@ -160,12 +181,4 @@ fn restore_entries(
             }
         }
     }
-}
-
-fn publisher(stored: &Publisher, rights: &dyn RightsOf) -> Option<super::retained::RetainedBy> {
-    let client = stored.client.as_ref()?;
-    let principal = Principal { client_id: client.client_id.clone(), username: client.username.clone() };
-    let rights = rights.rights_of(&client.listener);
-    let brought = if rights.is_personal() { Brought::Unknown } else { Brought::Nothing };
-    Some(super::retained::RetainedBy { principal, brought, rights, listener: client.listener.clone() })
 }

@@ -10,6 +10,7 @@ use super::effects::Effects;
 use super::handle::{SessionHandle, Slot};
 use super::inspect::RetainedView;
 use super::publish::Publisher;
+use super::quotas::{Account, Quota};
 use super::standing::Brought;
 use crate::auth::{Opinion, Principal};
 use crate::metrics::Limit;
@@ -48,6 +49,8 @@ pub struct RetainedBy {
     pub brought: Brought,
     pub rights: Arc<Rights>,
     pub listener: Arc<str>,
+    /// What the user has, where that is counted.
+    pub account: Option<Arc<Account>>,
 }
 
 impl RetainedBy {
@@ -69,6 +72,18 @@ impl RetainedBy {
 impl Entry {
     fn view(&self) -> RetainedView {
         RetainedView { message: self.message.clone(), publisher: self.publisher.as_ref().map(|by| by.principal.clone()) }
+    }
+
+    fn account(&self) -> Option<&Arc<Account>> {
+        self.publisher.as_ref().and_then(|by| by.account.as_ref())
+    }
+
+    fn is_kept(&self) {
+        self.account().into_iter().for_each(|account| account.add(Quota::Retained, 1));
+    }
+
+    fn is_gone(&self) {
+        self.account().into_iter().for_each(|account| account.give_back(Quota::Retained, 1));
     }
 
     /// Whether it was published under this session's client identifier.
@@ -164,6 +179,7 @@ impl Retained {
         messages.retain(|entry| {
             let is_kept = keep(&entry.message, entry.publisher.as_ref());
             if !is_kept {
+                entry.is_gone();
                 *bytes -= entry.message.len();
                 *mortal -= usize::from(entry.message.expires_at.is_some());
                 if let Some(body) = &entry.body {
@@ -186,6 +202,7 @@ impl Tree {
 
     /// As [`Self::remove`].
     fn insert(&mut self, topic: TopicName<'_>, entry: Entry) -> Option<Arc<Body>> {
+        entry.is_kept();
         self.bytes += entry.message.len();
         self.mortal += usize::from(entry.message.expires_at.is_some());
         let old = self.messages.insert(topic, entry)?;
@@ -194,6 +211,7 @@ impl Tree {
     }
 
     fn forget(&mut self, old: &Entry) {
+        old.is_gone();
         self.bytes -= old.message.len();
         self.mortal -= usize::from(old.message.expires_at.is_some());
     }
@@ -230,6 +248,8 @@ impl Broker {
             Some(Limit::MaxRetainedMessages)
         } else if bytes as u64 > limits.max_retained_bytes.0 {
             Some(Limit::MaxRetainedBytes)
+        } else if old.is_none() {
+            publisher.account().and_then(|account| account.full(Quota::Retained))
         } else {
             None
         };
@@ -243,6 +263,7 @@ impl Broker {
             brought: handle.brought(),
             rights: handle.rights.clone(),
             listener: handle.listener.clone(),
+            account: handle.account.clone(),
         });
         let body = publication.body().cloned();
         if let Some(body) = &body {

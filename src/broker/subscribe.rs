@@ -6,13 +6,14 @@ use super::effects::Effects;
 use super::handle::{Receiver, SessionHandle};
 use super::log_limiter::excerpt;
 use super::queues::{consumer_filter, right_to_consume, wish_of};
+use super::quotas::Quota;
 use crate::auth::RightAnswer;
 use crate::metrics::{Denied, Limit};
 use crate::packet::{
     RetainHandling, Subscribe, SubscribeReason, SubscriptionOptions, TopicFilter, Unsubscribe, UnsubscribeReason,
 };
 use crate::routing;
-use crate::session::{Limits, Replay, Subscription};
+use crate::session::{Limits, Replay, Session, Subscription};
 use crate::storage::ConsumerWish;
 
 impl Broker {
@@ -123,9 +124,8 @@ impl Broker {
             }
             let session = &mut slot.session;
             let is_new = !session.subscriptions.contains_key(filter);
-            if is_new && session.subscriptions.len() >= subscriptions_max {
-                self.metrics.limit_hits.count(Limit::MaxSubscriptions);
-                return Err(SubscribeReason::QuotaExceeded);
+            if is_new {
+                self.take_subscription(handle, session, subscriptions_max)?;
             }
             session.subscriptions.insert(filter.clone(), subscription);
             if replays(is_new) {
@@ -140,6 +140,24 @@ impl Broker {
         let was_new = change.index.subscribe(filter, Receiver::Session(handle.clone()), entry);
         debug_assert_eq!(is_new, was_new);
         Ok(())
+    }
+
+    /// Room for one subscription more, in the session and for its user.
+    pub(super) fn take_subscription(
+        &self,
+        handle: &SessionHandle,
+        session: &Session,
+        subscriptions_max: usize,
+    ) -> Result<(), SubscribeReason> {
+        let taken = if session.subscriptions.len() >= subscriptions_max {
+            Err(Limit::MaxSubscriptions)
+        } else {
+            handle.account.as_ref().map_or(Ok(()), |account| account.take(Quota::Subscriptions))
+        };
+        taken.map_err(|limit| {
+            self.metrics.limit_hits.count(limit);
+            SubscribeReason::QuotaExceeded
+        })
     }
 
     /// Ends the subscriptions of one UNSUBSCRIBE; an unknown one is acknowledged too `[MQTT-3.10.4-5]`.
@@ -178,6 +196,7 @@ impl Broker {
             slot.session.replays.retain(|replay| replay.filter != *filter);
             let was_there = slot.session.subscriptions.remove(filter).is_some();
             if was_there {
+                give_back(handle);
                 handle.store_subscription(slot, filter, self);
             }
             slot.report(effects);
@@ -195,6 +214,7 @@ impl Broker {
         let (was_there, membership) = handle.lock(|slot| {
             let was_there = slot.session.subscriptions.remove(filter).is_some();
             if was_there {
+                give_back(handle);
                 handle.store_subscription(slot, filter, self);
             }
             slot.report(effects);
@@ -203,6 +223,11 @@ impl Broker {
         self.leave(membership.into_iter().collect(), now, effects);
         was_there
     }
+}
+
+/// The user has one subscription less.
+fn give_back(handle: &SessionHandle) {
+    handle.account.iter().for_each(|account| account.give_back(Quota::Subscriptions, 1));
 }
 
 fn granted(options: SubscriptionOptions) -> SubscribeReason {

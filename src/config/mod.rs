@@ -29,7 +29,7 @@ pub use validate::{OPEN_API, Warning, check_log_level};
 
 use crate::admin::{AdminConfig, SysConfig};
 use crate::auth::AuthConfig;
-use crate::broker::QueueSettings;
+use crate::broker::{OverloadConfig, Protection, QueueSettings, Quotas, Rates};
 use crate::client::bridge::BridgeConfig;
 use crate::queue;
 use crate::routing::SharedSubscriptions;
@@ -55,6 +55,14 @@ pub struct Config {
     pub durability: Durability,
     /// The bounds on everything that a client can make grow.
     pub limits: Limits,
+    /// How much may come in a second.
+    pub rates: Rates,
+    /// Totals of one user.
+    pub quotas: Quotas,
+    /// Who is locked out for a while because of what it does.
+    pub protection: Protection,
+    /// What is given up first when memory runs short.
+    pub overload: OverloadConfig,
     /// How `$share` groups share.
     pub shared_subscriptions: SharedSubscriptions,
     /// Other brokers that topics are shared with.
@@ -83,6 +91,10 @@ impl Default for Config {
             auth: AuthConfig::default(),
             durability: Durability::default(),
             limits: Limits::default(),
+            rates: Rates::default(),
+            quotas: Quotas::default(),
+            protection: Protection::default(),
+            overload: OverloadConfig::default(),
             shared_subscriptions: SharedSubscriptions::default(),
             bridges: Vec::new(),
             work_queues: QueueSettings::default(),

@@ -335,8 +335,34 @@ tls = { certificate = "/dev/null", key = "/dev/null", identity = "san", crl = ["
 
 #[test]
 fn limits_that_let_nothing_through_are_refused() {
-    let keys = Table::try_from(Limits::default()).unwrap();
+    let all = Table::try_from(Config::default()).unwrap();
     let may_be_zero = [
+        "client_message_rate",
+        "client_byte_rate",
+        "user_message_rate",
+        "user_byte_rate",
+        "address_message_rate",
+        "address_byte_rate",
+        "address_connection_rate",
+        "user_connections",
+        "user_sessions",
+        "user_subscriptions",
+        "user_retained_messages",
+        "user_queued_bytes",
+        "user_queues",
+        "tenant_connections",
+        "tenant_sessions",
+        "tenant_subscriptions",
+        "tenant_retained_messages",
+        "tenant_queued_bytes",
+        "tenant_queues",
+        "login_failures",
+        "reconnects",
+        "takeovers",
+        "memory_max",
+        "recover_by",
+        "big_publish",
+        "max_delay",
         "max_connections_per_address",
         "max_retained_messages",
         "max_retained_bytes",
@@ -347,12 +373,15 @@ fn limits_that_let_nothing_through_are_refused() {
         "max_user_properties",
         "max_bans",
     ];
-    for (key, value) in &keys {
-        let is_number = value.is_integer() || value.as_str().is_some_and(|text| text.starts_with(|c: char| c.is_ascii_digit()));
-        if is_number {
-            let folder = Folder::new(&format!("[limits]\n{key} = 0\n"));
-            let is_refused = folder.source(&[], Flags::default()).load().is_err();
-            assert_eq!(is_refused, !may_be_zero.contains(&key.as_str()), "{key} = 0");
+    for section in ["limits", "rates", "quotas", "protection", "overload"] {
+        for (key, value) in all[section].as_table().unwrap() {
+            let is_number =
+                value.is_integer() || value.as_str().is_some_and(|text| text.starts_with(|c: char| c.is_ascii_digit()));
+            if is_number {
+                let folder = Folder::new(&format!("[{section}]\n{key} = 0\n"));
+                let is_refused = folder.source(&[], Flags::default()).load().is_err();
+                assert_eq!(is_refused, !may_be_zero.contains(&key.as_str()), "{section}.{key} = 0");
+            }
         }
     }
 }

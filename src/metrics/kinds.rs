@@ -60,11 +60,18 @@ kinds! {
         Expired = "expired",
         /// The publisher may not publish it, or the subscriber may not read it any more.
         NotAuthorized = "not_authorized",
+        /// All sessions of the user together had too much waiting, by `user_queued_bytes`.
+        UserQueueBytes = "user_queue_bytes",
+        /// All sessions of the tenant together had too much waiting, by `tenant_queued_bytes`.
+        TenantQueueBytes = "tenant_queue_bytes",
+        /// A QoS 0 message to a subscriber that did not keep up, while memory ran short.
+        Overload = "overload",
         /// Nobody had subscribed to it.
         NoSubscriber = "no_subscriber",
     }
 
-    /// The keys of `[limits]` that can be hit, and the bounds of a listener and of `[auth.http]`.
+    /// The keys of `[limits]`, `[rates]`, `[protection]`, `[quotas]` and `[overload]` that can be hit, and the bounds of a listener, of
+    /// `[work_queues]` and of `[auth.http]`.
     Limit {
         MaxConnections = "max_connections", MaxConnectionsPerAddress = "max_connections_per_address",
         MaxPendingConnections = "max_pending_connections", ConnectTimeout = "connect_timeout", MaxConnectSize = "max_connect_size",
@@ -85,6 +92,23 @@ kinds! {
         HttpMaxCachedLogins = "auth_http_max_cached_logins",
         /// `max_connections` of one listener.
         ListenerMaxConnections = "listener_max_connections",
+        /// The keys of `[rates]`.
+        ClientMessageRate = "client_message_rate", ClientByteRate = "client_byte_rate", UserMessageRate = "user_message_rate",
+        UserByteRate = "user_byte_rate", AddressMessageRate = "address_message_rate", AddressByteRate = "address_byte_rate",
+        AddressConnectionRate = "address_connection_rate", MaxTracked = "max_tracked",
+        /// `message_rate`, `byte_rate` and `connection_rate` of one listener.
+        ListenerMessageRate = "listener_message_rate", ListenerByteRate = "listener_byte_rate",
+        ListenerConnectionRate = "listener_connection_rate",
+        /// The keys of `[protection]`.
+        LoginFailures = "login_failures", Reconnects = "reconnects", Takeovers = "takeovers", MaxWatched = "max_watched",
+        /// The keys of `[quotas]`.
+        UserConnections = "user_connections", UserSessions = "user_sessions", UserSubscriptions = "user_subscriptions",
+        UserRetainedMessages = "user_retained_messages", UserQueuedBytes = "user_queued_bytes",
+        UserQueues = "user_queues", TenantConnections = "tenant_connections", TenantSessions = "tenant_sessions",
+        TenantSubscriptions = "tenant_subscriptions", TenantRetainedMessages = "tenant_retained_messages",
+        TenantQueuedBytes = "tenant_queued_bytes", TenantQueues = "tenant_queues",
+        /// The keys of `[overload]`.
+        ShedAt = "shed_at", RefuseConnectionsAt = "refuse_connections_at", RefusePublishesAt = "refuse_publishes_at",
     }
 
     /// How a login ended.
@@ -161,6 +185,9 @@ impl DropReason {
             Self::QueueBytes => Some(Limit::MaxQueuedBytes),
             Self::WriteBufferFull => Some(Limit::MaxWriteBuffer),
             Self::SlowConsumer => Some(Limit::SlowConsumerTimeout),
+            Self::UserQueueBytes => Some(Limit::UserQueuedBytes),
+            Self::TenantQueueBytes => Some(Limit::TenantQueuedBytes),
+            Self::Overload => Some(Limit::ShedAt),
             Self::TooLarge | Self::SessionGone | Self::Offline | Self::Expired | Self::NotAuthorized | Self::NoSubscriber => {
                 None
             }
@@ -174,6 +201,9 @@ impl DropReason {
             | Self::QueueBytes
             | Self::WriteBufferFull
             | Self::SlowConsumer
+            | Self::UserQueueBytes
+            | Self::TenantQueueBytes
+            | Self::Overload
             | Self::TooLarge
             | Self::SessionGone => true,
             Self::Offline | Self::Expired | Self::NotAuthorized | Self::NoSubscriber => false,

@@ -62,6 +62,22 @@ pub struct Metrics {
     pub queues: Queues,
     pub latency: Latency,
     pub storage: StorageMetrics,
+    pub overload: OverloadMetrics,
+    /// Users and addresses whose rates are kept in mind.
+    pub tracked_rates: Gauge,
+    /// Addresses and client identifiers whose misdeeds are kept in mind.
+    pub watched: Gauge,
+}
+
+/// What tells how near the broker is to more than it can bear.
+#[derive(Debug, Default)]
+pub struct OverloadMetrics {
+    /// 0: none, 1: QoS 0 to slow subscribers is dropped, 2: connections are refused, 3: big publishes are.
+    pub stage: Gauge,
+    /// In bytes; 0 for no bound.
+    pub memory_max: Gauge,
+    /// The longest that a task of the runtime had to wait for its turn in the last second.
+    pub delay_microseconds: Gauge,
 }
 
 /// The work queues as they were when somebody last looked.

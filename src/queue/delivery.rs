@@ -80,12 +80,12 @@ impl<B: Clone> Queue<B> {
 
     /// Deals with what may not be delivered any more.
     fn is_deliverable(&mut self, id: u32, now: UnixMillis) -> bool {
-        let entry = &self.entries.slab[id];
-        if entry.is_expired(now) {
+        let course = self.entries.course(id);
+        if course.is_expired(now) {
             self.expire(id, now);
             return false;
         }
-        if self.config.is_last(entry.attempts.into()) {
+        if self.config.is_last(course.attempts.into()) {
             self.die(id, super::DeadReason::MaxDeliveries, now);
             return false;
         }
@@ -93,10 +93,10 @@ impl<B: Clone> Queue<B> {
     }
 
     fn choose(&mut self, id: u32) -> Option<u32> {
-        let entry = &self.entries.slab[id];
-        let excluded = if entry.has_excluded { self.excluded.get(&entry.seq) } else { None };
+        let course = self.entries.course(id);
+        let excluded = if course.has_excluded { self.excluded.get(&self.entries.slab[id].seq) } else { None };
         let is_excluded = |consumer| excluded.is_some_and(|excluded| excluded.contains(&consumer));
-        self.consumers.choose(entry.holder, &mut self.random, is_excluded)
+        self.consumers.choose(course.holder, &mut self.random, is_excluded)
     }
 
     fn deliver(&mut self, unit: Unit, consumer: u32, now: UnixMillis) -> Delivery<B> {
@@ -104,21 +104,23 @@ impl<B: Clone> Queue<B> {
         let key = self.ready.key(self.entries.slab[id].key);
         self.ready.lease(&mut self.entries, unit);
         self.counters.delivered += 1;
-        let entry = &mut self.entries.slab[id];
-        entry.attempts = entry.attempts.saturating_add(1);
-        entry.is_first = true;
+        let course = self.entries.course_mut(id);
+        course.attempts = course.attempts.saturating_add(1);
         // 0 stands for no lease, also once the count has gone around.
-        entry.leases = entry.leases.checked_add(1).unwrap_or(1);
+        course.leases = course.leases.checked_add(1).unwrap_or(1);
+        let (number, attempt, expires_at) = (course.leases, course.attempts, course.expires_at);
+        let entry = &mut self.entries.slab[id];
+        entry.is_first = true;
         let holder = self.consumers.get(consumer);
         let mut delivery = Delivery {
             consumer: holder.id,
-            lease: Lease { seq: entry.seq, number: entry.leases },
+            lease: Lease { seq: entry.seq, number },
             tag: None,
-            attempt: entry.attempts.into(),
+            attempt: attempt.into(),
             key,
             enqueued_at: entry.enqueued_at,
             deadline: None,
-            expires_at: entry.expires_at.some(),
+            expires_at: expires_at.some(),
             dead: self.letters.get(&entry.seq).cloned(),
             body: entry.body.clone(),
         };
@@ -139,8 +141,8 @@ impl<B: Clone> Queue<B> {
         let holder = self.consumers.get_mut(consumer);
         holder.packets += 1;
         let client = holder.client.clone();
-        let entry = &self.entries.slab[id];
-        let (seq, number, attempts) = (entry.seq, entry.leases, entry.attempts.into());
+        let (seq, course) = (self.entries.slab[id].seq, self.entries.course(id));
+        let (number, attempts) = (course.leases, course.attempts.into());
         self.changes.push_back(Change::Leased { seq, number, attempts, client, deadline });
     }
 
@@ -148,10 +150,10 @@ impl<B: Clone> Queue<B> {
     pub(super) fn hold(&mut self, id: u32, consumer: u32, deadline: UnixMillis) {
         self.entries.set_state(id, State::Leased);
         let holder = self.consumers.get_mut(consumer);
-        let entry = &mut self.entries.slab[id];
-        entry.until = deadline;
-        let before = std::mem::replace(&mut entry.holder, consumer);
-        entry.held_at = holder.held.len() as u32;
+        let course = self.entries.course_mut(id);
+        course.until = deadline;
+        let before = std::mem::replace(&mut course.holder, consumer);
+        course.held_at = holder.held.len() as u32;
         holder.held.push(id);
         self.names.release(before);
         self.entries.retime(id);
@@ -159,18 +161,18 @@ impl<B: Clone> Queue<B> {
 
     /// Takes a message from the consumer that has it, if one has.
     pub(super) fn end_lease(&mut self, id: u32) {
-        let entry = &mut self.entries.slab[id];
-        if entry.state != State::Leased {
+        if self.entries.slab[id].state != State::Leased {
             return;
         }
-        let (consumer, at) = (entry.holder, entry.held_at);
+        let course = self.entries.course_mut(id);
+        let (consumer, at) = (course.holder, course.held_at);
         let holder = self.consumers.get_mut(consumer);
-        entry.holder = holder.name;
+        course.holder = holder.name;
         self.names.hold_again(holder.name);
         self.entries.set_state(id, State::Ready);
         holder.held.swap_remove(at as usize);
         if let Some(moved) = holder.held.get(at as usize) {
-            self.entries.slab[*moved].held_at = at;
+            self.entries.course_mut(*moved).held_at = at;
         }
         if holder.is_absent && holder.held.is_empty() {
             let name = self.consumers.remove(consumer).name;

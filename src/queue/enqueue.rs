@@ -105,18 +105,21 @@ impl<B: Clone> Queue<B> {
     /// The same, in no line yet.
     pub(super) fn add(&mut self, record: &Record<B>) -> u32 {
         let mut entry = Entry::new(record.body.clone(), record.seq, record.size, record.enqueued_at);
-        entry.expires_at = record.expires_at.unwrap_or(UnixMillis::NEVER);
-        entry.until = record.not_before.unwrap_or(record.enqueued_at);
         entry.key = record.key.map_or(NONE, |key| self.ready.intern(key));
-        entry.holder = record.last_client.as_ref().map_or(NONE, |client| self.names.hold(client));
-        entry.attempts = u16::try_from(record.attempts).unwrap_or(u16::MAX);
-        entry.busy = record.busy;
-        entry.leases = record.leases;
-        entry.last_code = record.last_code.unwrap_or(0);
         entry.is_first = record.is_first;
-        let waits = entry.until > self.now;
         let id = self.entries.insert(entry);
-        if waits {
+        if record.has_course() {
+            let holder = record.last_client.as_ref().map_or(NONE, |client| self.names.hold(client));
+            let course = self.entries.course_mut(id);
+            course.expires_at = record.expires_at.unwrap_or(UnixMillis::NEVER);
+            course.until = record.not_before.unwrap_or_default();
+            course.holder = holder;
+            course.attempts = u16::try_from(record.attempts).unwrap_or(u16::MAX);
+            course.busy = record.busy;
+            course.leases = record.leases;
+            course.last_code = record.last_code.unwrap_or(0);
+        }
+        if record.not_before.is_some_and(|at| at > self.now) {
             self.entries.set_state(id, State::Waiting);
         }
         self.entries.retime(id);
@@ -178,6 +181,17 @@ impl<B: Clone> Queue<B> {
 }
 
 impl<B> Record<B> {
+    /// Whether something has happened to the message, or it waits for something.
+    fn has_course(&self) -> bool {
+        let has_waits = self.not_before.is_some() || self.expires_at.is_some();
+        has_waits
+            || self.leases > 0
+            || self.attempts > 0
+            || self.busy > 0
+            || self.last_client.is_some()
+            || self.last_code.is_some()
+    }
+
     /// A message that nothing has happened to yet.
     pub(super) fn new(body: B, seq: u64, size: u32, enqueued_at: UnixMillis) -> Self {
         Self {

@@ -1,9 +1,9 @@
-use super::entry::{Entry, ORDER, State, TIMER};
+use super::entry::{Course, Entry, ORDER, State};
 use super::index::Index;
 use super::list::{Linked, List};
 use super::slab::{NONE, Slab};
 use super::time::UnixMillis;
-use super::wheel::{Timed, Wheel};
+use super::wheel::Wheel;
 
 /// The messages of a queue, by number and by age, with their timers.
 #[derive(Debug)]
@@ -13,7 +13,8 @@ pub(super) struct Entries<B> {
     order: List<ORDER>,
     /// All before it in `order` are leased.
     first_waiting: u32,
-    wheel: Wheel<TIMER>,
+    courses: Slab<Course>,
+    wheel: Wheel<0>,
     bytes: u64,
     leased: usize,
     leased_bytes: u64,
@@ -27,6 +28,7 @@ impl<B> Entries<B> {
             index: Index::default(),
             order: List::default(),
             first_waiting: NONE,
+            courses: Slab::new(),
             wheel: Wheel::new(now),
             bytes: 0,
             leased: 0,
@@ -73,10 +75,27 @@ impl<B> Entries<B> {
         id
     }
 
+    /// What has become of a message.
+    pub(super) fn course(&self, id: u32) -> &Course {
+        self.course_of(&self.slab[id])
+    }
+
+    pub(super) fn course_of(&self, entry: &Entry<B>) -> &Course {
+        if entry.course == NONE { &Course::NONE } else { &self.courses[entry.course] }
+    }
+
+    /// The same, to be changed: from now on it has one.
+    pub(super) fn course_mut(&mut self, id: u32) -> &mut Course {
+        let entry = &mut self.slab[id];
+        if entry.course == NONE {
+            entry.course = self.courses.insert(Course::of(id));
+        }
+        &mut self.courses[entry.course]
+    }
+
     /// Takes a message out that is in no lane and no key any more.
-    pub(super) fn remove(&mut self, id: u32) -> Entry<B> {
+    pub(super) fn remove(&mut self, id: u32) -> (Entry<B>, Course) {
         self.set_state(id, State::Ready);
-        self.wheel.remove(&mut self.slab, id);
         if self.first_waiting == id {
             self.first_waiting = self.slab[id].next(ORDER);
         }
@@ -84,7 +103,12 @@ impl<B> Entries<B> {
         let entry = self.slab.remove(id);
         self.bytes -= u64::from(entry.size);
         self.index.remove(entry.seq, id);
-        entry
+        let mut course = Course::NONE;
+        if entry.course != NONE {
+            self.wheel.remove(&mut self.courses, entry.course);
+            course = self.courses.remove(entry.course);
+        }
+        (entry, course)
     }
 
     pub(super) fn set_state(&mut self, id: u32, state: State) {
@@ -101,15 +125,21 @@ impl<B> Entries<B> {
 
     /// Sets the timer anew after state, deadline or expiry have changed.
     pub(super) fn retime(&mut self, id: u32) {
-        self.wheel.remove(&mut self.slab, id);
-        if self.slab[id].due() != UnixMillis::NEVER {
-            self.wheel.insert(&mut self.slab, id);
+        let Entry { course, state, .. } = self.slab[id];
+        if course == NONE {
+            return;
+        }
+        self.wheel.remove(&mut self.courses, course);
+        let due = self.courses[course].due_as(state);
+        self.courses[course].due = due;
+        if due != UnixMillis::NEVER {
+            self.wheel.insert(&mut self.courses, course);
         }
     }
 
     /// A message whose time has come: the end of its lease, of its delay, or of its life.
     pub(super) fn pop_due(&mut self, now: UnixMillis) -> Option<u32> {
-        self.wheel.pop_due(&mut self.slab, now)
+        self.wheel.pop_due(&mut self.courses, now).map(|course| self.courses[course].of)
     }
 
     pub(super) fn next_due(&self) -> Option<UnixMillis> {

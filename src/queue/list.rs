@@ -9,7 +9,7 @@ pub(super) struct Links {
 
 impl Default for Links {
     fn default() -> Self {
-        Self { previous: NONE, next: NONE }
+        Self::NONE
     }
 }
 
@@ -34,6 +34,8 @@ impl<const CHAIN: usize> Default for List<CHAIN> {
 }
 
 impl Links {
+    pub(super) const NONE: Self = Self { previous: NONE, next: NONE };
+
     pub(super) const fn next(self) -> u32 {
         self.next
     }

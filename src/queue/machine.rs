@@ -11,7 +11,7 @@ use super::consumers::Consumers;
 use super::dead_letter::DeadLetter;
 use super::dedup::Dedup;
 use super::entries::Entries;
-use super::entry::{Entry, State};
+use super::entry::{Course, Entry, State};
 use super::names::Names;
 use super::random::Random;
 use super::ready::Ready;
@@ -100,6 +100,11 @@ impl<B: Clone> Queue<B> {
         self.entries.len()
     }
 
+    /// Of the messages in it: topic, properties and payload.
+    pub const fn bytes(&self) -> u64 {
+        self.entries.bytes()
+    }
+
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -165,21 +170,22 @@ impl<B: Clone> Queue<B> {
     }
 
     /// Takes a message out of everything.
-    pub(super) fn take(&mut self, id: u32) -> Entry<B> {
+    pub(super) fn take(&mut self, id: u32) -> (Entry<B>, Course) {
         self.end_lease(id);
         self.ready.remove(&mut self.entries, id);
-        let entry = self.entries.remove(id);
-        if entry.has_excluded {
+        let (entry, course) = self.entries.remove(id);
+        if course.has_excluded {
             self.excluded.remove(&entry.seq);
         }
-        entry
+        (entry, course)
     }
 
     /// The client that has a message, or had it last.
     pub(super) fn last_client(&self, entry: &Entry<B>) -> Option<&Arc<str>> {
+        let holder = self.entries.course_of(entry).holder;
         match entry.state {
-            State::Leased => Some(&self.consumers.get(entry.holder).client),
-            _ => self.names.get(entry.holder),
+            State::Leased => Some(&self.consumers.get(holder).client),
+            _ => self.names.get(holder),
         }
     }
 }

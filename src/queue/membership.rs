@@ -70,7 +70,7 @@ impl<B: Clone> Queue<B> {
     pub fn is_leased(&self, lease: Lease) -> bool {
         self.entries.find(lease.seq).is_some_and(|id| {
             let entry = &self.entries.slab[id];
-            entry.state == State::Leased && entry.leases == lease.number
+            entry.state == State::Leased && self.entries.course_of(entry).leases == lease.number
         })
     }
 

@@ -105,15 +105,16 @@ impl<B: Clone> Queue<B> {
     }
 
     fn peeked(&self, entry: &Entry<B>) -> Peeked<B> {
+        let course = self.entries.course_of(entry);
         Peeked {
             seq: entry.seq,
             status: self.status(entry),
-            attempts: entry.attempts.into(),
+            attempts: course.attempts.into(),
             size: entry.size,
             enqueued_at: entry.enqueued_at,
-            expires_at: entry.expires_at.some(),
+            expires_at: course.expires_at.some(),
             last_client: self.last_client(entry).cloned(),
-            last_code: (entry.last_code != 0).then_some(entry.last_code),
+            last_code: course.code(),
             dead: self.letters.get(&entry.seq).cloned(),
             body: entry.body.clone(),
         }
@@ -121,10 +122,11 @@ impl<B: Clone> Queue<B> {
 
     fn status(&self, entry: &Entry<B>) -> Status {
         let blocked = self.ready.key(entry.key).and_then(|key| self.ready.blocked.get(&key));
+        let until = self.entries.course_of(entry).until;
         match (entry.state, blocked) {
-            (State::Leased, _) => Status::Leased(entry.until),
+            (State::Leased, _) => Status::Leased(until),
             (_, Some(by)) => Status::Blocked { by: *by },
-            (State::Waiting, None) => Status::Delayed(entry.until),
+            (State::Waiting, None) => Status::Delayed(until),
             (State::Ready, None) => Status::Ready,
         }
     }

@@ -64,11 +64,12 @@ impl<B: Clone> Queue<B> {
             return Outcome::Freed;
         }
         let Some(id) = self.entries.find(lease.seq) else { return Outcome::Stale };
-        let entry = &self.entries.slab[id];
-        let is_current = entry.state == State::Leased && entry.holder == index && entry.leases == lease.number;
+        let course = self.entries.course(id);
+        let is_leased = self.entries.slab[id].state == State::Leased;
+        let is_current = is_leased && course.holder == index && course.leases == lease.number;
         match (is_success, is_current) {
             (true, true) => self.succeed(id, index),
-            (true, false) if entry.given_up != lease.number => self.settle_late(id),
+            (true, false) if course.given_up != lease.number => self.settle_late(id),
             (false, true) => return self.refused(id, index, code, now),
             _ => return Outcome::Stale,
         }
@@ -105,17 +106,17 @@ impl<B: Clone> Queue<B> {
             return Err(SettleError::Unknown);
         }
         let id = self.entries.find(tag.lease.seq).ok_or(SettleError::Over)?;
-        let entry = &self.entries.slab[id];
+        let (entry, course) = (&self.entries.slab[id], self.entries.course(id));
         // After a crash that took the record of a lease with it, another client may have one of the same number.
-        let is_holder = entry.state == State::Leased && *self.consumers.get(entry.holder).client == *client;
-        if !is_holder || entry.leases != tag.lease.number {
-            if settle != Settle::Ack || entry.given_up == tag.lease.number {
+        let is_holder = entry.state == State::Leased && *self.consumers.get(course.holder).client == *client;
+        if !is_holder || course.leases != tag.lease.number {
+            if settle != Settle::Ack || course.given_up == tag.lease.number {
                 return Err(SettleError::Over);
             }
             self.settle_late(id);
             return Ok(());
         }
-        let holder = entry.holder;
+        let holder = course.holder;
         match settle {
             Settle::Ack => self.succeed(id, holder),
             Settle::Extend(span) => return self.extend(id, span, now),
@@ -139,14 +140,14 @@ impl<B: Clone> Queue<B> {
     /// A packet was refused by the consumer that has the message.
     fn refused(&mut self, id: u32, holder: u32, code: u8, now: UnixMillis) -> Outcome {
         self.give_up(id);
-        self.entries.slab[id].last_code = code;
+        self.entries.course_mut(id).last_code = code;
         match code {
             NOT_AUTHORIZED => {
                 self.exclude(id, holder);
                 self.give_back(id, Cause::NotAuthorized);
             }
-            QUOTA_EXCEEDED if self.entries.slab[id].busy < self.config.max_busy => {
-                self.entries.slab[id].busy += 1;
+            QUOTA_EXCEEDED if self.entries.course(id).busy < self.config.max_busy => {
+                self.entries.course_mut(id).busy += 1;
                 self.with_rest(holder, |consumer, _| consumer.note_busy(now));
                 self.give_back(id, Cause::Busy);
             }
@@ -166,13 +167,13 @@ impl<B: Clone> Queue<B> {
     pub(super) fn fail(&mut self, id: u32, cause: Cause, delay: Option<Duration>, now: UnixMillis) {
         self.counters.count_redelivery(cause);
         if cause == Cause::Timeout || cause == Cause::SessionEnd {
-            self.entries.slab[id].last_code = 0;
+            self.entries.course_mut(id).last_code = 0;
         }
         if cause != Cause::SessionEnd {
-            let holder = self.entries.slab[id].holder;
+            let holder = self.entries.course(id).holder;
             self.with_rest(holder, |consumer, has_others| consumer.note_failure(has_others, now));
         }
-        let attempts = self.entries.slab[id].attempts.into();
+        let attempts = self.entries.course(id).attempts.into();
         if self.config.is_last(attempts) {
             return self.die(id, DeadReason::MaxDeliveries, now);
         }
@@ -183,17 +184,17 @@ impl<B: Clone> Queue<B> {
     /// A leased message comes back without an attempt having been made.
     fn give_back(&mut self, id: u32, cause: Cause) {
         self.counters.count_redelivery(cause);
-        let entry = &mut self.entries.slab[id];
-        entry.attempts = entry.attempts.saturating_sub(1);
+        let course = self.entries.course_mut(id);
+        course.attempts = course.attempts.saturating_sub(1);
         self.return_at(id, self.now, self.now);
     }
 
     fn return_at(&mut self, id: u32, not_before: UnixMillis, now: UnixMillis) {
         self.end_lease(id);
-        let entry = &mut self.entries.slab[id];
-        entry.until = not_before;
-        let (seq, attempts, busy) = (entry.seq, entry.attempts.into(), entry.busy);
-        let code = (entry.last_code != 0).then_some(entry.last_code);
+        let seq = self.entries.slab[id].seq;
+        let course = self.entries.course_mut(id);
+        course.until = not_before;
+        let (attempts, busy, code) = (course.attempts.into(), course.busy, course.code());
         self.changes.push_back(Change::Returned { seq, attempts, busy, not_before, code });
         if not_before > now {
             self.entries.set_state(id, State::Waiting);
@@ -258,26 +259,26 @@ impl<B: Clone> Queue<B> {
             self.ready.block(&mut self.entries, key, seq);
         }
         let last_client = self.last_client(&self.entries.slab[id]).cloned();
-        let entry = self.take(id);
-        self.names.release(entry.holder);
+        let (entry, course) = self.take(id);
+        self.names.release(course.holder);
         let letter = Arc::new(DeadLetter {
             reason,
-            attempts: entry.attempts.into(),
+            attempts: course.attempts.into(),
             last_client,
-            last_code: (entry.last_code != 0).then_some(entry.last_code),
+            last_code: course.code(),
             at: now,
             enqueued_at: entry.enqueued_at,
             key,
         });
         self.changes.push_back(Change::Died { seq, letter: letter.clone(), blocks });
-        let record = Record { leases: entry.leases, ..Record::new(entry.body, seq, entry.size, now) };
+        let record = Record { leases: course.leases, ..Record::new(entry.body, seq, entry.size, now) };
         self.dead.push_back(Record { dead: Some(letter), ..record });
     }
 
     /// Takes a message out for good and gives its number.
     pub(super) fn forget(&mut self, id: u32) -> u64 {
-        let entry = self.take(id);
-        self.names.release(entry.holder);
+        let (entry, course) = self.take(id);
+        self.names.release(course.holder);
         self.letters.remove(&entry.seq);
         entry.seq
     }
@@ -286,10 +287,9 @@ impl<B: Clone> Queue<B> {
         if span > EXTEND_MAX {
             return Err(SettleError::TooLong);
         }
-        let entry = &mut self.entries.slab[id];
         let deadline = now.plus(span);
-        entry.until = deadline;
-        let seq = entry.seq;
+        self.entries.course_mut(id).until = deadline;
+        let seq = self.entries.slab[id].seq;
         self.entries.retime(id);
         self.changes.push_back(Change::Extended { seq, deadline });
         Ok(())
@@ -297,16 +297,15 @@ impl<B: Clone> Queue<B> {
 
     /// From now on a success that its holder reports of this lease counts no more.
     fn give_up(&mut self, id: u32) {
-        let entry = &mut self.entries.slab[id];
-        entry.given_up = entry.leases;
-        entry.last_code = 0;
+        let course = self.entries.course_mut(id);
+        course.given_up = course.leases;
+        course.last_code = 0;
     }
 
     fn exclude(&mut self, id: u32, holder: u32) {
         let consumer = self.consumers.get(holder).id;
-        let entry = &mut self.entries.slab[id];
-        entry.has_excluded = true;
-        self.excluded.entry(entry.seq).or_default().push(consumer);
+        self.entries.course_mut(id).has_excluded = true;
+        self.excluded.entry(self.entries.slab[id].seq).or_default().push(consumer);
     }
 
     fn with_rest(&mut self, index: u32, act: impl FnOnce(&mut super::consumer::Consumer, bool)) {

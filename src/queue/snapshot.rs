@@ -22,18 +22,19 @@ impl<B: Clone> Queue<B> {
     fn record_of(&self, entry: &Entry<B>) -> Record<B> {
         let last_client = self.last_client(entry).cloned();
         let is_leased = entry.state == State::Leased;
+        let course = self.entries.course_of(entry);
         Record {
             // Also a delay that is over: it says where among the others of its key the message stands.
-            not_before: (!is_leased && entry.until > entry.enqueued_at).then_some(entry.until),
-            expires_at: entry.expires_at.some(),
+            not_before: (!is_leased && course.until > entry.enqueued_at).then_some(course.until),
+            expires_at: course.expires_at.some(),
             key: self.ready.key(entry.key),
-            attempts: entry.attempts.into(),
-            busy: entry.busy,
-            leases: entry.leases,
+            attempts: course.attempts.into(),
+            busy: course.busy,
+            leases: course.leases,
             is_first: entry.is_first,
-            lease: last_client.clone().filter(|_| is_leased).map(|client| (client, entry.until)),
+            lease: last_client.clone().filter(|_| is_leased).map(|client| (client, course.until)),
             last_client,
-            last_code: (entry.last_code != 0).then_some(entry.last_code),
+            last_code: course.code(),
             dead: self.letters.get(&entry.seq).cloned(),
             ..Record::new(entry.body.clone(), entry.seq, entry.size, entry.enqueued_at)
         }

@@ -24,7 +24,7 @@ impl<B: Clone> Queue<B> {
             let entry = &self.entries.slab[id];
             match entry.state {
                 State::Leased => self.fail(id, Cause::Timeout, None, now),
-                _ if entry.is_expired(now) => self.expire(id, now),
+                _ if self.entries.course(id).is_expired(now) => self.expire(id, now),
                 _ => self.make_ready(id),
             }
         }

@@ -46,6 +46,11 @@ impl<B: Clone> WorkQueue<B> {
         }
     }
 
+    /// Bytes of the messages in both parts.
+    pub const fn bytes(&self) -> u64 {
+        self.main.bytes() + self.dead.bytes()
+    }
+
     /// Does something to one part, and moves what died by it.
     pub fn with<T>(&mut self, part: Part, act: impl FnOnce(&mut Queue<B>) -> T) -> T {
         let result = act(match part {
@@ -142,14 +147,14 @@ impl<B: Clone> Queue<B> {
         let id = self.entries.find(seq)?;
         let letter = self.letters.get(&seq)?.clone();
         let unblocks = letter.key.filter(|key| blocks(*key));
-        let entry = self.take(id);
-        self.names.release(entry.holder);
+        let (entry, course) = self.take(id);
+        self.names.release(course.holder);
         self.letters.remove(&seq);
         self.counters.redriven += 1;
         self.changes.push_back(Change::Redriven { seq, at: now, unblocks });
         let is_first = unblocks.is_some();
         let record =
-            Record { key: letter.key, leases: entry.leases, is_first, ..Record::new(entry.body, seq, entry.size, now) };
+            Record { key: letter.key, leases: course.leases, is_first, ..Record::new(entry.body, seq, entry.size, now) };
         Some(record)
     }
 

@@ -12,10 +12,13 @@ use crate::broker::{Broker, Event, EventKind, Publisher};
 use crate::metrics::{Limit, ListenerMetrics};
 use crate::packet::{ForwardedProperties, Message, MessageView, QoS, TopicName};
 use crate::session::timers::TICK;
-use crate::transport::{HandshakeStep, ListenerContext, Refused};
+use crate::transport::{ConnectionGate, HandshakeStep, ListenerContext, Refused};
 
 /// Events that may wait to be told; more are dropped, since nobody's connection waits for them.
 pub const EVENTS_MAX: usize = 10_000;
+
+/// How often what is remembered of users and addresses is looked through.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Moves the broker's timers, for ever.
 pub async fn run_timers(broker: Arc<Broker>) {
@@ -42,11 +45,11 @@ pub async fn run_queues(broker: Arc<Broker>) {
 /// Brings gauges up to date once a second, and counts what the listeners have refused, for ever.
 pub async fn run_gauges(broker: Arc<Broker>, listeners: Vec<(Arc<ListenerContext>, Arc<ListenerMetrics>)>) {
     let mut ticks = interval(Duration::from_secs(1));
-    let mut known = vec![([0; HandshakeStep::ALL.len()], [0; Refused::ALL.len()]); listeners.len()];
+    let mut known = vec![([0; HandshakeStep::ALL.len()], [0; Refused::ALL.len()], 0); listeners.len()];
     loop {
         ticks.tick().await;
         broker.measure(Instant::now());
-        for ((context, metrics), (failures, refusals)) in listeners.iter().zip(&mut known) {
+        for ((context, metrics), (failures, refusals, pauses)) in listeners.iter().zip(&mut known) {
             for (step, before) in HandshakeStep::ALL.into_iter().zip(failures) {
                 let now = context.stats.handshake_failures(step);
                 let failed = now - std::mem::replace(before, now);
@@ -59,7 +62,23 @@ pub async fn run_gauges(broker: Arc<Broker>, listeners: Vec<(Arc<ListenerContext
                 let now = context.stats.refusals(refused);
                 broker.metrics.limit_hits.add(limit(refused), now - std::mem::replace(before, now));
             }
+            let now = context.stats.pauses();
+            let paused = now - std::mem::replace(pauses, now);
+            broker.metrics.limit_hits.add(Limit::ListenerConnectionRate, paused);
         }
+    }
+}
+
+/// Forgets users and addresses of whom there is nothing to remember, for ever.
+pub async fn run_sweeps(broker: Arc<Broker>, gate: Arc<ConnectionGate>) {
+    let mut ticks = interval(SWEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        let now = Instant::now();
+        broker.pacing.sweep(&broker.metrics, now);
+        broker.watch.sweep(&broker.metrics, now);
+        broker.accounts.sweep();
+        broker.metrics.limit_hits.add(Limit::MaxTracked, gate.sweep(now));
     }
 }
 

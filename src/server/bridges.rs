@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::background::publish_sys;
 use crate::auth::{Authenticator, Authorizer};
-use crate::broker::{Admission, BRIDGE_PREFIX, Broker, Client, Door, Origin, Rights};
+use crate::broker::{Admission, BRIDGE_PREFIX, Broker, Buckets, Client, Door, Origin, Rights};
 use crate::client::Stream;
 use crate::client::bridge::{self, Bridge, BridgeConfig};
 use crate::config::Config;
@@ -121,6 +121,8 @@ impl Bridges {
             limits: ArcSwap::from_pointee(limits),
             rights: self.rights.clone(),
             metrics: self.broker.metrics.listener(name),
+            flow: ArcSwap::default(),
+            buckets: Buckets::shared(Instant::now()),
         })
     }
 }

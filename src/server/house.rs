@@ -17,10 +17,14 @@ use super::control;
 use super::data_dir::DataDir;
 use super::journal::{self, RunningJournal};
 use super::office::{Office, ReloadRequest};
+use super::overload;
 use super::rights::{Outside, RightsLoader, RightsSource};
 use crate::admin::{AdminState, Api, Condition, Exporter, Readiness};
-use crate::auth::{AclFile, Authenticator, Authorizer, CertificateIdentity, MountPoint, certificate};
-use crate::broker::{Admission, Broker, BrokerSettings, Client, Door, LogLimiter, Origin, Recovered, Rights, RightsOf, Waiter};
+use crate::auth::{AclFile, Authenticator, Authorizer, CertificateIdentity, Facts, MountPoint, Principal, certificate};
+use crate::broker::{
+    Admission, Broker, BrokerSettings, Buckets, Client, Door, Flow, LogLimiter, Origin, OverloadConfig, Rates, Recovered,
+    Rights, RightsOf, Waiter,
+};
 use crate::cli::exit;
 use crate::config::{Config, ConfigSource};
 use crate::metrics::{Limit, Metrics};
@@ -47,6 +51,7 @@ pub struct House {
     pub admin: Option<AdminPort>,
     /// Taken by who waits for them.
     pub reloads: Option<mpsc::Receiver<ReloadRequest>>,
+    pub overload: Arc<ArcSwap<OverloadConfig>>,
     serving: Arc<Condition>,
     journal: Option<RunningJournal>,
     _data_dir: DataDir,
@@ -80,6 +85,9 @@ impl House {
         let opened = journal::open(&config, recover, &metrics)?;
         let settings = BrokerSettings {
             limits: config.limits.clone(),
+            rates: config.rates.clone(),
+            protection: config.protection.clone(),
+            quotas: config.quotas.clone(),
             strategy: config.shared_subscriptions.strategy,
             password_checks: (config.auth.max_password_checks, config.auth.max_waiting_password_checks),
             metrics: metrics.clone(),
@@ -92,6 +100,7 @@ impl House {
         let gate = ConnectionGate::new(gate_limits(&config.limits));
         let bans = BanFile::open(&config.data_dir, &broker.bans);
         let bans = Arc::new(bans.map_err(|cause| StartError { code: exit::STORAGE, cause })?);
+        gate.set_address_rate(config.rates.connections(config.rates.address_connection_rate), config.rates.max_tracked);
         let (listeners, doors, (outside, fetchers)) = open_doors(&config, &metrics)?;
         let doors = Arc::new(doors);
         for mut fetcher in fetchers {
@@ -110,8 +119,11 @@ impl House {
         tokio::spawn(control::run(socket, broker.clone(), keeper));
         let readiness = Arc::new(Readiness::default());
         let serving = readiness.condition("serving");
-        let reception =
-            Hall { broker: broker.clone(), gate: gate.clone(), logs: Arc::default(), limits: config.limits.clone() };
+        let has_room = readiness.condition("memory");
+        has_room.set(true);
+        let overload = Arc::new(ArcSwap::from_pointee(config.overload.clone()));
+        tokio::spawn(overload::run(broker.clone(), overload.clone(), has_room));
+        let reception = Hall { broker: broker.clone(), gate: gate.clone(), logs: Arc::default(), config: config.clone() };
         // They are subscribed before anybody can publish.
         let mut bridges = Bridges::new(broker.clone(), bridge_rights);
         bridges.apply(&config).await;
@@ -145,6 +157,7 @@ impl House {
         tokio::spawn(background::run_queues(broker.clone()));
         let contexts = doors.values().map(|door| (door.context.clone(), door.door.metrics.clone())).collect();
         tokio::spawn(background::run_gauges(broker.clone(), contexts));
+        tokio::spawn(background::run_sweeps(broker.clone(), gate.clone()));
         tokio::spawn(background::run_sys_topics(broker.clone(), config.sys.clone()));
         tokio::spawn(background::run_presence(broker.clone(), config.sys.clone(), told));
         tokio::spawn(background::run_watchdog());
@@ -160,6 +173,7 @@ impl House {
             office,
             admin,
             reloads,
+            overload,
             serving,
             journal,
             _data_dir: data_dir,
@@ -206,7 +220,7 @@ struct Hall {
     broker: Arc<Broker>,
     gate: Arc<ConnectionGate>,
     logs: Arc<LogLimiter>,
-    limits: Limits,
+    config: Config,
 }
 
 impl Hall {
@@ -230,7 +244,8 @@ impl Hall {
         };
         Reception {
             gate: self.gate.clone(),
-            connect_timeout: self.limits.connect_timeout.0,
+            connect_timeout: self.config.limits.connect_timeout.0,
+            burst: self.config.rates.burst.0,
             logs: self.logs.clone(),
             on_accepted: Arc::new(on_accepted),
         }
@@ -259,6 +274,7 @@ pub(super) const fn limit(refused: Refused) -> Limit {
         Refused::Listener => Limit::ListenerMaxConnections,
         Refused::Address => Limit::MaxConnectionsPerAddress,
         Refused::Pending => Limit::MaxPendingConnections,
+        Refused::AddressRate => Limit::AddressConnectionRate,
     }
 }
 
@@ -277,6 +293,11 @@ pub(super) fn listener_limits(limits: &Limits, listener: &ListenerConfig) -> Lim
         max_keep_alive: listener.max_keep_alive.unwrap_or(limits.max_keep_alive),
         ..limits.clone()
     }
+}
+
+/// What may come in a second from all clients of a listener together.
+pub(super) fn listener_flow(rates: &Rates, listener: &ListenerConfig) -> Flow {
+    rates.flow(listener.message_rate, listener.byte_rate)
 }
 
 /// Sessions and retained messages that were stored are taken over, and from then on the journal is written to.
@@ -304,6 +325,7 @@ fn take_over(
 #[derive(Debug)]
 struct RightsOfDoors {
     by_name: HashMap<String, Arc<Rights>>,
+    mount_points: HashMap<String, MountPoint>,
     others: Arc<Rights>,
 }
 
@@ -317,13 +339,20 @@ impl RightsOfDoors {
             Arc::new(Rights::new(Authenticator::new(false, None), Authorizer::new(Some(Arc::new(nothing)))))
         });
         by_name.extend(config.bridges.iter().map(|bridge| (bridges::door_name(&bridge.name), of_bridges.clone())));
-        Self { by_name, others }
+        let mount_point = |(name, open): (&String, &OpenDoor)| Some((name.clone(), open.door.mount_point.clone()?));
+        let mount_points = doors.iter().filter_map(mount_point).collect();
+        Self { by_name, mount_points, others }
     }
 }
 
 impl RightsOf for RightsOfDoors {
     fn rights_of(&self, listener: &str) -> Arc<Rights> {
         self.by_name.get(listener).unwrap_or(&self.others).clone()
+    }
+
+    fn mount_point_of(&self, listener: &str, principal: &Principal) -> Option<Arc<str>> {
+        let (client_id, username) = (&*principal.client_id, principal.username.as_deref());
+        self.mount_points.get(listener)?.fill(&Facts { client_id, username, claims: None, certificate: None })
     }
 }
 
@@ -347,6 +376,8 @@ fn open_doors(config: &Config, metrics: &Arc<Metrics>) -> Result<Doors, StartErr
             limits: ArcSwap::from_pointee(listener_limits(&config.limits, listener_config)),
             rights,
             metrics: metrics.listener(&context.name),
+            flow: ArcSwap::from_pointee(listener_flow(&config.rates, listener_config)),
+            buckets: Buckets::shared(Instant::now()),
         });
         let address = listener.local_addr().map_or_else(|| listener_config.url.clone(), |address| address.to_string());
         tracing::info!(listener = context.name, transport = context.transport, address = &*address, "listening");

@@ -5,12 +5,14 @@ mod background;
 mod backups;
 mod ban_file;
 mod bridges;
+mod cgroup;
 mod check;
 mod control;
 mod data_dir;
 mod house;
 mod journal;
 mod office;
+mod overload;
 mod reload;
 mod rights;
 

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::house::{House, OpenDoor, gate_limits, listener_limits, warn_of_expiry};
+use super::house::{House, OpenDoor, gate_limits, listener_flow, listener_limits, warn_of_expiry};
 use super::office::Reloaded;
 use super::rights::{Outside, RightsLoader, RightsSource};
 use crate::broker::Rights;
@@ -33,6 +33,11 @@ impl House {
         }
         self.broker.set_limits(config.limits.clone());
         self.gate.set_limits(gate_limits(&config.limits));
+        self.broker.watch.set_protection(config.protection.clone());
+        self.overload.store(config.overload.clone().into());
+        self.broker.pacing.set_rates(config.rates.clone());
+        let per_address = config.rates.connections(config.rates.address_connection_rate);
+        self.gate.set_address_rate(per_address, config.rates.max_tracked);
         let outside = self.reload_doors(&config);
         self.outside = outside;
         self.broker.configure_queues(&config.queues, config.work_queues.clone(), started);
@@ -52,6 +57,7 @@ impl House {
         for listener in &config.listeners {
             let Some(open) = self.doors.get(&listener.name) else { continue };
             open.door.limits.store(listener_limits(&config.limits, listener).into());
+            open.door.flow.store(listener_flow(&config.rates, listener).into());
             if let (Some(slot), Some(tls)) = (&open.tls, &listener.tls) {
                 match slot.reload(tls) {
                     Ok(()) => {
@@ -118,11 +124,12 @@ impl House {
             listeners
                 .iter()
                 .map(|listener| {
-                    let ListenerConfig { name, url, versions, mount_point, proxy_protocol, max_connections, .. } = listener;
+                    let ListenerConfig { name, url, versions, mount_point, proxy_protocol, .. } = listener;
                     let identity = listener.tls.as_ref().map(|tls| tls.identity);
                     let origins = listener.allowed_origins.clone();
                     let parts = (name.clone(), url.clone(), versions.clone(), mount_point.clone());
-                    (parts, *proxy_protocol, *max_connections, identity, origins)
+                    let bounds = (listener.max_connections, listener.connection_rate);
+                    (parts, *proxy_protocol, bounds, identity, origins)
                 })
                 .collect()
         };
@@ -135,6 +142,8 @@ impl House {
             ("auth.max_password_checks", old.auth.max_password_checks != new.auth.max_password_checks),
             ("auth.max_waiting_password_checks", old.auth.max_waiting_password_checks != new.auth.max_waiting_password_checks),
             ("limits.connect_timeout", old.limits.connect_timeout != new.limits.connect_timeout),
+            ("quotas", old.quotas != new.quotas),
+            ("rates.burst", old.rates.burst != new.rates.burst),
             ("shared_subscriptions", old.shared_subscriptions != new.shared_subscriptions),
             ("admin", old.admin != new.admin),
             ("sys", old.sys != new.sys),

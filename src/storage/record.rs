@@ -77,9 +77,12 @@ pub enum Record {
     Work {
         stream: u64,
         body: Option<Arc<Body>>,
-        content: Box<[u8]>,
+        content: WorkContent,
     },
 }
+
+/// What a work queue has to say: short as it mostly is, it needs no memory of its own.
+pub type WorkContent = SmallVec<[u8; 32]>;
 
 /// What a subscription to a work queue asks for; nothing, if it is to any other filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -22,6 +22,9 @@ pub(super) trait Accept {
 pub(super) trait OnAccept<S> {
     fn on_socket(&self, socket: S);
 
+    /// Another socket was taken in: how long to leave the next one waiting.
+    fn pause(&self) -> Duration;
+
     /// No socket could be had; the loop tries again after `wait`.
     fn on_error(&self, error: &io::Error, wait: Duration);
 }
@@ -39,17 +42,30 @@ pub(super) async fn accept_until_stopped<A: Accept>(door: &A, on: &impl OnAccept
             Ok(socket) => {
                 backoff = BACKOFF_MIN;
                 on.on_socket(socket);
+                if !rest(on.pause(), &mut stop).await {
+                    return;
+                }
             }
             Err(error) if is_about_one_connection(&error) => on.on_error(&error, Duration::ZERO),
             Err(error) => {
                 on.on_error(&error, backoff);
-                tokio::select! {
-                    () = stopped(&mut stop) => return,
-                    () = tokio::time::sleep(backoff) => {}
+                if !rest(backoff, &mut stop).await {
+                    return;
                 }
                 backoff = (backoff * 2).min(BACKOFF_MAX);
             }
         }
+    }
+}
+
+/// Waits so long; `false` if it is to stop instead.
+async fn rest(time: Duration, stop: &mut watch::Receiver<bool>) -> bool {
+    if time.is_zero() {
+        return true;
+    }
+    tokio::select! {
+        () = stopped(stop) => false,
+        () = tokio::time::sleep(time) => true,
     }
 }
 
@@ -122,6 +138,10 @@ mod tests {
     impl OnAccept<u32> for Seen {
         fn on_socket(&self, socket: u32) {
             self.sockets.lock().push(socket);
+        }
+
+        fn pause(&self) -> Duration {
+            Duration::ZERO
         }
 
         fn on_error(&self, _: &io::Error, wait: Duration) {

@@ -17,6 +17,15 @@ pub struct ListenerConfig {
     /// Connections at this door; 0 is no bound of its own.
     #[serde(default)]
     pub max_connections: usize,
+    /// Connections a second; more wait outside, and nobody is refused. 0 is no bound. What gathers is in `[rates] burst`.
+    #[serde(default)]
+    pub connection_rate: u64,
+    /// PUBLISH packets a second of all its clients together; with more they are read from more slowly. 0 is no bound.
+    #[serde(default)]
+    pub message_rate: u64,
+    /// Bytes of MQTT a second of all its clients together; likewise.
+    #[serde(default)]
+    pub byte_rate: ByteSize,
     /// Overrides `[limits] max_packet_size`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_packet_size: Option<ByteSize>,
@@ -65,6 +74,9 @@ impl ListenerConfig {
             name: name.into(),
             url: url.into(),
             max_connections: 0,
+            connection_rate: 0,
+            message_rate: 0,
+            byte_rate: ByteSize(0),
             max_packet_size: None,
             max_keep_alive: None,
             versions: all_versions(),

@@ -55,6 +55,8 @@ pub struct ListenerContext {
     /// may forward the whole world.
     pub is_loopback: bool,
     pub count: Arc<ListenerCount>,
+    /// Connections that are taken in a second; 0 is no bound.
+    pub connection_rate: u64,
     pub stats: TransportStats,
 }
 
@@ -72,6 +74,7 @@ impl ListenerContext {
             identity: config.tls.as_ref().map_or(CertificateIdentity::None, |tls| tls.identity),
             is_loopback: is_loopback && !config.proxy_protocol,
             count: ListenerCount::new(config.max_connections),
+            connection_rate: config.connection_rate,
             stats: TransportStats::default(),
         })
     }

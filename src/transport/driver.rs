@@ -22,6 +22,8 @@ pub struct Driver {
     /// `partial` holds whole packets that could not be taken when they came.
     is_held_back: bool,
     state: State,
+    /// Rings when a client that has sent more than its rate is to be looked at again.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 enum State {
@@ -42,6 +44,8 @@ const PARTIAL_MOVED_MAX: usize = 4 * 1024;
 const READS_MAX: usize = 4;
 /// How long a connection that ends may take to read the last of what it was sent.
 const FLUSH_TIME: Duration = Duration::from_secs(2);
+/// A client that is not read from for longer is looked at meanwhile, so that it does not seem silent: less than the shortest keep alive.
+const PAUSE_LOOK: Duration = Duration::from_secs(1);
 /// How long what still comes is thrown away.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 
@@ -64,12 +68,15 @@ impl Driver {
     /// `connect_by` is when CONNECT is due.
     pub fn new(wire: Box<dyn Wire>, client: Client, broker: Arc<Broker>, connect_by: Instant) -> Self {
         let deadline = Box::pin(sleep_until(connect_by.into()));
-        Self { wire, client, broker, partial: Vec::new(), is_held_back: false, state: State::Opening(deadline) }
+        Self { wire, client, broker, partial: Vec::new(), is_held_back: false, state: State::Opening(deadline), pause: None }
     }
 
     fn poll_open(&mut self, cx: &mut Context<'_>, deliveries: &mut Deliveries) -> Poll<()> {
         let now = Instant::now();
         self.client.poll_login(cx, now);
+        // While we do not listen its silence is not its own.
+        let was_paused = self.client.paused_until().is_some();
+        self.client.resume(now);
         let read = self.read(cx, now, deliveries);
         // A login that has just begun must be asked for once, or its answer would wake nobody.
         let is_decided = self.client.poll_login(cx, now);
@@ -98,7 +105,7 @@ impl Driver {
             }
         }
         let took_bytes = self.client.takes_bytes();
-        let closed = self.client.turn(now, has_received, deliveries);
+        let closed = self.client.turn(now, has_received || was_paused, deliveries);
         if !took_bytes && self.client.takes_bytes() {
             cx.waker().wake_by_ref(); // Nothing is registered for reading.
         }
@@ -119,11 +126,27 @@ impl Driver {
         } else if must_yield {
             cx.waker().wake_by_ref();
         }
+        self.poll_pause(cx, now);
         Poll::Pending
+    }
+
+    /// Sets the alarm for a client that is not read from for a while: nothing is registered for reading.
+    fn poll_pause(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let Some(until) = self.client.paused_until() else {
+            self.pause = None;
+            return;
+        };
+        let at = until.min(now + PAUSE_LOOK).into();
+        let pause = self.pause.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        pause.as_mut().reset(at);
+        if pause.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
     }
 
     fn end(&mut self) {
         self.partial = Vec::new();
+        self.pause = None;
         self.state = State::Flushing(Box::pin(sleep(FLUSH_TIME)));
     }
 

@@ -1,10 +1,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use parking_lot::Mutex;
+
+use crate::broker::{AddressKey, Bucket, Rate, Recent};
 
 /// The bounds on connections of the whole broker; 0 is no bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,10 +31,12 @@ pub enum Refused {
     Address,
     /// `[limits] max_pending_connections`: closed at once.
     Pending,
+    /// `[rates] address_connection_rate`: closed at once.
+    AddressRate,
 }
 
 impl Refused {
-    pub const ALL: [Self; 4] = [Self::Connections, Self::Listener, Self::Address, Self::Pending];
+    pub const ALL: [Self; 5] = [Self::Connections, Self::Listener, Self::Address, Self::Pending, Self::AddressRate];
 
     /// The name in metrics and logs.
     pub const fn name(self) -> &'static str {
@@ -40,6 +45,7 @@ impl Refused {
             Self::Listener => "listener_max_connections",
             Self::Address => "max_connections_per_address",
             Self::Pending => "max_pending_connections",
+            Self::AddressRate => "address_connection_rate",
         }
     }
 }
@@ -55,6 +61,13 @@ pub struct ConnectionGate {
     pending: AtomicUsize,
     /// Only addresses with live connections, so it is bounded by them.
     addresses: Mutex<HashMap<AddressKey, usize>>,
+    arrivals: Mutex<Arrivals>,
+}
+
+/// How often each address comes.
+struct Arrivals {
+    rate: Option<Rate>,
+    buckets: Recent<AddressKey, Bucket>,
 }
 
 /// The connections of one listener that have sent their CONNECT.
@@ -73,12 +86,6 @@ pub struct Permit {
     is_admitted: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum AddressKey {
-    V4([u8; 4]),
-    V6Network([u8; 8]),
-}
-
 impl ConnectionGate {
     pub fn new(limits: GateLimits) -> Arc<Self> {
         let gate = Self {
@@ -86,6 +93,7 @@ impl ConnectionGate {
             connected: AtomicUsize::new(0),
             pending: AtomicUsize::new(0),
             addresses: Mutex::default(),
+            arrivals: Mutex::new(Arrivals { rate: None, buckets: Recent::new(0) }),
         };
         gate.set_limits(limits);
         Arc::new(gate)
@@ -98,6 +106,20 @@ impl ConnectionGate {
         }
     }
 
+    /// How many connections one address may make in a second, and of how many addresses that is kept in mind.
+    pub fn set_address_rate(&self, rate: Option<Rate>, max_tracked: usize) {
+        let mut arrivals = self.arrivals.lock();
+        arrivals.rate = rate;
+        arrivals.buckets.set_max(max_tracked);
+    }
+
+    /// Forgets addresses that have not come lately, and tells how many had to be forgotten before, to make room.
+    pub fn sweep(&self, now: Instant) -> u64 {
+        let buckets = &mut self.arrivals.lock().buckets;
+        buckets.retain(|_, bucket| !bucket.is_full(now));
+        buckets.take_forgotten()
+    }
+
     pub fn limits(&self) -> GateLimits {
         let [connected, pending, per_address] = self.limits.each_ref().map(|limit| limit.load(Ordering::Relaxed));
         GateLimits { connected, pending, per_address }
@@ -107,6 +129,14 @@ impl ConnectionGate {
     pub fn enter(self: &Arc<Self>, listener: &Arc<ListenerCount>) -> Result<Permit, Refused> {
         take(&self.pending, self.limits().pending, Refused::Pending)?;
         Ok(Permit { gate: self.clone(), listener: listener.clone(), address: None, is_admitted: false })
+    }
+
+    fn hold_to_rate(&self, key: AddressKey, now: Instant) -> Result<(), Refused> {
+        let Arrivals { rate, buckets } = &mut *self.arrivals.lock();
+        match rate {
+            Some(rate) if !buckets.seen(&key, || Bucket::new(now)).try_take(*rate, now) => Err(Refused::AddressRate),
+            _ => Ok(()),
+        }
     }
 
     /// Connections that have sent their CONNECT.
@@ -132,13 +162,14 @@ impl ListenerCount {
 
 impl Permit {
     /// Counts the connection for its address: at accept, or behind a proxy when it has told the address. Once only.
-    pub fn count_address(&mut self, address: IpAddr) -> Result<(), Refused> {
+    pub fn count_address(&mut self, address: IpAddr, now: Instant) -> Result<(), Refused> {
         debug_assert!(self.address.is_none(), "a connection has one address");
+        let key = AddressKey::from(address);
+        self.gate.hold_to_rate(key, now)?;
         let limit = self.gate.limits().per_address;
         if limit == 0 {
             return Ok(());
         }
-        let key = AddressKey::from(address);
         let mut addresses = self.gate.addresses.lock();
         let count = addresses.entry(key).or_insert(0);
         if *count >= limit {
@@ -184,18 +215,6 @@ impl Drop for Permit {
     }
 }
 
-impl From<IpAddr> for AddressKey {
-    fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address.octets()),
-            IpAddr::V6(address) => {
-                let [network @ .., _, _, _, _, _, _, _, _] = address.octets();
-                Self::V6Network(network)
-            }
-        }
-    }
-}
-
 fn take(count: &AtomicUsize, limit: usize, refused: Refused) -> Result<(), Refused> {
     let next = |count: usize| (limit == 0 || count < limit).then_some(count + 1);
     count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).map_err(|_| refused)?;
@@ -209,6 +228,8 @@ fn give_back(count: &AtomicUsize) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn gate(connected: usize, pending: usize, per_address: usize) -> Arc<ConnectionGate> {
@@ -267,7 +288,7 @@ mod tests {
         let (gate, listener) = (gate(0, 0, 1), ListenerCount::new(0));
         let enter = |address| {
             let mut permit = gate.enter(&listener).unwrap();
-            permit.count_address(ip(address)).map(|()| permit)
+            permit.count_address(ip(address), Instant::now()).map(|()| permit)
         };
         let _held = [enter("192.0.2.1").unwrap(), enter("192.0.2.2").unwrap(), enter("2001:db8:0:1::1").unwrap()];
         assert_eq!(enter("192.0.2.1").err(), Some(Refused::Address));
@@ -281,7 +302,7 @@ mod tests {
         let (gate, listener) = (gate(0, 0, 2), ListenerCount::new(0));
         for last in 0..=255 {
             let mut permit = gate.enter(&listener).unwrap();
-            permit.count_address(IpAddr::from([192, 0, 2, last])).unwrap();
+            permit.count_address(IpAddr::from([192, 0, 2, last]), Instant::now()).unwrap();
         }
         assert_eq!((gate.addresses.lock().len(), gate.pending()), (0, 0));
     }
@@ -293,5 +314,23 @@ mod tests {
         gate.set_limits(GateLimits { pending: 2, ..GateLimits::default() });
         let _second = gate.enter(&listener).unwrap();
         assert_eq!(gate.enter(&listener).err(), Some(Refused::Pending));
+    }
+
+    #[test]
+    fn an_address_that_comes_too_often_is_refused_and_others_are_not() {
+        let (gate, listener, start) = (gate(0, 0, 0), ListenerCount::new(0), Instant::now());
+        let second = Duration::from_secs(1);
+        gate.set_address_rate(Rate::new(2, second), 10);
+        let enter = |last, now| gate.enter(&listener).unwrap().count_address(IpAddr::from([192, 0, 2, last]), now);
+        assert_eq!([0, 0, 0].map(|_| enter(1, start).is_ok()), [true, true, false]);
+        assert_eq!(enter(2, start), Ok(()));
+        assert_eq!(enter(1, start), Err(Refused::AddressRate));
+        assert_eq!(enter(1, start + second / 2), Ok(()));
+        for last in 3..=255 {
+            enter(last, start).unwrap();
+        }
+        assert!(gate.arrivals.lock().buckets.count() <= 10);
+        assert!(gate.sweep(start + second * 3) > 200);
+        assert_eq!(gate.arrivals.lock().buckets.count(), 0);
     }
 }

@@ -1,13 +1,15 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use socket2::{Domain, Socket, TcpKeepalive, Type};
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
+use crate::broker::Bucket;
 use crate::transport::accept_loop::accept_until_stopped;
 use crate::transport::context::UnknownVersion;
 use crate::transport::reception::{Doorkeeper, Layers, Reception};
@@ -107,7 +109,8 @@ impl Listener {
     /// Takes connections in until `stop` holds true. Then the door is closed at once, and connections that are in their
     /// handshakes are dropped; those handed on are not its business any more.
     pub async fn run(self, reception: Reception, stop: watch::Receiver<bool>) {
-        let keeper = Doorkeeper { context: self.context, layers: self.layers, reception, stop: stop.clone() };
+        let arrivals = Mutex::new(Bucket::new(Instant::now()));
+        let keeper = Doorkeeper { context: self.context, arrivals, layers: self.layers, reception, stop: stop.clone() };
         let keeper = Arc::new(keeper);
         match self.door {
             Door::Tcp(listener) => accept_until_stopped(&listener, &keeper, stop).await,

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::time::timeout_at;
 
-use crate::broker::LogLimiter;
+use crate::broker::{Bucket, LogLimiter, Rate};
 use crate::transport::accept_loop::{OnAccept, stopped};
 use crate::transport::limits::{ConnectionGate, Permit, Refused};
 use crate::transport::plain::{TcpWire, UnixWire};
@@ -23,6 +24,8 @@ pub struct Reception {
     pub gate: Arc<ConnectionGate>,
     /// Time from accept to a whole CONNECT.
     pub connect_timeout: Duration,
+    /// How long connections gather that a listener's `connection_rate` would have let in.
+    pub burst: Duration,
     pub logs: Arc<LogLimiter>,
     /// Takes a connection over. It is to spawn a task for it and return: for plain TCP it is called by the accept loop. The
     /// task of the handshakes ends with the call, and its memory is given back.
@@ -40,6 +43,8 @@ pub(super) struct Layers {
 /// One listener's side of the reception: takes each socket through the limits and the handshakes.
 pub(super) struct Doorkeeper {
     pub(super) context: Arc<ListenerContext>,
+    /// How many connections were taken in against how many may be.
+    pub(super) arrivals: Mutex<Bucket>,
     pub(super) layers: Layers,
     pub(super) reception: Reception,
     pub(super) stop: watch::Receiver<bool>,
@@ -73,6 +78,10 @@ impl OnAccept<(TcpStream, SocketAddr)> for Arc<Doorkeeper> {
         });
     }
 
+    fn pause(&self) -> Duration {
+        Doorkeeper::pause(self)
+    }
+
     fn on_error(&self, error: &io::Error, wait: Duration) {
         self.on_accept_error(error, wait);
     }
@@ -89,6 +98,10 @@ impl OnAccept<UnixStream> for Arc<Doorkeeper> {
             let opening = async |arrival: &mut Arrival| keeper.layers.open_unix(stream, arrival).await;
             keeper.open(arrival, opening).await;
         });
+    }
+
+    fn pause(&self) -> Duration {
+        Doorkeeper::pause(self)
     }
 
     fn on_error(&self, error: &io::Error, wait: Duration) {
@@ -110,7 +123,7 @@ impl Doorkeeper {
         if let Some(address) = address
             && !self.layers.proxy_protocol
         {
-            permit.count_address(address.ip())?;
+            permit.count_address(address.ip(), Instant::now())?;
         }
         let transport = self.context.transport;
         let peer = PeerInfo { address, listener: self.context.clone(), certificate: None, transport };
@@ -155,6 +168,16 @@ impl Doorkeeper {
                 }
             }
         }
+    }
+
+    /// More connections than the listener's rate wait outside: nobody is refused.
+    fn pause(&self) -> Duration {
+        let Some(rate) = Rate::new(self.context.connection_rate, self.reception.burst) else { return Duration::ZERO };
+        let wait = self.arrivals.lock().take(1, rate, Instant::now());
+        if !wait.is_zero() {
+            self.context.stats.count_pause();
+        }
+        wait
     }
 
     fn on_accept_error(&self, error: &io::Error, wait: Duration) {
@@ -207,7 +230,7 @@ async fn read_proxy_header<S: tokio::io::AsyncRead + Unpin>(stream: &mut S, arri
     let header = proxy_protocol::read(stream).await.map_err(failed_at(HandshakeStep::ProxyProtocol))?;
     if let Some(source) = header.source {
         arrival.peer.address = Some(source);
-        arrival.permit.count_address(source.ip()).map_err(Failure::Refused)?;
+        arrival.permit.count_address(source.ip(), Instant::now()).map_err(Failure::Refused)?;
     }
     Ok(())
 }

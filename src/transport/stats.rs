@@ -32,6 +32,7 @@ impl HandshakeStep {
 pub struct TransportStats {
     accepted: AtomicU64,
     accept_errors: AtomicU64,
+    pauses: AtomicU64,
     handshake_failures: [AtomicU64; HandshakeStep::ALL.len()],
     refusals: [AtomicU64; Refused::ALL.len()],
 }
@@ -43,6 +44,10 @@ impl TransportStats {
 
     pub fn count_accept_error(&self) {
         self.accept_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn count_pause(&self) {
+        self.pauses.fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn count_handshake_failure(&self, step: HandshakeStep) {
@@ -61,6 +66,11 @@ impl TransportStats {
     /// Times that the kernel gave none, for want of descriptors or memory for the most part.
     pub fn accept_errors(&self) -> u64 {
         self.accept_errors.load(Ordering::Relaxed)
+    }
+
+    /// Times that nothing was accepted for a while because of the listener's `connection_rate`.
+    pub fn pauses(&self) -> u64 {
+        self.pauses.load(Ordering::Relaxed)
     }
 
     pub fn handshake_failures(&self, step: HandshakeStep) -> u64 {
@@ -86,6 +96,6 @@ mod tests {
             (0..=times).for_each(|_| stats.count_refusal(refused));
         }
         assert_eq!(HandshakeStep::ALL.map(|step| stats.handshake_failures(step)), [1, 2, 3, 4]);
-        assert_eq!(Refused::ALL.map(|refused| stats.refusals(refused)), [1, 2, 3, 4]);
+        assert_eq!(Refused::ALL.map(|refused| stats.refusals(refused)), [1, 2, 3, 4, 5]);
     }
 }

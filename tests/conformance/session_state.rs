@@ -300,6 +300,8 @@ fn another_user_with_the_same_client_identifier_gets_nothing_of_it() {
         url = "tcp://127.0.0.1:0"
         [auth]
         password_file = "@DIR@/users"
+        [protection]
+        client_id_reuse = true
         "#,
     );
     let login = |user| Connect { username: Some(user), password: Some(b"secret"), ..keeping(V5, "shared") };

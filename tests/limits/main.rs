@@ -1,4 +1,4 @@
-//! Every bound of `[limits]`: reached exactly, all is fine; one over, what the config documents happens and is counted, and a client
+//! Every bound of `[limits]`, `[rates]`, `[quotas]`, `[protection]` and `[overload]`: reached exactly, all is fine; one over, what the config documents happens and is counted, and a client
 //! beside it notices nothing.
 
 #![allow(clippy::unwrap_used)] // a test may fail anywhere
@@ -7,8 +7,12 @@
 mod support;
 
 mod connections;
+mod overload;
 mod packets;
+mod protection;
 mod queues;
+mod quotas;
+mod rates;
 mod store;
 mod told;
 
@@ -16,6 +20,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use dunlin::packet::{Connect, ConnectProperties, PacketId, QoS};
+
+use tempfile::TempDir;
 
 use support::client::{V5, connect};
 use support::{Broker, Client, eventually};
@@ -40,7 +46,11 @@ impl Bounded {
     }
 
     fn with_config(config: &str) -> Self {
-        let broker = Broker::with_config(config);
+        Self::with_config_in(tempfile::tempdir().unwrap(), config)
+    }
+
+    fn with_config_in(folder: TempDir, config: &str) -> Self {
+        let broker = Broker::with_config_in(folder, config);
         let mut bystander = Client::connect(broker.address(), V5, "by");
         bystander.subscribe("by", QoS::ExactlyOnce);
         Self { broker, bystander }
@@ -101,13 +111,21 @@ fn leave(mut client: Client) {
 #[test]
 fn every_limit_is_tested() {
     let tested = [
-        // In tests/login.
-        "auth_http_max_cached",
+        "address_byte_rate",
+        "address_connection_rate",
+        "address_message_rate",
+        "auth_http_max_cached", // tests/login
         "auth_http_max_cached_logins",
         "auth_http_max_waiting",
+        "client_byte_rate",
+        "client_message_rate",
         "connect_timeout",
+        "listener_byte_rate",
+        "listener_connection_rate",
         "listener_max_connections",
-        "max_bans", // in tests/api/banned.rs: only the API bans by hand
+        "listener_message_rate",
+        "login_failures",
+        "max_bans",
         "max_client_id_length",
         "max_connect_size",
         "max_connections",
@@ -128,11 +146,32 @@ fn every_limit_is_tested() {
         "max_topic_aliases_out",
         "max_topic_length",
         "max_topic_levels",
+        "max_tracked",
         "max_user_properties",
+        "max_watched",
         "max_write_buffer",
         "receive_maximum",
+        "reconnects",
+        "refuse_connections_at",
+        "refuse_publishes_at",
+        "shed_at",
         "slow_consumer_timeout",
+        "takeovers",
+        "tenant_connections",
+        "tenant_queued_bytes",
+        "tenant_queues",
+        "tenant_retained_messages",
+        "tenant_sessions",
+        "tenant_subscriptions",
         "topic_alias_maximum",
+        "user_byte_rate",
+        "user_connections",
+        "user_message_rate",
+        "user_queued_bytes",
+        "user_queues",
+        "user_retained_messages",
+        "user_sessions",
+        "user_subscriptions",
     ];
     let (_, body) = Broker::start().get("/metrics");
     let label = |line: &str| Some(line.strip_prefix(r#"dunlin_limit_hits_total{limit=""#)?.split_once('"')?.0.to_owned());

@@ -16,9 +16,50 @@ fn another_user_cannot_take_over_a_client_identifier_that_is_online() {
     alice.expect_disconnect(0x8E);
 }
 
+/// An offline session is its user's too: another one has not even the right to end it.
+#[test]
+fn another_user_cannot_end_a_session_that_is_offline() {
+    let house = House::build(EVERYTHING);
+    let (mut alice, _) = Client::connect_with(house.broker.address(), lasting("alice", "same"));
+    alice.subscribe("private", QoS::AtLeastOnce);
+    alice.cut();
+    house.broker_sees_offline();
+    house.enter("carol", "c").publish("private", "for alice", QoS::AtLeastOnce);
+    for clean_start in [true, false] {
+        assert_eq!(house.refused(Connect { client_id: "same", clean_start, ..login("bob") }), 0x87);
+    }
+    let (mut alice, present) = Client::connect_with(house.broker.address(), lasting("alice", "same"));
+    assert!(present);
+    alice.expect_message("private", "for alice");
+}
+
+/// A session that is over is nobody's any more, and neither is its identifier.
+#[test]
+fn the_identifier_of_a_session_that_has_ended_is_free_for_other_users() {
+    let house = House::build(EVERYTHING);
+    let mut short = lasting("alice", "same");
+    short.properties.session_expiry_interval = 1;
+    Client::connect_with(house.broker.address(), short).0.cut();
+    house.broker_sees_offline();
+    crate::support::eventually("it has expired", || house.refused(Connect { client_id: "same", ..login("bob") }) == 0);
+    Client::connect_with(house.broker.address(), Connect { client_id: "other", ..login("alice") }).0.cut();
+    crate::support::eventually("it has ended", || house.refused(Connect { client_id: "other", ..login("bob") }) == 0);
+}
+
+const REUSE: &str = r#"
+[protection]
+client_id_reuse = true
+[auth]
+password_file = "@DIR@/users"
+acl_file = "@DIR@/acl"
+[[listeners]]
+name = "tcp"
+url = "tcp://127.0.0.1:0"
+"#;
+
 #[test]
 fn another_user_inherits_neither_messages_nor_subscriptions() {
-    let house = House::build(EVERYTHING);
+    let house = House::furnished(REUSE, EVERYTHING);
     let (mut alice, _) = Client::connect_with(house.broker.address(), lasting("alice", "same"));
     alice.subscribe("private", QoS::AtLeastOnce);
     alice.cut();
@@ -34,7 +75,7 @@ fn another_user_inherits_neither_messages_nor_subscriptions() {
 /// `[MQTT-3.1.2-8]`, and 3.1.3.2.2: the session ends here, so its will is due.
 #[test]
 fn the_will_of_a_session_that_another_user_has_ended_is_published() {
-    let house = House::build(EVERYTHING);
+    let house = House::furnished(REUSE, EVERYTHING);
     let mut carol = house.enter("carol", "c");
     carol.subscribe("gone", QoS::AtLeastOnce);
     let mut will = will("gone");
@@ -57,6 +98,8 @@ impl House {
 #[test]
 fn a_user_of_another_listeners_file_is_another_user() {
     let config = r#"
+[protection]
+client_id_reuse = true
 [[listeners]]
 name = "tcp"
 url = "tcp://127.0.0.1:0"

@@ -22,6 +22,11 @@ pub trait Stream: Read + Write + Send {
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
     fn shutdown(&self, how: Shutdown) -> io::Result<()>;
 
+    /// How long a write may take; streams that cannot tell wait for ever.
+    fn set_write_timeout(&self, _timeout: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Where the broker sees it come from, for streams that can tell.
     fn address(&self) -> Option<SocketAddr> {
         None
@@ -35,6 +40,10 @@ impl Stream for TcpStream {
 
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         Self::shutdown(self, how)
+    }
+
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        Self::set_write_timeout(self, timeout)
     }
 
     fn address(&self) -> Option<SocketAddr> {
@@ -132,6 +141,11 @@ impl Client {
         })
     }
 
+    /// Whether a CONNACK that lets in is what comes next; the end is none.
+    pub fn has_connack(&mut self) -> bool {
+        self.next(PATIENCE, |packet| matches!(packet, Some(Packet::ConnAck(ack)) if !ack.reason.is_error()))
+    }
+
     pub fn send(&mut self, packet: &Packet<'_>) {
         let mut bytes = Vec::new();
         encode(packet, self.version, &mut bytes);
@@ -141,6 +155,12 @@ impl Client {
     /// Sends bytes as they are; a broker that has hung up is no failure of the test.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).and_then(|()| self.stream.flush());
+    }
+
+    /// Sends what the socket takes within a moment, and forgets the rest.
+    pub fn send_bytes_unless_full(&mut self, bytes: &[u8]) {
+        let _ = self.stream.set_write_timeout(Some(Duration::from_millis(100)));
+        self.send_bytes(bytes);
     }
 
     /// The next packet, which must be one that `want` accepts.
@@ -353,6 +373,11 @@ impl Client {
         self.stream.address().expect("a TCP stream")
     }
 
+    /// Nothing more will be sent; what comes can still be read.
+    pub fn shut_write(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
     /// The network goes away without a word.
     pub fn cut(self) {
         let _ = self.stream.shutdown(Shutdown::Both);
@@ -363,6 +388,11 @@ impl Client {
         let id = PacketId::new(self.next_id).expect("identifiers begin at 1");
         self.next_id += 1;
         id
+    }
+
+    /// Nothing is under way: identifiers begin at 1 again.
+    pub fn reuse_packet_ids(&mut self) {
+        self.next_id = 1;
     }
 
     fn next<R>(&mut self, patience: Duration, take: impl FnOnce(Option<&Packet<'_>>) -> R) -> R {

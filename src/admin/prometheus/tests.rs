@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::broker::{OverloadConfig, Protection, Quotas, Rates};
 use crate::metrics::{DropReason, Limit, PacketType};
 use crate::session::Limits;
 
@@ -147,17 +148,42 @@ fn the_process_has_the_usual_names() {
 /// The labels of `dunlin_limit_hits_total` are the keys that stand in the config.
 #[test]
 fn limits_are_counted_under_the_keys_of_the_config() {
-    let limits = serde_json::to_value(Limits::default()).unwrap();
-    let keys: BTreeSet<_> = limits.as_object().unwrap().keys().map(String::as_str).collect();
-    let counted: BTreeSet<_> = Limit::ALL.iter().map(|limit| limit.name()).collect();
+    let keys_of = |section: serde_json::Value| section.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let sections = [
+        serde_json::to_value(Limits::default()).unwrap(),
+        serde_json::to_value(Rates::default()).unwrap(),
+        serde_json::to_value(Quotas::default()).unwrap(),
+        serde_json::to_value(Protection::default()).unwrap(),
+        serde_json::to_value(OverloadConfig::default()).unwrap(),
+    ];
+    let keys: BTreeSet<String> = sections.into_iter().flat_map(keys_of).collect();
+    let counted: BTreeSet<String> = Limit::ALL.iter().map(|limit| limit.name().to_owned()).collect();
     let elsewhere = [
         "auth_http_max_cached", // of [auth.http]
         "auth_http_max_cached_logins",
         "auth_http_max_waiting",
-        "listener_max_connections", // of a listener
-        "max_delayed_messages",     // of [work_queues]
+        "listener_byte_rate", // of a listener
+        "listener_connection_rate",
+        "listener_max_connections",
+        "listener_message_rate",
+        "max_delayed_messages", // of [work_queues]
         "max_queues",
     ];
-    assert_eq!(counted.difference(&keys).copied().collect::<Vec<_>>(), elsewhere);
-    assert_eq!(keys.difference(&counted).collect::<Vec<_>>(), [&"queue_policy", &"queue_qos0"]);
+    assert_eq!(counted.difference(&keys).collect::<Vec<_>>(), elsewhere);
+    let say_how = [
+        "ban_time",
+        "big_publish",
+        "burst",
+        "client_id_reuse",
+        "login_failure_window",
+        "max_ban_time",
+        "max_delay",
+        "memory_max",
+        "queue_policy",
+        "queue_qos0",
+        "reconnect_window",
+        "recover_by",
+        "takeover_window",
+    ];
+    assert_eq!(keys.difference(&counted).collect::<Vec<_>>(), say_how);
 }

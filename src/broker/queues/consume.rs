@@ -10,7 +10,7 @@ use super::settle::{right_of, why};
 use crate::broker::deliver::Deliveries;
 use crate::broker::handle::{SessionHandle, Slot};
 use crate::broker::{Broker, Effects};
-use crate::metrics::{Denied, Limit};
+use crate::metrics::Denied;
 use crate::packet::{ProtocolVersion, QoS, SubscribeReason, SubscriptionOptions, TopicFilter, UserProperties};
 use crate::queue::topics::{Form, SubscribeFilter, TopicError};
 use crate::queue::{AckMode, Config, Join, Part, QueueName, properties, topics};
@@ -148,7 +148,8 @@ impl Broker {
         let name = QueueName::new(name).map_err(|_| (SubscribeReason::TopicFilterInvalid, "no name of a queue"))?;
         let config = Config { bind: vec![bound.as_str().to_owned()], ..Config::named(name.clone()) };
         let id = QueueId { mount_point: handle.mount_point.as_deref().map(Box::from), name };
-        let definition = Definition { id: id.clone(), config, origin: Origin::Client };
+        let owner = handle.principal.username.as_deref().map(Box::from);
+        let definition = Definition { id: id.clone(), config, origin: Origin::Client, owner };
         match self.define_queue(definition, now, effects) {
             Ok(queue) => Ok(queue),
             // Another client was faster.
@@ -178,12 +179,11 @@ impl Broker {
             if slot.is_ended {
                 return Err((SubscribeReason::UnspecifiedError, "the session has ended"));
             }
-            let subscriptions = &mut slot.session.subscriptions;
-            if !subscriptions.contains_key(filter) && subscriptions.len() >= subscriptions_max {
-                self.metrics.limit_hits.count(Limit::MaxSubscriptions);
-                return Err((SubscribeReason::QuotaExceeded, "too many subscriptions"));
+            if !slot.session.subscriptions.contains_key(filter) {
+                let taken = self.take_subscription(handle, &slot.session, subscriptions_max);
+                taken.map_err(|reason| (reason, "too many subscriptions"))?;
             }
-            subscriptions.insert(filter.clone(), subscription);
+            slot.session.subscriptions.insert(filter.clone(), subscription);
             handle.store_subscription(slot, filter, self);
             slot.report(effects);
             Ok(())

@@ -7,6 +7,7 @@ use super::handle::QueueHandle;
 use super::operate::QueueId;
 use super::records;
 use crate::broker::handle::Receiver;
+use crate::broker::quotas::{Account, Quota};
 use crate::broker::{Broker, Effects};
 use crate::packet::{QoS, SubscriptionOptions, TopicFilter};
 use crate::queue::{Config, WorkQueue};
@@ -20,6 +21,9 @@ pub struct Definition {
     pub id: QueueId,
     pub config: Config,
     pub origin: Origin,
+    /// The user whose client has made it, if it was one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Box<str>>,
 }
 
 /// Who made a queue, and so who may change it.
@@ -37,7 +41,7 @@ pub enum Origin {
 /// Why a queue is not made or changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DefineError {
-    #[error("there are as many queues as [work_queues] max_queues allows")]
+    #[error("there are as many queues as [work_queues] max_queues, or [quotas], allows")]
     TooMany,
     #[error("there is a queue of this name")]
     Exists,
@@ -71,10 +75,19 @@ impl Broker {
             self.metrics.limit_hits.count(crate::metrics::Limit::MaxQueues);
             return Err(DefineError::TooMany);
         }
+        let account = self.account_of(&definition);
+        if definition.origin == Origin::Client {
+            account.as_ref().map_or(Ok(()), |account| account.take(Quota::Queues)).map_err(|limit| {
+                self.metrics.limit_hits.count(limit);
+                DefineError::TooMany
+            })?;
+        } else {
+            account.iter().for_each(|account| account.add(Quota::Queues, 1));
+        }
         let number = queues.next_number.fetch_add(1, Ordering::Relaxed);
         let (name, config) = (definition.id.name.clone(), definition.config.clone());
         let work = WorkQueue::new(name, config, queues.secret.read().of_queue(number), rand::random(), queues.wall(now));
-        let queue = QueueHandle::new(number, definition, work, queues);
+        let queue = QueueHandle::new(number, definition, work, account, queues);
         // Told before anybody can find it.
         let state = queue.lock();
         if self.journal.is_some() {
@@ -91,6 +104,12 @@ impl Broker {
         queues.count.fetch_add(1, Ordering::AcqRel);
         tracing::info!(queue = %queue.id, bind = ?filters, "work queue made");
         Ok(queue)
+    }
+
+    /// Whose totals a queue counts towards.
+    pub(super) fn account_of(&self, definition: &Definition) -> Option<Arc<Account>> {
+        let (owner, mount_point) = (definition.owner.as_deref(), definition.id.mount_point.as_deref());
+        self.accounts.of(owner.map(Arc::from).as_ref(), mount_point.map(Arc::from).as_ref())
     }
 
     /// Gives a queue other settings; nothing that is in it is lost by it.

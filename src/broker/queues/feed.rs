@@ -8,6 +8,7 @@ use super::handle::{QueueHandle, QueueState};
 use crate::broker::Broker;
 use crate::broker::deliver::Deliveries;
 use crate::broker::publish::{Matched, Publisher};
+use crate::broker::quotas::Quota;
 use crate::packet::{Message, MessageView, PublishReason, UserPropertiesBuf};
 use crate::queue::properties::{self, KEY};
 use crate::queue::{Enqueue, Enqueued, KeyMode, KeySource, Part, Refused, UnixMillis};
@@ -56,6 +57,12 @@ impl Broker {
         let asked = self.asked(publication, publisher)?;
         let client_id = publisher.session.map_or("", |handle| &**handle.client_id());
         let view = *publication.view();
+        let full = |(queue, _): &(&Arc<QueueHandle>, _)| queue.account.as_ref()?.full(Quota::QueuedBytes);
+        if let Some(limit) = locked.iter().find_map(full) {
+            self.metrics.limit_hits.count(limit);
+            let why = Note::Reason("the owner of the queue, or its tenant, has as many bytes waiting as it may");
+            return Err(Answer { reason: PublishReason::QuotaExceeded, note: why });
+        }
         if locked.len() > 1 {
             let size = view_size(&view);
             for (_, state) in &mut *locked {

@@ -11,6 +11,7 @@ use super::operate::QueueId;
 use super::{Queues, Wake};
 use crate::broker::connect::next_epoch;
 use crate::broker::handle::SessionHandle;
+use crate::broker::quotas::Account;
 use crate::packet::{QoS, TopicFilter};
 use crate::queue::{ConsumerId, Part, WorkQueue};
 use crate::session::{Errand, Fate, Returns};
@@ -30,6 +31,8 @@ pub struct QueueHandle {
     /// When it must be looked at, in milliseconds since the epoch.
     due: AtomicU64,
     wake: Arc<Wake>,
+    /// What its owner and its tenant have, where that is counted.
+    pub(super) account: Option<Arc<Account>>,
     me: Weak<Self>,
 }
 
@@ -42,6 +45,8 @@ pub(in crate::broker) struct QueueState {
     pub is_deleted: bool,
     /// To write changes in.
     pub scratch: Vec<u8>,
+    /// The bytes that the account knows of.
+    pub reported: u64,
 }
 
 /// A consumer: one subscription of one session.
@@ -67,9 +72,16 @@ pub struct Membership {
 }
 
 impl QueueHandle {
-    pub(super) fn new(number: u64, definition: Definition, work: WorkQueue<Arc<Body>>, queues: &Queues) -> Arc<Self> {
+    pub(super) fn new(
+        number: u64,
+        definition: Definition,
+        work: WorkQueue<Arc<Body>>,
+        account: Option<Arc<Account>>,
+        queues: &Queues,
+    ) -> Arc<Self> {
         let id = definition.id.clone();
-        let state = QueueState { work, consumers: HashMap::new(), definition, is_deleted: false, scratch: Vec::new() };
+        let (consumers, scratch) = (HashMap::new(), Vec::new());
+        let state = QueueState { work, consumers, definition, is_deleted: false, scratch, reported: 0 };
         Arc::new_cyclic(|me| Self {
             number,
             key: next_epoch(),
@@ -78,6 +90,7 @@ impl QueueHandle {
             returns: Mutex::default(),
             due: AtomicU64::new(Wake::NEVER),
             wake: queues.wake.clone(),
+            account,
             me: me.clone(),
         })
     }

@@ -11,6 +11,7 @@ use super::records::kind;
 use crate::broker::Broker;
 use crate::broker::deliver::Deliveries;
 use crate::broker::effects::Waiter;
+use crate::broker::quotas::Quota;
 use crate::packet::Message;
 use crate::queue::{Config, Part, Peeked, QueueName, Stats, UnixMillis, Which};
 use crate::storage::{Body, Record};
@@ -129,7 +130,7 @@ impl Broker {
     /// Makes a queue; done once it is stored.
     pub async fn create_queue(&self, id: QueueId, config: Config, now: Instant) -> Result<(), OperateError> {
         let mut deliveries = Deliveries::default();
-        let definition = Definition { id, config, origin: Origin::Operator };
+        let definition = Definition { id, config, origin: Origin::Operator, owner: None };
         self.define_queue(definition, now, &mut deliveries.batch)?;
         self.stored(deliveries, now).await
     }
@@ -171,7 +172,7 @@ impl Broker {
         drop(by_name);
         let consumers: Vec<_> = state.consumers.drain().collect();
         if self.journal.is_some() {
-            let content = [kind::DELETED].into();
+            let content = [kind::DELETED].as_slice().into();
             deliveries.batch.journal.record(Record::Work { stream: queue.number, body: None, content });
             self.submit(&mut deliveries.batch);
         }
@@ -179,6 +180,10 @@ impl Broker {
             consumer.session.lock(|slot| slot.forget_queue(queue));
         }
         let filters = filters(&state.definition);
+        if let Some(account) = &queue.account {
+            account.give_back(Quota::Queues, 1);
+            account.give_back(Quota::QueuedBytes, std::mem::take(&mut state.reported));
+        }
         drop(state);
         self.unbind(queue, filters.iter());
         self.queues.count.fetch_sub(1, std::sync::atomic::Ordering::AcqRel);

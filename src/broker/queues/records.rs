@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::define::Definition;
 use super::handle::{QueueHandle, QueueState};
 use crate::broker::Effects;
+use crate::broker::quotas::Quota;
 use crate::queue::{Change, DelayedChange, Durability, Part};
 use crate::storage::{Body, Record};
 
@@ -73,6 +74,10 @@ impl QueueState {
             }
         }
         self.scratch = content;
+        if let Some(account) = &queue.account {
+            let bytes = self.work.bytes();
+            account.change(Quota::QueuedBytes, std::mem::replace(&mut self.reported, bytes), bytes);
+        }
         waits
     }
 }

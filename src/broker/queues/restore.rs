@@ -10,6 +10,7 @@ use super::handle::QueueHandle;
 use super::operate::QueueId;
 use super::records::{self, COMMON, kind};
 use crate::broker::handle::SessionHandle;
+use crate::broker::quotas::Quota;
 use crate::broker::{Broker, Effects};
 use crate::packet::TopicFilter;
 use crate::queue::topics::{Form, SubscribeFilter};
@@ -68,7 +69,9 @@ impl Broker {
         let (name, config) = (definition.id.name.clone(), definition.config.clone());
         let restore = restore.map_bodies(|place| bodies.get(&place).cloned());
         let work = restore.finish(name, config, secret, rand::random(), wall);
-        let queue = QueueHandle::new(number, definition, work, &self.queues);
+        let account = self.account_of(&definition);
+        account.iter().for_each(|account| account.add(Quota::Queues, 1));
+        let queue = QueueHandle::new(number, definition, work, account, &self.queues);
         self.put_queue(queue.clone());
         queue.look_at(0);
     }
@@ -111,7 +114,7 @@ impl Broker {
             let Some(name) = config.name.clone() else { continue };
             let id = QueueId { mount_point: None, name };
             named.push(id.clone());
-            let definition = Definition { id: id.clone(), config: config.clone(), origin: Origin::File };
+            let definition = Definition { id: id.clone(), config: config.clone(), origin: Origin::File, owner: None };
             let there = self.queues.find(None, id.name.as_str());
             let result = match there {
                 Some(queue) => self.redefine_queue(&queue, definition, &mut effects),

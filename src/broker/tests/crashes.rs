@@ -433,3 +433,21 @@ impl Device {
         self.owed.is_empty() && self.peer.as_mut().is_some_and(|peer| peer.is_quiet(&life.house))
     }
 }
+
+/// `[MQTT-3.2.0-1]`: a connection whose CONNACK still waited for the disk was told by DISCONNECT that another one had taken its session
+/// over, and had not been let in yet. It ends without a word.
+#[test]
+fn a_connection_that_is_taken_over_before_its_connack_ends_without_a_word() {
+    let mut life = Life::begin(FakeBackend::new(), 1 << 20);
+    let mut connect = Connect { client_id: "c", clean_start: false, ..connect(ProtocolVersion::V5) };
+    connect.properties.session_expiry_interval = 60;
+    let [mut first, mut second] = [(); 2].map(|()| {
+        let mut peer = life.house.dial(ProtocolVersion::V5);
+        peer.send(&life.house, &Packet::Connect(connect));
+        peer
+    });
+    assert_eq!((first.receive(&life.house), first.closed), (vec![], true));
+    assert!(second.receive(&life.house).is_empty(), "nothing before it is stored");
+    life.commit();
+    assert_eq!(second.receive(&life.house), [Seen::ConnAck { present: true, reason: 0 }]);
+}

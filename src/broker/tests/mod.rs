@@ -82,6 +82,10 @@ impl House {
         let metrics = Arc::new(Metrics::default());
         let settings = BrokerSettings {
             limits: limits.clone(),
+            rates: Rates::default(),
+            // Scripts take sessions over as often as they like.
+            protection: Protection { takeovers: 0, ..Protection::default() },
+            quotas: Quotas::default(),
             strategy: Strategy::RoundRobin,
             password_checks: (1, 1),
             metrics: metrics.clone(),
@@ -98,6 +102,8 @@ impl House {
             limits: ArcSwap::from_pointee(limits),
             rights: Arc::new(Rights::new(Authenticator::new(true, None), Authorizer::new(acl))),
             metrics: metrics.listener("test"),
+            flow: ArcSwap::default(),
+            buckets: Buckets::shared(now),
         });
         Self { broker: Broker::new(settings, now), now, door }
     }

@@ -74,6 +74,9 @@ pub(super) fn errors(config: &Config) -> Vec<Finding> {
     durability(&config.durability, &mut findings);
     queues(config, &mut findings);
     limits::check(&config.limits, &mut findings);
+    limits::check_rates(&config.rates, &mut findings);
+    limits::check_protection(&config.protection, &mut findings);
+    limits::check_overload(&config.overload, &mut findings);
     admin(&config.admin, &mut findings);
     node(&config.sys.node, &mut findings);
     findings.0

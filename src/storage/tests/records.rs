@@ -64,8 +64,8 @@ fn all() -> Vec<(Vec<u8>, Told)> {
             Told::Subscribed(5, filter(), options, None, wish),
         ),
         record(
-            Record::Work { stream: 300, body: None, content: [1, 0, 2].into() },
-            Told::Work { stream: 300, place: None, content: [1, 0, 2].into() },
+            Record::Work { stream: 300, body: None, content: [1, 0, 2].as_slice().into() },
+            Told::Work { stream: 300, place: None, content: [1, 0, 2].as_slice().into() },
         ),
         put(&|out| put_work(out, 7, Some(place), &[9]), Told::Work { stream: 7, place: Some(place), content: [9].into() }),
         record(Record::Unsubscribed { session: 5, filter: filter() }, Told::Unsubscribed(5, filter())),

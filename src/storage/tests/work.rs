@@ -89,7 +89,7 @@ impl Heap {
         let body = Body::new(message("t", &payload(number), QoS::AtLeastOnce));
         let mut transaction = Transaction::default();
         transaction.push(body.hold().expect("it is new"));
-        let content = number.to_le_bytes().into();
+        let content = number.to_le_bytes().as_slice().into();
         transaction.record(Record::Work { stream: STREAM, body: Some(body.clone()), content });
         transaction.wait(number, Level::Sync);
         self.journal.submit(&mut transaction);
@@ -101,7 +101,7 @@ impl Heap {
     fn take(&mut self, number: u64, is_told: bool) {
         self.live.0.lock().remove(&number).unwrap();
         if is_told {
-            let content = number.to_le_bytes().into();
+            let content = number.to_le_bytes().as_slice().into();
             self.journal.tell(Item::Record(Record::Work { stream: STREAM, body: None, content }));
         }
     }

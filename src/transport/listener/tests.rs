@@ -38,7 +38,8 @@ impl House {
         let (sender, accepted) = mpsc::unbounded_channel();
         let on_accepted = Arc::new(move |accepted| drop(sender.send(accepted)));
         let (stop, stopped) = watch::channel(false);
-        let reception = Reception { gate: gate.clone(), connect_timeout, logs: Arc::new(LogLimiter::default()), on_accepted };
+        let (logs, burst) = (Arc::new(LogLimiter::default()), Duration::from_secs(1));
+        let reception = Reception { gate: gate.clone(), connect_timeout, burst, logs, on_accepted };
         let running = tokio::spawn(listener.run(reception, stopped));
         Self { address, context, gate, accepted, stop, running }
     }

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use arbitrary::Arbitrary;
 use arc_swap::ArcSwap;
 use dunlin::auth::{Authenticator, Authorizer};
-use dunlin::broker::{Admission, Broker, BrokerSettings, Client, Closed, Deliveries, Door, Origin, Rights};
+use dunlin::broker::{
+    Admission, Broker, BrokerSettings, Buckets, Client, Closed, Deliveries, Door, Origin, Protection, Quotas, Rates, Rights,
+};
 use dunlin::metrics::{Limit, Metrics};
 use dunlin::packet::*;
 use dunlin::routing::Strategy;
@@ -144,6 +146,9 @@ impl House {
         let now = Instant::now();
         let settings = BrokerSettings {
             limits: limits.clone(),
+            rates: Rates::default(),
+            protection: Protection::default(),
+            quotas: Quotas::default(),
             strategy: strategies[usize::from(small.strategy) % strategies.len()],
             password_checks: (1, 1),
             metrics: metrics.clone(),
@@ -159,6 +164,8 @@ impl House {
             limits: ArcSwap::from_pointee(limits),
             rights: Arc::new(Rights::new(Authenticator::new(true, None), Authorizer::new(None))),
             metrics: metrics.listener("fuzz"),
+            flow: ArcSwap::default(),
+            buckets: Buckets::shared(now),
         });
         Self { broker: Broker::new(settings, now), door, now }
     }
