@@ -16,7 +16,7 @@ async fn memory_is_bounded_where_nobody_scrapes() {
     const SAMPLES: u32 = 300_000;
     let exporter = Arc::new(Exporter::new());
     let metrics = Arc::new(exporter.metrics());
-    let state = AdminState { metrics: metrics.clone(), exporter: exporter.clone(), readiness: Arc::default() };
+    let state = AdminState::new(metrics.clone(), exporter.clone(), Arc::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     tokio::spawn(serve(listener, state, std::future::pending()));
     let before = Process::read().resident_bytes;

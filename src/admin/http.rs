@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +10,19 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
+use super::api::{self, Api, Peer, Pending};
+use super::problem::Problem;
 use super::prometheus::UPKEEP_INTERVAL;
 use super::{Exporter, Readiness};
 use crate::metrics::Metrics;
@@ -37,7 +42,7 @@ const MAX_LIFETIME: Duration = Duration::from_secs(300);
 /// Time for responses under way when the server stops, or a connection's life ends.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-const INDEX: &str = "Dunlin, an MQTT broker.\n\n/metrics   figures for Prometheus\n/healthz   200 while the process is alive\n\
+const INDEX: &str = "Dunlin, an MQTT broker.\n\n/api/v1    the API; /api/v1/openapi.json says what there is\n/metrics   figures for Prometheus\n/healthz   200 while the process is alive\n\
                      /readyz    200 when clients may be sent here, 503 with the causes otherwise\n";
 
 /// What the requests are answered from.
@@ -46,6 +51,25 @@ pub struct AdminState {
     pub metrics: Arc<Metrics>,
     pub exporter: Arc<Exporter>,
     pub readiness: Arc<Readiness>,
+    /// `None` where only figures and health are served.
+    pub api: Option<Arc<Api>>,
+    /// What is spoken below HTTP; `None` for nothing.
+    pub accept: Option<Accept>,
+}
+
+/// A connection to speak HTTP on.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Makes a connection fit to speak HTTP on: the TLS handshake.
+pub type Accept = Arc<dyn Fn(TcpStream) -> Pending<std::io::Result<Box<dyn Stream>>> + Send + Sync>;
+
+impl AdminState {
+    /// Figures and health over plain TCP.
+    pub fn new(metrics: Arc<Metrics>, exporter: Arc<Exporter>, readiness: Arc<Readiness>) -> Self {
+        Self { metrics, exporter, readiness, api: None, accept: None }
+    }
 }
 
 /// Answers HTTP on `listener` until `shutdown`, then lets responses under way end, a few seconds at most.
@@ -62,11 +86,14 @@ pub async fn serve(listener: TcpListener, state: AdminState, shutdown: impl Futu
             () = &mut shutdown => break,
             _ = upkeep.tick() => state.exporter.upkeep(),
             Some(_) = connections.join_next() => {}
-            (stream, place) = accept(&listener, &places) => {
-                let (app, stopping) = (app.clone(), stopping.clone());
+            (stream, peer, place) = accept(&listener, &places) => {
+                let (app, stopping, accept) = (app.clone(), stopping.clone(), state.accept.clone());
                 connections.spawn(async move {
                     let _place = place;
-                    serve_connection(stream, app, stopping).await;
+                    match shake_hands(stream, accept).await {
+                        Ok(stream) => serve_connection(stream, peer, app, stopping).await,
+                        Err(error) => tracing::debug!(%error, %peer, "an admin connection did not begin"),
+                    }
                 });
             }
         }
@@ -76,23 +103,23 @@ pub async fn serve(listener: TcpListener, state: AdminState, shutdown: impl Futu
     let _ = timeout(STOP_TIMEOUT, async { while connections.join_next().await.is_some() {} }).await; // the rest is cut
 }
 
-/// All paths. What comes later under `/api/v1` is nested here.
+/// All paths.
 fn router(state: AdminState) -> Router {
+    let api = state.api.clone().map_or_else(Router::new, |api| Router::new().nest("/api/v1", api::router(api)));
     Router::new()
         .route("/", get(|| async { INDEX }))
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .fallback(
-            |uri: Uri| async move { Problem::of(StatusCode::NOT_FOUND, "NOT_FOUND", format!("no such path: {}", uri.path())) },
-        )
+        .fallback(|uri: Uri| async move { Problem::not_found(format!("no such path: {}", uri.path())) })
         .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
             let message = format!("{method} is not for {}", uri.path());
-            Problem::of(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message)
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message)
         })
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn(guard))
         .with_state(state)
+        .merge(api)
+        .layer(middleware::from_fn(guard))
 }
 
 async fn metrics(State(state): State<AdminState>) -> Response {
@@ -106,12 +133,12 @@ async fn ready(State(state): State<AdminState>) -> Response {
         return "ready\n".into_response();
     }
     let message = format!("waiting for: {}", causes.join(", "));
-    Problem { causes, ..Problem::new("NOT_READY", message) }.with(StatusCode::SERVICE_UNAVAILABLE)
+    Problem::unavailable("NOT_READY", message).because_of(causes).into_response()
 }
 
 /// What holds for every answer.
 async fn guard(request: Request, next: Next) -> Response {
-    let late = || Problem::of(StatusCode::SERVICE_UNAVAILABLE, "TIMEOUT", "the answer took too long".into());
+    let late = || Problem::unavailable("TIMEOUT", "the answer took too long").into_response();
     let mut response = timeout(REQUEST_TIMEOUT, next.run(request)).await.unwrap_or_else(|_| late());
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -119,36 +146,12 @@ async fn guard(request: Request, next: Next) -> Response {
     response
 }
 
-/// The body of every error.
-#[derive(Serialize)]
-struct Problem {
-    code: &'static str,
-    message: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    causes: Vec<&'static str>,
-}
-
-impl Problem {
-    fn new(code: &'static str, message: String) -> Self {
-        Self { code, message, causes: Vec::new() }
-    }
-
-    fn of(status: StatusCode, code: &'static str, message: String) -> Response {
-        Self::new(code, message).with(status)
-    }
-
-    fn with(&self, status: StatusCode) -> Response {
-        let body = serde_json::to_string(self).expect("a struct of strings is JSON");
-        (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
-    }
-}
-
 /// The next connection and its place among `MAX_CONNECTIONS`. Safe to be dropped while it waits.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, tokio::sync::OwnedSemaphorePermit) {
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit) {
     let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
+            Ok((stream, peer)) => return (stream, peer, place),
             Err(error) => {
                 tracing::warn!(%error, "the admin port cannot accept a connection");
                 sleep(Duration::from_millis(500)).await; // out of descriptors: do not spin
@@ -157,10 +160,20 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, 
     }
 }
 
-async fn serve_connection(stream: TcpStream, app: Router, mut stopping: watch::Receiver<bool>) {
+async fn shake_hands(stream: TcpStream, accept: Option<Accept>) -> std::io::Result<Box<dyn Stream>> {
+    let Some(accept) = accept else { return Ok(Box::new(stream)) };
+    timeout(HEAD_TIMEOUT, accept(stream)).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+}
+
+async fn serve_connection(stream: Box<dyn Stream>, peer: SocketAddr, app: Router, mut stopping: watch::Receiver<bool>) {
+    let app = TowerToHyperService::new(app);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        app.call(request)
+    });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app)));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     let until = async move {
         let _ = timeout(MAX_LIFETIME, stopping.wait_for(|stop| *stop)).await;
     };

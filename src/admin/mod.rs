@@ -1,9 +1,11 @@
 //! HTTP for people and Prometheus, and `$SYS`.
 
+pub mod api;
 pub mod config;
 pub mod health;
 pub mod http;
 pub mod presence;
+mod problem;
 mod process;
 mod prometheus;
 mod queue_series;
@@ -11,9 +13,10 @@ pub mod queues;
 mod series;
 pub mod sys_topics;
 
-pub use config::{AdminConfig, SysConfig};
+pub use api::{Access, Api, BackupState, BackupView, BridgeTopicView, BridgeView, ListenerView, Pending, Steward};
+pub use config::{AdminApiConfig, AdminConfig, AdminTlsConfig, SysConfig};
 pub use health::{Condition, Readiness};
-pub use http::{AdminState, serve};
+pub use http::{Accept, AdminState, Stream, serve};
 pub use process::Process;
 pub use prometheus::Exporter;
 pub use sys_topics::SysTopics;

@@ -6,6 +6,7 @@
 
 mod acl_file;
 mod acl_rule;
+mod api_keys;
 mod authenticator;
 mod authorizer;
 pub mod certificate;
@@ -21,6 +22,7 @@ mod template;
 mod text_file;
 
 pub use acl_file::{AclFile, AclFileError, InvalidAclLine};
+pub use api_keys::{ApiKeyFileError, ApiKeys, Role, new_secret, update_api_key_file};
 pub use authenticator::{Authenticator, Credentials, Granted, Method, Step, Verdict, Way};
 pub use authorizer::{Asker, Authorizer, Claim, Opinion, Principal};
 pub use config::{AuthConfig, CertificateIdentity, HttpConfig, JwtConfig, MethodName, RequiredClaim};

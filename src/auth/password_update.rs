@@ -22,6 +22,15 @@ pub enum Change {
 /// `InvalidInput` for a user name that no file can hold, `NotFound` for a user to be taken out who is not there.
 pub fn update_password_file(path: &Path, user: &str, hash: Option<&str>) -> io::Result<Change> {
     check_user_name(user).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    rewrite(path, |text| {
+        let (text, change) = edit(text, user, hash);
+        Some((text, change?))
+    })?
+    .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no user {user:?}")))
+}
+
+/// Puts a new text in the place of a file's, as told above; `None`, and nothing is written, where `edit` gives none.
+pub(super) fn rewrite<T>(path: &Path, edit: impl FnOnce(&str) -> Option<(String, T)>) -> io::Result<Option<T>> {
     let old = match fs::canonicalize(path) {
         Ok(path) => Some(path), // through a symbolic link, which the rename would replace
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -31,10 +40,9 @@ pub fn update_password_file(path: &Path, user: &str, hash: Option<&str>) -> io::
         Some(path) => read_text(path).map_err(io::Error::other)?,
         None => String::new(),
     };
-    let (text, change) = edit(&text, user, hash);
-    let change = change.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no user {user:?}")))?;
+    let Some((text, change)) = edit(&text) else { return Ok(None) };
     replace(old.as_deref().unwrap_or(path), &text, old.is_some())?;
-    Ok(change)
+    Ok(Some(change))
 }
 
 /// The text with the user's line set or taken out; `None` if there was nothing to take out.

@@ -43,6 +43,8 @@ pub struct Client {
     ack_since: Option<Instant>,
     /// CONNACK has gone to the outbox.
     pub(super) is_welcomed: bool,
+    /// Bytes taken in all.
+    received: u64,
     /// The rates that it is held to, if any.
     pub(super) pace: Option<Box<Pace>>,
     /// Its place among the connections of its user, where those are counted.
@@ -102,6 +104,7 @@ impl Client {
             open,
             ack_since: None,
             is_welcomed: false,
+            received: 0,
             pace: None,
             place: None,
             has_joined: false,
@@ -167,6 +170,9 @@ impl Client {
                     if let Some(kind) = PacketType::of_first_byte(rest[0]) {
                         deliveries.batch.packet_received(kind);
                     }
+                    if self.broker.traces.is_on() {
+                        self.trace_packet(packet);
+                    }
                     if let Some(pace) = &mut self.pace
                         && let Some(limit) = pace.spend(matches!(packet, Packet::Publish(_)), length, now)
                     {
@@ -187,6 +193,7 @@ impl Client {
                 }
             }
         }
+        self.received += consumed as u64;
         deliveries.batch.bytes_received(consumed);
         consumed
     }
@@ -351,6 +358,7 @@ impl Client {
             online.is_notified = false;
             if has_received {
                 online.last_received = now;
+                online.pace.set(self.received, now);
             }
             if !output.is_empty() {
                 online.outbox.buffer.append(&output);

@@ -12,6 +12,7 @@ use super::expiry::Timer;
 use super::handle::{Identity, Online, SessionHandle};
 use super::login::{Refusal, refusal};
 use super::outbox::{DirectWrite, Outbox};
+use super::pace::Pace;
 use super::publish::HandedOn;
 use super::quotas::Quota;
 use super::registry::{Existing, Opened, registry_key};
@@ -41,6 +42,8 @@ pub struct OpenRequest {
     /// In seconds; zero for none.
     pub keep_alive: u16,
     pub will: Option<Will>,
+    /// Where the client connects from; `None` on a Unix socket.
+    pub address: Option<SocketAddr>,
     pub mount_point: Option<Arc<str>>,
     /// Rights that came with the login.
     pub brought: Brought,
@@ -50,8 +53,6 @@ pub struct OpenRequest {
     pub valid_until: Option<Instant>,
     /// Which certificate it has shown, where that may be revoked.
     pub certificate: Option<Arc<[u8]>>,
-    /// Where the client connects from; `None` on a Unix socket.
-    pub address: Option<SocketAddr>,
 }
 
 /// A connection's hold on its session.
@@ -377,7 +378,7 @@ fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dy
         last_received: now,
         keep_alive: request.keep_alive,
         address: request.address,
-        connected_at: now,
+        pace: Pace::new(now),
         by: request.by,
         valid_until: request.valid_until,
         credentials_timer_at: None,

@@ -4,6 +4,7 @@ use std::time::Instant;
 use super::client::Client;
 use super::deliver::Deliveries;
 use super::events::{Event, EventKind};
+use super::inspect::LastEnd;
 use super::log_limiter::Rate;
 use super::wire_log;
 use crate::metrics::{DropReason, Limit, MalformedKind};
@@ -28,6 +29,16 @@ pub enum By {
     Client,
     Server,
     Network,
+}
+
+impl By {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+            Self::Network => "network",
+        }
+    }
 }
 
 /// How far a connection's end has come.
@@ -167,6 +178,7 @@ impl Client {
             Some(end) => (end.reason, end.detail.clone(), end.publish_will, end.by),
             None => (ReasonCode(0x80), "".into(), true, By::Network),
         };
+        hold.handle.lock(|slot| slot.last_end = Some(LastEnd { at: now, reason, by }));
         broker.metrics.sessions.online.decrement();
         if reason == DisconnectReason::SessionTakenOver.code() {
             broker.metrics.sessions.taken_over.increment();
@@ -177,12 +189,9 @@ impl Client {
         let expiry = self.connection.session_expiry_interval();
         broker.close_connection(&hold, expiry, publish_will, deliveries, now);
         let client = hold.handle.client_id();
+        self.trace_event(client, "disconnected", Some(reason), &detail);
         if let Some(suppressed) = broker.log_limiter.allow_at(Rate::OFTEN, "disconnected", now) {
-            let by = match by {
-                By::Client => "client",
-                By::Server => "server",
-                By::Network => "network",
-            };
+            let by = by.name();
             tracing::info!(
                 client = &**client,
                 user = hold.handle.principal.username.as_deref(),

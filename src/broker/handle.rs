@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 use super::connect::next_epoch;
 use super::door::Rights;
 use super::effects::Effects;
+use super::inspect::LastEnd;
 use super::outbox::Outbox;
+use super::pace::Pace;
 use super::queues::{Membership, QueueHandle};
 use super::quotas::{Account, Quota};
 use super::standing::Standing;
@@ -59,6 +61,8 @@ pub struct Slot {
     pub expires_at: Option<Instant>,
     /// When the timer of the offline session looks at it.
     pub timer_at: Option<Instant>,
+    /// How its last connection ended, for the operator.
+    pub last_end: Option<LastEnd>,
     /// The session is over: nothing is delivered any more.
     pub is_ended: bool,
     /// The handle that this is the slot of.
@@ -94,7 +98,8 @@ pub struct Online {
     pub keep_alive: u16,
     /// Where it comes from; `None` on a Unix socket.
     pub address: Option<SocketAddr>,
-    pub connected_at: Instant,
+    /// When it began, and how fast it sends.
+    pub pace: Pace,
     /// The method that let it in.
     pub by: Way,
     /// When what let it in is over.
@@ -261,6 +266,7 @@ impl SessionHandle {
                 expiry_interval: 0,
                 expires_at: None,
                 timer_at: None,
+                last_end: None,
                 is_ended: false,
                 me: me.clone(),
                 level,

@@ -407,6 +407,7 @@ impl Client {
 
     fn welcome(&self, hold: &super::connect::Hold, login: &Login, now: Instant) {
         let principal = &hold.handle.principal;
+        self.trace_event(&principal.client_id, "connected", None, if hold.session_present { "session present" } else { "" });
         if let Some(suppressed) = self.broker.log_limiter.allow_at(Rate::OFTEN, "connected", now) {
             tracing::info!(
                 client = &*principal.client_id, user = principal.username.as_deref(), peer = self.origin.peer(),
@@ -433,6 +434,9 @@ impl Client {
                 client = client_id, peer = self.origin.peer(), listener = &*self.origin.door.name,
                 reason = %refusal.reason, why = refusal.why, suppressed, "connection refused"
             );
+        }
+        if let Some(client_id) = client_id.filter(|_| self.broker.traces.is_on()) {
+            self.trace_event(&client_id.into(), "refused", Some(refusal.reason.code()), refusal.why);
         }
         self.refuse(refusal.reason, Some(refusal.why));
         self.end_with(refusal.reason.code(), refusal.why.into(), false, By::Server);

@@ -14,12 +14,14 @@ mod ending;
 mod events;
 mod expiry;
 mod handle;
+mod inspect;
 mod log_limiter;
 mod login;
 mod login_checks;
 mod login_flow;
 mod outbox;
 mod overload;
+mod pace;
 mod protection;
 mod publish;
 mod queues;
@@ -37,6 +39,7 @@ mod subscribe;
 mod supply;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod wills;
 mod wire_log;
 
@@ -54,11 +57,14 @@ pub use client::{Client, Written};
 pub use deliver::Deliveries;
 pub use door::{Admission, Door, Origin, Rights};
 pub use effects::{Effects, Waiter};
-pub use ending::Closed;
+pub use ending::{By, Closed};
 pub use events::{Event, EventKind};
-pub use log_limiter::LogLimiter;
+pub use handle::SessionHandle;
+pub use inspect::{LastEnd, OnlineView, QueuedView, RetainedView, Safe, SessionView};
+pub use log_limiter::{LogLimiter, Rate as LogRate};
 pub use outbox::{DirectWrite, SLICES_MAX};
 pub use overload::{Overload, OverloadConfig, OverloadGauge, Stage};
+pub use pace::Pace;
 pub use protection::{Protection, Watch};
 pub use publish::{Matched, Publisher};
 pub use queues::{
@@ -68,6 +74,7 @@ pub use queues::{
 pub use quotas::Quotas;
 pub use rates::{Bucket, Buckets, Flow, Pacing, Rate, Rates, Recent, SharedBuckets};
 pub use restore::{Recovered, RightsOf};
+pub use trace::{FOLLOWERS_MAX, Follow, Following, TraceLine};
 
 use crate::metrics::Metrics;
 use crate::packet::DisconnectReason;
@@ -81,6 +88,7 @@ use quotas::Accounts;
 use registry::Registry;
 use retained::Retained;
 use router::Router;
+use trace::Traces;
 
 /// The state that all connections share.
 pub struct Broker {
@@ -93,6 +101,7 @@ pub struct Broker {
     login_checks: LoginChecks,
     pub metrics: Arc<Metrics>,
     pub bans: Bans,
+    traces: Traces,
     log_limiter: LogLimiter,
     /// Who comes and goes, for whoever wants to tell it; when nobody keeps up it is dropped.
     events: Option<mpsc::Sender<Event>>,
@@ -133,6 +142,7 @@ impl Broker {
         let (running_max, waiting_max) = settings.password_checks;
         let broker = Arc::new(Self {
             bans: Bans::new(settings.limits.max_bans),
+            traces: Traces::default(),
             limits: ArcSwap::from_pointee(settings.limits),
             registry: Registry::default(),
             router: Router::new(settings.strategy),
@@ -194,7 +204,7 @@ impl Broker {
     /// Asks the connections to end whose certificate, in DER, is revoked. Returns how many.
     pub fn disconnect_revoked(&self, is_revoked: impl Fn(&[u8]) -> bool) -> usize {
         let sessions = self.registry.all();
-        let ends = |handle: &Arc<handle::SessionHandle>| {
+        let ends = |handle: &Arc<SessionHandle>| {
             let certificate = handle.lock(|slot| slot.online.as_ref().and_then(|online| online.certificate.clone()));
             let Some(certificate) = certificate.filter(|certificate| is_revoked(certificate)) else { return false };
             handle.lock(|slot| {

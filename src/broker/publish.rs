@@ -35,11 +35,18 @@ impl<'a> Publisher<'a> {
     /// What the broker says for itself.
     pub const BROKER: Publisher<'static> =
         Publisher { session: None, ack: None, received: None, hints: Hints { dedup_id: None, delay: None }, lasts: false };
-    /// What it says for others: delayed messages, operators.
+    /// What it says for others: delayed messages.
     pub const DELAYED: Publisher<'static> = Publisher { lasts: true, ..Publisher::BROKER };
+    /// The same of a person, by way of the admin API.
+    pub const OPERATOR: Publisher<'static> = Publisher::DELAYED;
 
     pub fn of(handle: &'a SessionHandle) -> Self {
         Self { session: Some(handle), ..Publisher::BROKER }
+    }
+
+    /// Whether all limits hold, and its messages are stored: not so for the figures that the broker publishes itself.
+    pub(super) const fn is_bounded(&self) -> bool {
+        self.session.is_some() || self.lasts
     }
 
     /// What the user has, where that is counted.
@@ -118,7 +125,7 @@ impl Broker {
     ) -> Result<(), Answer> {
         let Some(journal) = &self.journal else { return Ok(()) };
         // With a full disk, what waits for no acknowledgement goes on without being kept.
-        let may_store = (publisher.session.is_some() || publisher.lasts) && journal.level(publication.topic()) != Level::Memory;
+        let may_store = publisher.is_bounded() && journal.level(publication.topic()) != Level::Memory;
         publication.set_lasting(may_store && journal.has_room());
         if may_store && !journal.has_room() && needs_disk && publication.qos != QoS::AtMostOnce {
             self.metrics.storage.refused.increment();
@@ -195,6 +202,9 @@ impl Broker {
                 identifiers: grant.identifiers.clone(),
                 share: None,
             };
+            if self.traces.is_on() {
+                self.trace_delivery(handle.client_id(), publication, &grant);
+            }
             deliveries.deliver(handle, publication, grant, publisher, now);
         }
         if !matches.groups.is_empty() {
@@ -246,6 +256,9 @@ impl Broker {
                 identifiers: grant.identifiers,
                 share: Some(group.whole_filter().clone()),
             };
+            if self.traces.is_on() {
+                self.trace_delivery(handle.client_id(), publication, &grant);
+            }
             deliveries.deliver(&handle, publication, grant, publisher, now);
             matched += 1;
         }

@@ -8,12 +8,13 @@ use super::Broker;
 use super::door::Rights;
 use super::effects::Effects;
 use super::handle::{SessionHandle, Slot};
+use super::inspect::RetainedView;
 use super::publish::Publisher;
 use super::quotas::{Account, Quota};
 use super::standing::Brought;
 use crate::auth::{Opinion, Principal};
 use crate::metrics::Limit;
-use crate::packet::{Message, PublishReason, TopicName};
+use crate::packet::{Message, PublishReason, TopicFilter, TopicName};
 use crate::routing::RetainedTree;
 use crate::session::{Grant, Publication, Replay};
 use crate::storage::{self, Body, Item, PublishingClient, Record};
@@ -69,6 +70,10 @@ impl RetainedBy {
 }
 
 impl Entry {
+    fn view(&self) -> RetainedView {
+        RetainedView { message: self.message.clone(), publisher: self.publisher.as_ref().map(|by| by.principal.clone()) }
+    }
+
     fn account(&self) -> Option<&Arc<Account>> {
         self.publisher.as_ref().and_then(|by| by.account.as_ref())
     }
@@ -131,6 +136,34 @@ impl Retained {
     pub fn counts(&self) -> (usize, usize) {
         let tree = self.tree.read();
         (tree.messages.len(), tree.bytes)
+    }
+
+    pub(super) fn get(&self, topic: TopicName<'_>) -> Option<RetainedView> {
+        self.tree.read().messages.get(topic).map(Entry::view)
+    }
+
+    /// Forgets the message of a topic; `None` if there is none, else whether it was stored: then `forgotten` was told of it.
+    pub(super) fn remove(&self, topic: TopicName<'_>, forgotten: impl FnOnce(&Arc<Body>)) -> Option<bool> {
+        let mut tree = self.tree.write();
+        tree.messages.get(topic)?;
+        let body = tree.remove(topic);
+        body.as_ref().map(forgotten);
+        Some(body.is_some())
+    }
+
+    /// One piece of those that match `filter`, or of all: as [`RetainedTree::scan`].
+    pub(super) fn scan(
+        &self,
+        filter: Option<&TopicFilter>,
+        from: Option<&str>,
+        limit: usize,
+        mut found: impl FnMut(TopicName<'_>, RetainedView) -> ControlFlow<()>,
+    ) -> Option<Box<str>> {
+        let tree = self.tree.read();
+        match filter {
+            Some(filter) => tree.messages.scan(filter, from, limit, |topic, entry| found(topic, entry.view())),
+            None => tree.messages.page(from, limit, |topic, entry| found(topic, entry.view())),
+        }
     }
 
     /// Forgets what `keep` refuses; for what happens rarely.
@@ -220,7 +253,7 @@ impl Broker {
         } else {
             None
         };
-        if let Some(limit) = full.filter(|_| publisher.session.is_some()) {
+        if let Some(limit) = full.filter(|_| publisher.is_bounded()) {
             drop(tree);
             self.metrics.limit_hits.count(limit);
             return Err(PublishReason::QuotaExceeded);

@@ -87,8 +87,8 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether all can be read, the bodies that work queues want included.
-fn check(folder: &Path) -> Result<Summary, String> {
+/// Reads a backup as a start would, the bodies that work queues want included.
+pub fn check(folder: &Path) -> Result<Summary, String> {
     let read = Summary::read(&FileBackend::new(folder), Box::new(QueueFold::default()));
     read.map(|(summary, _)| summary).map_err(|error| format!("{}: {error}", folder.display()))
 }
@@ -106,8 +106,8 @@ fn copy_all(from: &Path, to: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// The first `bytes` of a file, synced.
-fn copy(from: &Path, to: &Path, name: &str, bytes: u64) -> Result<(), String> {
+/// Copies the first `bytes` of a file, synced.
+pub fn copy(from: &Path, to: &Path, name: &str, bytes: u64) -> Result<(), String> {
     let copied = || {
         let mut source = File::open(from.join(name))?.take(bytes);
         let mut target = File::create_new(to.join(name))?;
@@ -118,7 +118,8 @@ fn copy(from: &Path, to: &Path, name: &str, bytes: u64) -> Result<(), String> {
     copied().map_err(|error: io::Error| format!("cannot copy {name} to {}: {error}", to.display()))
 }
 
-fn empty_folder(folder: &Path) -> Result<(), String> {
+/// Makes a folder, or finds that it is empty.
+pub fn empty_folder(folder: &Path) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     let mut entries = fs::read_dir(folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
     if entries.next().is_some() { Err(format!("{} is not empty", folder.display())) } else { Ok(()) }

@@ -8,7 +8,11 @@ pub const FAILURE: u8 = 1;
 pub const USAGE: u8 = 2;
 /// `dunlin bench`: messages were lost, doubled, reordered, rejected, or came where they should not.
 pub const BENCH_FAULTS: u8 = 3;
-/// An address could not be had (`EX_UNAVAILABLE`).
+/// `dunlin ctl`: there is no such client, topic or ban.
+pub const NOT_FOUND: u8 = 4;
+/// `dunlin ctl`: the key is missing, wrong, or its role too low.
+pub const NOT_ALLOWED: u8 = 5;
+/// An address could not be had, or not be reached (`EX_UNAVAILABLE`).
 pub const CANNOT_BIND: u8 = 69;
 /// The storage failed, and nothing more may be acknowledged (`EX_IOERR`).
 pub const STORAGE: u8 = 74;

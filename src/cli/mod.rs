@@ -1,11 +1,13 @@
 //! The command line: one file per subcommand.
 
-mod backup;
+mod apikey;
+pub mod backup;
 mod bench;
 mod certs;
 mod check;
 mod complete;
 mod config;
+mod ctl;
 pub mod exit;
 mod health;
 mod import;
@@ -52,6 +54,9 @@ enum Command {
     Config(config::ConfigCommand),
     /// Set, change or delete the password of a user in a password file.
     Passwd(passwd::PasswdArgs),
+    /// Add, list and revoke the keys of the admin API.
+    #[command(subcommand)]
+    Apikey(apikey::ApikeyCommand),
     /// Make a certificate authority, a server and a client certificate to try TLS with.
     Certs(certs::CertsArgs),
     /// Ask a running broker whether clients may be sent to it, for health checks: exit code 0 or 1.
@@ -66,6 +71,7 @@ enum Command {
     Restore(backup::RestoreArgs),
     Queue(queue::QueueArgs),
     Bench(Box<bench::BenchArgs>),
+    Ctl(ctl::CtlArgs),
     /// Publish messages to a broker, with mosquitto_pub's letters.
     Pub(Box<mqtt::PubArgs>),
     /// Subscribe to topics of a broker and print the messages, with mosquitto_sub's letters.
@@ -87,12 +93,14 @@ pub fn main() -> ExitCode {
         Some(Command::Check(args)) => check::check(&args),
         Some(Command::Config(command)) => config::config(&command),
         Some(Command::Passwd(args)) => result(passwd::passwd(&args)),
+        Some(Command::Apikey(command)) => result(apikey::apikey(&command)),
         Some(Command::Certs(args)) => result(certs::certs(&args)),
         Some(Command::Health(args)) => health::health(&args),
         Some(Command::Import(command)) => import::import(&command),
         Some(Command::Inspect(args)) => inspect::inspect(&args),
         Some(Command::Backup(args)) => result(backup::backup(&args)),
         Some(Command::Restore(args)) => result(backup::restore(&args)),
+        Some(Command::Ctl(args)) => ctl::ctl(&args),
         Some(Command::Queue(args)) => queue::queue(&args),
         Some(Command::Bench(args)) => bench::bench(*args),
         Some(Command::Pub(args)) => mqtt::publish(*args),

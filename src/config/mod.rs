@@ -25,7 +25,7 @@ pub use flags::Flags;
 pub use schema::nearest;
 pub use sections::{Log, LogFormat, Server};
 pub use source::ConfigSource;
-pub use validate::Warning;
+pub use validate::{OPEN_API, Warning, check_log_level};
 
 use crate::admin::{AdminConfig, SysConfig};
 use crate::auth::AuthConfig;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::Config;
+use crate::admin::AdminTlsConfig;
 use crate::auth::jwt::Algorithm;
 use crate::auth::{HttpConfig, JwtConfig, MethodName, RequiredClaim};
 use crate::client::bridge::{BridgeConfig, BridgeTls, BridgeTopic, Direction};
@@ -191,6 +192,8 @@ fn every_key() -> Config {
     config.auth.allow_anonymous = Some(true);
     config.auth.password_file = Some(PATH.into());
     config.auth.acl_file = Some(PATH.into());
+    config.admin.api.key_file = Some(PATH.into());
+    config.admin.tls = Some(AdminTlsConfig { certificate: PATH.into(), key: PATH.into() });
     config.auth.methods = Some(vec![MethodName::Certificate]);
     config.auth.jwt = Some(JwtConfig {
         secret_file: Some(PATH.into()),

@@ -13,6 +13,14 @@ pub enum ProtocolVersion {
 }
 
 impl ProtocolVersion {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V31 => "3.1",
+            Self::V311 => "3.1.1",
+            Self::V5 => "5.0",
+        }
+    }
+
     /// Whether packets of this version carry properties and reason codes.
     pub const fn has_properties(self) -> bool {
         matches!(self, Self::V5)
@@ -21,10 +29,6 @@ impl ProtocolVersion {
 
 impl fmt::Display for ProtocolVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::V31 => "3.1",
-            Self::V311 => "3.1.1",
-            Self::V5 => "5.0",
-        })
+        f.write_str(self.name())
     }
 }

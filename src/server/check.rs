@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::admin_port::{key_error, tls_error};
 use super::rights::{Outside, RightsLoader, RightsSource};
 use crate::config::Config;
 use crate::transport::tls::server_config;
@@ -15,6 +16,8 @@ pub fn file_errors(config: &Config) -> Vec<String> {
         errors.extend(rights);
         errors.extend(tls.map(|error| format!("listener {:?}: {error}", listener.name)));
     }
+    errors.extend(tls_error(config));
+    errors.extend(key_error(config));
     errors.sort();
     errors.dedup();
     errors

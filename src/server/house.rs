@@ -1,23 +1,25 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpListener;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use super::StartError;
+use super::admin_port::{AdminPort, BoundPort};
 use super::background;
+use super::backups::Backups;
+use super::ban_file::{self, BanFile};
 use super::bridges::{self, Bridges};
 use super::control;
 use super::data_dir::DataDir;
 use super::journal::{self, RunningJournal};
+use super::office::{Office, ReloadRequest};
 use super::overload;
 use super::rights::{Outside, RightsLoader, RightsSource};
-use crate::admin::{self, AdminState, Condition, Exporter, Readiness};
+use crate::admin::{AdminState, Api, Condition, Exporter, Readiness};
 use crate::auth::{AclFile, Authenticator, Authorizer, CertificateIdentity, Facts, MountPoint, Principal, certificate};
 use crate::broker::{
     Admission, Broker, BrokerSettings, Buckets, Client, Door, Flow, LogLimiter, Origin, OverloadConfig, Rates, Recovered,
@@ -30,7 +32,6 @@ use crate::packet::ProtocolVersion;
 use crate::remote::KeyFetcher;
 use crate::session::Limits;
 use crate::storage::{Opened, Recover};
-use crate::transport::url::HostPort;
 use crate::transport::{
     Accepted, ConnectionGate, Driver, GateLimits, Listener, ListenerConfig, ListenerContext, Permit, Reception, Refused,
     TlsAcceptorSlot,
@@ -42,31 +43,29 @@ pub struct House {
     pub source: ConfigSource,
     pub broker: Arc<Broker>,
     pub gate: Arc<ConnectionGate>,
-    pub doors: HashMap<String, OpenDoor>,
+    pub doors: Arc<HashMap<String, OpenDoor>>,
     /// Those outside that are asked about clients.
     pub outside: Outside,
     pub bridges: Bridges,
+    pub office: Arc<Office>,
+    pub admin: Option<AdminPort>,
+    /// Taken by who waits for them.
+    pub reloads: Option<mpsc::Receiver<ReloadRequest>>,
     pub overload: Arc<ArcSwap<OverloadConfig>>,
     serving: Arc<Condition>,
-    admin: Option<Admin>,
     journal: Option<RunningJournal>,
     _data_dir: DataDir,
 }
-
-/// The admin port, which outlives the listeners: while clients are sent away it tells that no more may come.
-struct Admin {
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
-}
-
-/// Time for answers of the admin port that are under way at the end.
-const ADMIN_STOP_TIME: Duration = Duration::from_millis(500);
 
 /// A listener that is running.
 pub struct OpenDoor {
     pub door: Arc<Door>,
     pub context: Arc<ListenerContext>,
     pub tls: Option<Arc<TlsAcceptorSlot>>,
+    /// Where it is bound.
+    pub address: String,
+    /// 0 is no bound.
+    pub max_connections: usize,
 }
 
 impl House {
@@ -78,10 +77,10 @@ impl House {
         stopping: &watch::Receiver<bool>,
     ) -> Result<Self, StartError> {
         let data_dir = DataDir::open(&config.data_dir).map_err(|cause| StartError { code: exit::STORAGE, cause })?;
-        let admin = bind_admin(&config, &source).await?;
+        let admin = BoundPort::bind(&config, &source).await?;
         let exporter = Arc::new(Exporter::new());
         // Without an admin port nobody would ever take the samples.
-        let metrics = Arc::new(if admin.is_some() { exporter.metrics() } else { Metrics::default() });
+        let metrics = Arc::new(if admin.is_there() { exporter.metrics() } else { Metrics::default() });
         let (events, told) = mpsc::channel(background::EVENTS_MAX);
         let opened = journal::open(&config, recover, &metrics)?;
         let settings = BrokerSettings {
@@ -99,8 +98,11 @@ impl House {
         };
         let broker = Broker::new(settings, Instant::now());
         let gate = ConnectionGate::new(gate_limits(&config.limits));
+        let bans = BanFile::open(&config.data_dir, &broker.bans);
+        let bans = Arc::new(bans.map_err(|cause| StartError { code: exit::STORAGE, cause })?);
         gate.set_address_rate(config.rates.connections(config.rates.address_connection_rate), config.rates.max_tracked);
         let (listeners, doors, (outside, fetchers)) = open_doors(&config, &metrics)?;
+        let doors = Arc::new(doors);
         for mut fetcher in fetchers {
             fetcher.fetch().await; // So that the first clients find the keys there.
             tokio::spawn(fetcher.run());
@@ -131,12 +133,26 @@ impl House {
             let has_revocations = has_revocations(&config, name);
             tokio::spawn(listener.run(reception.for_door(door, has_revocations), stopping.clone()));
         }
-        let admin = admin.map(|listener| {
-            let state = AdminState { metrics, exporter, readiness };
-            let (stop, mut stopping) = watch::channel(false);
-            let shutdown = async move { drop(stopping.wait_for(|stop| *stop).await) };
-            Admin { stop, task: tokio::spawn(admin::serve(listener, state, shutdown)) }
+        let (reload, reloads) = mpsc::channel(1);
+        let backups = journal.as_ref().map(|journal| {
+            let (keeper, least) = (journal.keeper.clone(), config.durability.min_free_space.0);
+            Backups::new(config.data_dir.clone(), broker.clone(), keeper, least)
         });
+        let office = Arc::new(Office {
+            broker: broker.clone(),
+            doors: doors.clone(),
+            config: ArcSwap::from_pointee(config.clone()),
+            log_level: Mutex::new(config.log.level.clone()),
+            bans: bans.clone(),
+            backups,
+            reloads: reload,
+        });
+        let api = config.admin.api.enabled.then(|| {
+            let (exporter, readiness, access) = (exporter.clone(), readiness.clone(), admin.access.clone());
+            Arc::new(Api::new(broker.clone(), exporter, readiness, access, office.clone(), &config.sys.node))
+        });
+        let admin = admin.serve(AdminState { api, ..AdminState::new(metrics, exporter, readiness) });
+        tokio::spawn(ban_file::run(bans, broker.clone()));
         tokio::spawn(background::run_timers(broker.clone()));
         tokio::spawn(background::run_queues(broker.clone()));
         let contexts = doors.values().map(|door| (door.context.clone(), door.door.metrics.clone())).collect();
@@ -145,6 +161,7 @@ impl House {
         tokio::spawn(background::run_sys_topics(broker.clone(), config.sys.clone()));
         tokio::spawn(background::run_presence(broker.clone(), config.sys.clone(), told));
         tokio::spawn(background::run_watchdog());
+        let (admin, reloads) = (Some(admin), Some(reloads));
         Ok(Self {
             config,
             source,
@@ -153,9 +170,11 @@ impl House {
             doors,
             outside,
             bridges,
+            office,
+            admin,
+            reloads,
             overload,
             serving,
-            admin,
             journal,
             _data_dir: data_dir,
         })
@@ -190,9 +209,8 @@ impl House {
 
     /// The last thing that closes.
     pub async fn close_admin(&mut self) {
-        if let Some(Admin { stop, task }) = self.admin.take() {
-            let _ = stop.send(true); // no receiver, no task
-            let _ = timeout(ADMIN_STOP_TIME, task).await; // the rest is cut
+        if let Some(admin) = self.admin.take() {
+            admin.close().await;
         }
     }
 }
@@ -362,12 +380,13 @@ fn open_doors(config: &Config, metrics: &Arc<Metrics>) -> Result<Doors, StartErr
             buckets: Buckets::shared(Instant::now()),
         });
         let address = listener.local_addr().map_or_else(|| listener_config.url.clone(), |address| address.to_string());
-        tracing::info!(listener = context.name, transport = context.transport, address, "listening");
+        tracing::info!(listener = context.name, transport = context.transport, address = &*address, "listening");
         if let Some(slot) = listener.tls() {
             door.metrics.certificate_expiry.set(slot.expires_at());
             warn_of_expiry(&context.name, slot.expires_at());
         }
-        doors.insert(context.name.clone(), OpenDoor { door, context, tls: listener.tls().cloned() });
+        let (tls, max_connections) = (listener.tls().cloned(), listener_config.max_connections);
+        doors.insert(context.name.clone(), OpenDoor { door, context, tls, address, max_connections });
         listeners.push(listener);
     }
     Ok((listeners, doors, loader.finish()))
@@ -397,31 +416,5 @@ const fn bind_code(error: &crate::transport::BindError) -> u8 {
     match error.cause {
         BindCause::Io(_) => exit::CANNOT_BIND,
         BindCause::Url(_) | BindCause::Versions(_) | BindCause::NoCertificate(_) | BindCause::Tls(_) => exit::CONFIG,
-    }
-}
-
-/// The default admin port may be taken by another broker on this machine: then this one goes without. One that was asked for must
-/// be had.
-async fn bind_admin(config: &Config, source: &ConfigSource) -> Result<Option<TcpListener>, StartError> {
-    if config.admin.bind == "none" {
-        return Ok(None);
-    }
-    let bind = async {
-        let address = HostPort::parse(&config.admin.bind, 18083).map_err(|error| error.to_string())?;
-        TcpListener::bind(address.to_string()).await.map_err(|error| error.to_string())
-    };
-    match bind.await {
-        Ok(listener) => {
-            let address = listener.local_addr().map_or_else(|_| config.admin.bind.clone(), |address| address.to_string());
-            tracing::info!(address, "admin listening");
-            Ok(Some(listener))
-        }
-        Err(cause) if source.sets("admin.bind") => {
-            Err(StartError { code: exit::CANNOT_BIND, cause: format!("[admin] bind {}: {cause}", config.admin.bind) })
-        }
-        Err(cause) => {
-            tracing::warn!(bind = config.admin.bind, cause, "no admin port: metrics and health are not served");
-            Ok(None)
-        }
     }
 }

@@ -1,6 +1,9 @@
 //! The running broker: builds the rooms, opens the doors, closes them in order.
 
+mod admin_port;
 mod background;
+mod backups;
+mod ban_file;
 mod bridges;
 mod cgroup;
 mod check;
@@ -8,6 +11,7 @@ mod control;
 mod data_dir;
 mod house;
 mod journal;
+mod office;
 mod overload;
 mod reload;
 mod rights;
@@ -19,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::cli::exit;
@@ -130,6 +134,8 @@ enum Stop {
 /// Handles SIGHUP until a signal to stop comes, or the journal fails.
 async fn wait_for_stop(house: &mut House, signals: &mut Signals) -> Stop {
     let mut failure = house.journal_failure();
+    let (_keep, nobody) = mpsc::channel(1);
+    let mut reloads = house.reloads.take().unwrap_or(nobody);
     loop {
         tokio::select! {
             () = &mut failure => return Stop::StorageFailed,
@@ -144,9 +150,10 @@ async fn wait_for_stop(house: &mut House, signals: &mut Signals) -> Stop {
             _ = signals.hangup.recv() => {
                 let started = NotifyState::monotonic_usec_now();
                 let _ = sd_notify::notify(&started.map_or(vec![], |now| vec![NotifyState::Reloading, now]));
-                house.reload().await;
+                let _ = house.reload().await; // told in the log
                 let _ = sd_notify::notify(&[NotifyState::Ready]);
             }
+            Some(asked) = reloads.recv() => drop(asked.send(house.reload().await)),
         }
     }
 }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::house::{House, OpenDoor, gate_limits, listener_flow, listener_limits, warn_of_expiry};
+use super::office::Reloaded;
 use super::rights::{Outside, RightsLoader, RightsSource};
 use crate::broker::Rights;
 use crate::cli::logging;
@@ -13,16 +14,18 @@ use crate::transport::tls::Revoked;
 impl House {
     /// Reads the config again and takes over what can be taken over while running; a config with an error changes nothing. Connections
     /// keep the limits that they began with; rights hold at once.
-    pub async fn reload(&mut self) {
+    /// Gives the keys that take effect at the next start only, or what is wrong.
+    pub async fn reload(&mut self) -> Reloaded {
         let started = Instant::now();
         let config = match self.source.load() {
             Ok(config) => config,
             Err(errors) => {
                 tracing::error!(%errors, "the config has errors; all stays as it was");
-                return;
+                return Err(errors.to_string());
             }
         };
-        for key in self.unchangeable(&config) {
+        let unchangeable = self.unchangeable(&config);
+        for key in &unchangeable {
             tracing::warn!(key, "a change of this takes effect at the next start");
         }
         if let Err(error) = logging::set_level(&config.log.level) {
@@ -40,8 +43,13 @@ impl House {
         self.broker.configure_queues(&config.queues, config.work_queues.clone(), started);
         self.broker.recheck_rights(started);
         self.bridges.apply(&config).await;
+        if let Some(admin) = &self.admin {
+            admin.reload(&config);
+        }
+        self.office.reloaded(&config);
         self.config = config;
         tracing::info!(seconds = started.elapsed().as_secs_f64(), "config reloaded");
+        Ok(unchangeable.into_iter().map(String::from).collect())
     }
 
     fn reload_doors(&self, config: &Config) -> Outside {

@@ -85,7 +85,7 @@ impl Outbound {
         self.window = 0;
     }
 
-    /// Exchanges that the client and we allow at the same time on this connection.
+    /// Exchanges that the client and we allow at the same time on this connection; 0 while there is none.
     pub const fn window(&self) -> u16 {
         self.window
     }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::*;
 
 struct Server {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     state: AdminState,
     stop: oneshot::Sender<()>,
     task: tokio::task::JoinHandle<()>,
@@ -16,7 +16,7 @@ impl Server {
     async fn start() -> Self {
         let exporter = Arc::new(Exporter::new());
         let metrics = Arc::new(exporter.metrics());
-        let state = AdminState { metrics, exporter, readiness: Arc::default() };
+        let state = AdminState::new(metrics, exporter, Arc::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

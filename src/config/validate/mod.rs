@@ -9,9 +9,11 @@ use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
 use super::{Config, schema};
+use crate::admin::AdminConfig;
 use crate::auth::{AuthConfig, MethodName};
 use crate::packet::TopicFilter;
 use crate::storage::Durability;
@@ -75,7 +77,7 @@ pub(super) fn errors(config: &Config) -> Vec<Finding> {
     limits::check_rates(&config.rates, &mut findings);
     limits::check_protection(&config.protection, &mut findings);
     limits::check_overload(&config.overload, &mut findings);
-    admin(&config.admin.bind, &mut findings);
+    admin(&config.admin, &mut findings);
     node(&config.sys.node, &mut findings);
     findings.0
 }
@@ -103,16 +105,21 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// A bare word would be taken for the name of a part of the program, and every line but that part's be lost.
 fn log_level(level: &str, findings: &mut Findings) {
+    if let Err(error) = check_log_level(level) {
+        findings.add("log.level", error);
+    }
+}
+
+/// Whether a text is a log level; if not, why.
+pub fn check_log_level(level: &str) -> Result<(), String> {
     for part in level.split(',').map(str::trim).filter(|part| !part.contains(['=', '['])) {
         if !LEVELS.contains(&part.to_ascii_lowercase().as_str()) {
             let near = schema::nearest(part, LEVELS.into_iter()).map(|name| format!("; did you mean \"{name}\"?"));
             let known = "off, error, warn, info, debug, trace, or part=level";
-            return findings.add("log.level", format!("{part:?} is none of {known}{}", near.unwrap_or_default()));
+            return Err(format!("{part:?} is none of {known}{}", near.unwrap_or_default()));
         }
     }
-    if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(level) {
-        findings.add("log.level", error.to_string());
-    }
+    tracing_subscriber::EnvFilter::builder().parse(level).map(drop).map_err(|error| error.to_string())
 }
 
 fn durability(durability: &Durability, findings: &mut Findings) {
@@ -183,15 +190,38 @@ fn methods(key: &str, methods: &[MethodName], has_passwords: bool, auth: &AuthCo
     }
 }
 
-fn admin(bind: &str, findings: &mut Findings) {
+/// Why an API that asks for no key is only served on loopback.
+pub const OPEN_API: &str = "the API has no keys, so it is served on loopback only; make some with `dunlin apikey add` and name their file \
+     in [admin.api] key_file, or set [admin.api] enabled = false to serve only metrics and health there";
+
+fn admin(admin: &AdminConfig, findings: &mut Findings) {
+    for (key, bind) in [("admin.bind", &admin.bind), ("admin.metrics_bind", &admin.metrics_bind)] {
+        admin_bind(key, bind, findings);
+    }
+    let is_open = admin.api.enabled && admin.api.key_file.is_none();
+    let address = HostPort::parse(&admin.bind, 18083).ok().and_then(|at| at.host.parse::<IpAddr>().ok());
+    // What a name means is found out when it is bound.
+    if is_open && address.is_some_and(|address| !address.is_loopback()) {
+        findings.add("admin.bind", OPEN_API);
+    }
+    if let Some(file) = &admin.api.key_file {
+        findings.file("admin.api.key_file", file);
+    }
+    if let Some(tls) = &admin.tls {
+        findings.file("admin.tls.certificate", &tls.certificate);
+        findings.file("admin.tls.key", &tls.key);
+    }
+}
+
+fn admin_bind(key: &str, bind: &str, findings: &mut Findings) {
     if bind == "none" {
         return;
     }
     if bind.contains("://") {
-        return findings.add("admin.bind", "takes no scheme; write it like \"127.0.0.1:18083\", or \"none\"");
+        return findings.add(key, "takes no scheme; write it like \"127.0.0.1:18083\", or \"none\"");
     }
     if let Err(error) = HostPort::parse(bind, 18083) {
-        findings.add("admin.bind", error.to_string());
+        findings.add(key, error.to_string());
     }
 }
 

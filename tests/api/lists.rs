@@ -1,0 +1,116 @@
+//! Pages, cursors and filters.
+
+use dunlin::packet::QoS;
+use serde_json::json;
+
+use crate::http::Http;
+use crate::support::client::{V5, V311};
+use crate::support::{Broker, Client};
+
+/// The whole list, by cursor.
+fn walk(api: &Http, path: &str, limit: usize, field: &str) -> Vec<String> {
+    let (mut all, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let answer = api.get(&format!("{path}limit={limit}{cursor}"));
+        let texts = answer.texts(field);
+        assert!(texts.len() <= limit);
+        all.extend(texts);
+        match answer.json()["meta"]["cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return all,
+        }
+    }
+}
+
+#[test]
+fn clients_come_in_pages_and_by_cursor() {
+    let (broker, api) = crate::open();
+    let clients: Vec<_> = (0..25).map(|n| Client::connect(broker.address(), V5, &format!("c{n:02}"))).collect();
+    let expected: Vec<String> = (0..25).map(|n| format!("c{n:02}")).collect();
+    assert_eq!(walk(&api, "/clients?", 10, "clientid"), expected);
+    let third = api.get("/clients?page=3&limit=10");
+    assert_eq!(third.json()["meta"], json!({"page": 3, "limit": 10, "count": 25, "hasnext": false}));
+    assert_eq!(third.texts("clientid"), expected[20..]);
+    assert!(api.get("/clients?page=4&limit=10").data().is_empty());
+    // One that went in between is missing, and nothing else.
+    let first = api.get("/clients?limit=10").json();
+    assert_eq!(api.delete("/sessions/c10").status, 204);
+    let rest = api.get(&format!("/clients?limit=100&cursor={}", first["meta"]["cursor"].as_str().unwrap()));
+    assert_eq!(rest.texts("clientid"), expected[11..]);
+    drop(clients);
+}
+
+#[test]
+fn clients_are_found_by_what_they_are() {
+    let (broker, api) = crate::open();
+    let mut busy = Client::connect(broker.address(), V5, "sensor-1");
+    let _old = Client::connect(broker.address(), V311, "sensor-2");
+    let _app = Client::connect(broker.address(), V5, "app");
+    busy.subscribe("a", QoS::AtMostOnce);
+    let found = |query: &str| api.get(&format!("/clients?{query}")).texts("clientid");
+    assert_eq!(found("like_clientid=sensor"), ["sensor-1", "sensor-2"]);
+    assert_eq!(found("proto_ver=4"), ["sensor-2"]);
+    assert_eq!(found("clientid=app&conn_state=connected&ip_address=127.0.0.1&listener=tcp"), ["app"]);
+    assert!(
+        found("conn_state=disconnected").is_empty()
+            && found("ip_address=192.0.2.1").is_empty()
+            && found("username=x").is_empty()
+    );
+    assert_eq!(found("sort=subscriptions_cnt&order=desc")[0], "sensor-1");
+    assert_eq!(found("sort=connected_at"), ["sensor-1", "sensor-2", "app"]);
+    assert_eq!(found("sort=connected_at&order=desc"), ["app", "sensor-2", "sensor-1"]);
+    for wrong in ["sort=age", "order=desc", "conn_state=maybe", "ip_address=here", "proto_ver=five", "limit=-1"] {
+        assert_eq!(api.get(&format!("/clients?{wrong}")).code(), "BAD_REQUEST", "{wrong}");
+    }
+}
+
+#[test]
+fn subscriptions_and_topics_are_found() {
+    let (broker, api) = crate::open();
+    let mut one = Client::connect(broker.address(), V5, "one");
+    let mut two = Client::connect(broker.address(), V5, "two");
+    for filter in ["a/+", "a/b", "$share/g/a/#"] {
+        one.subscribe(filter, QoS::AtLeastOnce);
+    }
+    two.subscribe("a/b", QoS::AtMostOnce);
+    let found = |query: &str| api.get(&format!("/subscriptions?{query}")).texts("topic");
+    assert_eq!(found(""), ["$share/g/a/#", "a/+", "a/b", "a/b"]);
+    assert_eq!(found("match_topic=a/c"), ["$share/g/a/#", "a/+"]);
+    assert_eq!(found("topic=a/b&clientid=two&qos=0"), ["a/b"]);
+    assert_eq!(found("share_group=g"), ["$share/g/a/#"]);
+    assert_eq!(walk(&api, "/subscriptions?", 1, "clientid"), ["one", "one", "one", "two"]);
+    assert_eq!(walk(&api, "/topics?", 2, "topic"), ["$share/g/a/#", "a/+", "a/b"]);
+    let topics = api.get("/topics?topic=a/b").data();
+    assert_eq!(topics[0]["subscribers"], 2);
+    assert_eq!(api.get("/subscriptions?match_topic=a/%23").code(), "BAD_REQUEST");
+}
+
+#[test]
+fn retained_messages_are_listed_shown_and_forgotten() {
+    // Without figures of the broker's own among them.
+    let broker = Broker::with_config("[sys]\ninterval = \"0s\"\n[[listeners]]\nname = \"tcp\"\nurl = \"tcp://127.0.0.1:0\"\n");
+    let api = Http::new(broker.admin.unwrap());
+    let mut client = Client::connect(broker.address(), V5, "keeper");
+    for n in 0..7 {
+        client.retain(&format!("a/{n}"), "hello");
+    }
+    client.retain("b", "x");
+    client.ping();
+    assert_eq!(walk(&api, "/retained?", 3, "topic"), ["a/0", "a/1", "a/2", "a/3", "a/4", "a/5", "a/6", "b"]);
+    assert_eq!(walk(&api, "/retained?topic=a/%23&", 3, "topic").len(), 7);
+    assert_eq!(
+        api.get("/retained?topic=a/%23&page=2&limit=5").json()["meta"],
+        json!({"page": 2, "limit": 5, "count": 7, "hasnext": false})
+    );
+    let shown = api.get("/retained/a%2F3").json();
+    assert_eq!((shown["payload"].as_str(), shown["from_clientid"].as_str()), (Some("aGVsbG8="), Some("keeper")));
+    assert_eq!(api.delete("/retained/a%2F3").status, 204);
+    assert_eq!(api.delete("/retained/a%2F3").code(), "NOT_FOUND");
+    assert_eq!(api.get("/retained/a%2F3").status, 404);
+    client.subscribe("a/+", QoS::AtMostOnce);
+    for n in [0, 1, 2, 4, 5, 6] {
+        client.expect_message(&format!("a/{n}"), "hello");
+    }
+    client.expect_nothing();
+    assert_eq!(api.get("/retained?topic=a/%23/b").code(), "BAD_REQUEST");
+}
