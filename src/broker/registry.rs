@@ -1,35 +1,23 @@
-use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use dashmap::{DashMap, Entry};
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
-use parking_lot::RwLock;
 
 use super::handle::SessionHandle;
 use super::login::Refusal;
 
 /// Which session a client identifier means: one at a time `[MQTT-3.1.4-3]`.
-///
-/// A map in shards, so that it can be walked shard by shard, none of them locked for longer than it takes to copy its pointers.
 #[derive(Debug)]
 pub struct Registry {
-    shards: Box<[RwLock<Shard>]>,
-    hasher: RandomState,
-    len: AtomicUsize,
+    sessions: DashMap<Arc<str>, Arc<SessionHandle>, RandomState>,
 }
 
-type Shard = HashMap<Arc<str>, Arc<SessionHandle>, RandomState>;
-
-/// A million sessions are four thousand in each.
-const SHARDS: usize = 256;
+/// A million sessions are sixteen thousand in each: one is locked for no longer than it takes to copy its pointers.
+const SHARDS: usize = 64;
 
 impl Default for Registry {
     fn default() -> Self {
-        let hasher = RandomState::default();
-        let shards = (0..SHARDS).map(|_| RwLock::new(Shard::with_hasher(hasher.clone()))).collect();
-        Self { shards, hasher, len: AtomicUsize::new(0) }
+        Self { sessions: DashMap::with_hasher_and_shard_amount(RandomState::default(), SHARDS) }
     }
 }
 
@@ -75,12 +63,11 @@ impl Registry {
         make: impl FnOnce() -> Arc<SessionHandle>,
         attach: impl FnOnce(&SessionHandle),
     ) -> Opened {
-        match self.shard(key).write().entry(key.clone()) {
+        match self.sessions.entry(key.clone()) {
             Entry::Vacant(entry) => {
                 let new = make();
                 attach(&new);
                 entry.insert(new.clone());
-                self.len.fetch_add(1, Ordering::Relaxed);
                 Opened::New(new)
             }
             Entry::Occupied(mut entry) => match decide(entry.get()) {
@@ -101,45 +88,29 @@ impl Registry {
 
     /// A session that was there before the process.
     pub fn put(&self, handle: Arc<SessionHandle>) {
-        let old = self.shard(&handle.registry_key).write().insert(handle.registry_key.clone(), handle.clone());
-        self.len.fetch_add(usize::from(old.is_none()), Ordering::Relaxed);
+        self.sessions.insert(handle.registry_key.clone(), handle);
     }
 
     pub fn get(&self, key: &str) -> Option<Arc<SessionHandle>> {
-        self.shard(key).read().get(key).cloned()
+        self.sessions.get(key).map(|entry| entry.clone())
     }
 
     /// Forgets a session, unless another one has taken its place.
     pub fn remove(&self, handle: &SessionHandle) -> bool {
-        let mut shard = self.shard(&handle.registry_key).write();
-        let is_there = shard.get(&handle.registry_key).is_some_and(|there| there.key == handle.key);
-        if is_there {
-            shard.remove(&handle.registry_key);
-            self.len.fetch_sub(1, Ordering::Relaxed);
-        }
-        is_there
+        self.sessions.remove_if(&handle.registry_key, |_, there| there.key == handle.key).is_some()
     }
 
     pub fn len(&self) -> usize {
-        self.len.load(Ordering::Relaxed)
+        self.sessions.len()
     }
 
     /// Shows each session that is there all the while, once. No lock is held while it is shown.
-    pub fn visit(&self, mut show: impl FnMut(&Arc<SessionHandle>)) {
-        let mut taken = Vec::new();
-        for shard in &self.shards {
-            taken.extend(shard.read().values().cloned());
-            taken.drain(..).for_each(|handle| show(&handle));
-        }
+    pub fn visit(&self, show: impl FnMut(&Arc<SessionHandle>)) {
+        self.all().iter().for_each(show);
     }
 
-    /// All sessions as they are now; for what happens rarely.
+    /// All sessions as they are now: their pointers, copied shard by shard. For what happens rarely.
     pub fn all(&self) -> Vec<Arc<SessionHandle>> {
-        self.shards.iter().flat_map(|shard| shard.read().values().cloned().collect::<Vec<_>>()).collect()
-    }
-
-    fn shard(&self, key: &str) -> &RwLock<Shard> {
-        // Bits that the map of the shard does not look at.
-        &self.shards[(self.hasher.hash_one(key) >> 40) as usize % SHARDS]
+        self.sessions.iter().map(|entry| entry.value().clone()).collect()
     }
 }
