@@ -99,7 +99,8 @@ fn without_sync(folder: &Path) -> Arc<dyn Backend> {
 fn opened(backend: Arc<dyn Backend>) -> Opened<()> {
     let config = Durability { min_free_space: ByteSize(0), ..Durability::default() };
     let clock = Clock::new(Instant::now(), WALL);
-    open(backend, &config, None, (clock, Instant::now), Arc::default(), &mut |_, _| ()).expect("the folder is ours")
+    open(backend, &config, None, (clock, Instant::now), Arc::default(), Box::new(dunlin::storage::NoWork), &mut |_, _| ())
+        .expect("the folder is ours")
 }
 
 fn bodies(count: usize) -> Vec<Arc<Body>> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 5  server  config  cli     reads the config, builds the house, opens the doors
-//! 4  transport  admin  loadtest    bytes and sockets; HTTP and $SYS; clients that measure
+//! 4  transport  admin  loadtest  remote  client    bytes and sockets; HTTP and $SYS; clients that measure; servers that are asked; a client
 //! 3  broker                  where the rooms below meet
 //! 2  session  routing  queue  auth    rules without sockets and without a clock
 //! 1  storage                 what survives a crash; messages that wait may lie there
@@ -15,13 +15,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const FLOORS: [(&str, u8); 15] = [
+const FLOORS: [(&str, u8); 17] = [
     ("server", 5),
     ("config", 5),
     ("cli", 5),
     ("transport", 4),
     ("admin", 4),
     ("loadtest", 4),
+    ("remote", 4),
+    ("client", 4),
     ("broker", 3),
     ("session", 2),
     ("routing", 2),

@@ -10,6 +10,8 @@ pub mod presence;
 mod problem;
 mod process;
 mod prometheus;
+mod queue_series;
+pub mod queues;
 mod series;
 pub mod sys_topics;
 

@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 use parking_lot::Mutex;
 
 use super::Process;
-use super::series;
+use super::{queue_series, series};
 use crate::metrics::{Batch, Latency, Metrics, StorageHistograms};
 use crate::packet::ReasonCode;
 
@@ -41,6 +41,8 @@ struct Kept {
     gauges: Vec<(Gauge, Read<f64>)>,
     /// How many of the listeners have their series.
     listeners: usize,
+    /// How many of the bridges have their series.
+    bridges: usize,
     /// Reason codes have a series from their first count on.
     reasons: HashMap<(&'static str, String), Counter>,
 }
@@ -96,7 +98,7 @@ impl Exporter {
             batch_records: histogram(&recorder, "dunlin_storage_batch_records", "Records of one batch of the journal."),
             batch_bytes: histogram(&recorder, "dunlin_storage_batch_bytes", "Bytes of one batch of the journal."),
         };
-        let kept = Kept { counters: Vec::new(), gauges: Vec::new(), listeners: 0, reasons: HashMap::new() };
+        let kept = Kept { counters: Vec::new(), gauges: Vec::new(), listeners: 0, bridges: 0, reasons: HashMap::new() };
         let exporter = Self { handle: recorder.handle(), recorder, latency, storage, kept: Mutex::new(kept) };
         series::register(&mut Registration { recorder: &exporter.recorder, kept: &mut exporter.kept.lock() });
         exporter
@@ -115,6 +117,7 @@ impl Exporter {
         let (cpu, busy) = (reading.process.cpu_seconds, reading.runtime.busy.as_secs_f64());
         write_seconds(&mut text, "process_cpu_seconds_total", "User and system CPU time spent, in seconds.", cpu);
         write_seconds(&mut text, "dunlin_runtime_busy_seconds_total", "Time that the runtime's workers were not parked.", busy);
+        queue_series::render(&metrics.queues.get(), &mut text);
         text
     }
 
@@ -130,6 +133,11 @@ impl Exporter {
             series::register_listener(&mut Registration { recorder: &self.recorder, kept: &mut kept }, listener);
         }
         kept.listeners = listeners.len();
+        let bridges = reading.metrics.bridges();
+        for bridge in &bridges[kept.bridges..] {
+            series::register_bridge(&mut Registration { recorder: &self.recorder, kept: &mut kept }, bridge);
+        }
+        kept.bridges = bridges.len();
         for (name, reasons, name_of) in series::reasons(reading.metrics) {
             self.update_reasons(&mut kept, name, reasons.seen(), name_of);
         }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::prometheus::{Reading, Registration};
 use crate::metrics::{
-    Authentication, Denied, DropReason, Family, Kind, Limit, ListenerMetrics, MalformedKind, Metrics, PacketType, Reasons,
-    VERSIONS,
+    Authentication, BridgeDrop, BridgeMetrics, Denied, DropReason, Family, HookResult, KeyFetch, Kind, Limit, ListenerMetrics,
+    MalformedKind, Metrics, PacketType, Reasons, VERSIONS,
 };
 use crate::packet::ReasonCode;
 
@@ -13,6 +13,11 @@ const CONNECTIONS: &str = "dunlin_connections";
 const PENDING: &str = "dunlin_connections_pending";
 const ACCEPTED: &str = "dunlin_connections_total";
 const HANDSHAKES: &str = "dunlin_handshake_failures_total";
+const CERTIFICATES: &str = "dunlin_certificate_expiry_timestamp_seconds";
+const BRIDGE_CONNECTED: &str = "dunlin_bridge_connected";
+const BRIDGE_MESSAGES: &str = "dunlin_bridge_messages_total";
+const BRIDGE_DROPPED: &str = "dunlin_bridge_messages_dropped_total";
+const BRIDGE_RECONNECTS: &str = "dunlin_bridge_reconnects_total";
 const CONNACKS: &str = "dunlin_connacks_sent_total";
 const DISCONNECTS_SENT: &str = "dunlin_disconnects_sent_total";
 const DISCONNECTS_RECEIVED: &str = "dunlin_disconnects_received_total";
@@ -25,6 +30,14 @@ pub(super) fn register(to: &mut Registration<'_>) {
     to.describe_gauge(PENDING, "Connections whose CONNECT has not been accepted yet.");
     to.describe_counter(ACCEPTED, "Connections accepted, whatever became of them.");
     to.describe_counter(HANDSHAKES, "TLS, WebSocket and PROXY protocol handshakes that failed.");
+    to.describe_gauge(CERTIFICATES, "When the first of a listener's certificates ends, in seconds since 1970.");
+    to.describe_gauge(BRIDGE_CONNECTED, "1 while a bridge is connected to the other broker.");
+    to.describe_counter(
+        BRIDGE_MESSAGES,
+        "Messages that went over a bridge, by direction; those that were sent again included.",
+    );
+    to.describe_counter(BRIDGE_DROPPED, "Messages that were to go over a bridge and did not, by reason.");
+    to.describe_counter(BRIDGE_RECONNECTS, "Connections of a bridge that ended or could not be had.");
     to.describe_counter(CONNACKS, "CONNACKs sent, by reason code; those of older clients by the 5.0 code of the same meaning.");
     to.describe_counter(DISCONNECTS_SENT, "Connections that the broker ended, by reason code.");
     to.describe_counter(DISCONNECTS_RECEIVED, "DISCONNECTs received, by reason code.");
@@ -48,6 +61,28 @@ pub(super) fn register_listener(to: &mut Registration<'_>, listener: &Arc<Listen
     to.counter(ACCEPTED, &[("listener", name)], move |_| of.accepted.get());
     let of = listener.clone();
     to.counter(HANDSHAKES, &[("listener", name)], move |_| of.handshake_failures.get());
+    // Known before the listener is: a series of zeros would be an alarm where there is no certificate.
+    if listener.certificate_expiry.get() > 0 {
+        let of = listener.clone();
+        to.gauge(CERTIFICATES, &[("listener", name)], move |_| of.certificate_expiry.get() as f64);
+    }
+}
+
+/// The series of one bridge.
+pub(super) fn register_bridge(to: &mut Registration<'_>, bridge: &Arc<BridgeMetrics>) {
+    let name = bridge.name();
+    let of = bridge.clone();
+    to.gauge(BRIDGE_CONNECTED, &[("bridge", name)], move |_| of.connected.get() as f64);
+    let of = bridge.clone();
+    to.counter(BRIDGE_MESSAGES, &[("bridge", name), ("direction", "out")], move |_| of.sent.get());
+    let of = bridge.clone();
+    to.counter(BRIDGE_MESSAGES, &[("bridge", name), ("direction", "in")], move |_| of.received.get());
+    let of = bridge.clone();
+    to.counter(BRIDGE_RECONNECTS, &[("bridge", name)], move |_| of.reconnects.get());
+    for reason in BridgeDrop::ALL {
+        let of = bridge.clone();
+        to.counter(BRIDGE_DROPPED, &[("bridge", name), ("reason", reason.name())], move |_| of.drops(reason));
+    }
 }
 
 /// What a reason code is called, depending on its packet.
@@ -84,6 +119,16 @@ fn sessions(to: &mut Registration<'_>) {
     gauge(to, "dunlin_inflight_messages", "QoS 1 and 2 messages that clients have not acknowledged yet.", |now| {
         now.traffic.inflight_messages()
     });
+    gauge(to, "dunlin_delayed_messages", "Messages that wait for the time of their $delayed topic.", |now| {
+        now.metrics.delayed_messages.get()
+    });
+    gauge(to, "dunlin_delayed_bytes", "Bytes of those messages.", |now| now.metrics.delayed_bytes.get());
+    counter(
+        to,
+        "dunlin_queue_refusals_total",
+        "Publishes and subscriptions to topics of work queues that asked for what is not, or not theirs.",
+        |now| now.metrics.queue_refusals.get(),
+    );
     counter(to, "dunlin_wills_published_total", "Will messages published.", |now| now.metrics.wills_published.get());
 }
 
@@ -122,6 +167,16 @@ fn causes(to: &mut Registration<'_>) {
     });
     family::<Denied>(to, "dunlin_authorization_denied_total", "What clients wanted and were not let.", "action", |metrics| {
         &metrics.authorization_denied
+    });
+    family::<HookResult>(
+        to,
+        "dunlin_auth_http_requests_total",
+        "Questions to [auth.http], by what became of them.",
+        "result",
+        |metrics| &metrics.hook_requests,
+    );
+    family::<KeyFetch>(to, "dunlin_auth_jwks_fetches_total", "Requests for the keys of tokens.", "result", |metrics| {
+        &metrics.key_fetches
     });
     family::<Limit>(to, "dunlin_limit_hits_total", "How often a limit of the config was hit.", "limit", |metrics| {
         &metrics.limit_hits

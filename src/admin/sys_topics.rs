@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::metrics::{Batch, Metrics, PacketType};
+use crate::metrics::{Batch, Metrics, PacketType, QueueFigures};
 
 use super::Process;
 
@@ -68,6 +68,7 @@ impl SysTopics {
             ("heap/maximum", process.peak_resident_bytes),
         ];
         values.extend(memory.map(|(name, bytes)| (name.into(), bytes.to_string())));
+        metrics.queues.get().iter().for_each(|queue| values.extend(of_queue(queue)));
         self.last_tick = now;
         self.changed(values)
     }
@@ -94,6 +95,33 @@ impl SysTopics {
         }
         changed
     }
+}
+
+/// `queues/NAME/…`; of a queue at a mount point, `queues/PREFIX/NAME/…`.
+fn of_queue(queue: &QueueFigures) -> impl Iterator<Item = (String, String)> {
+    let place = match queue.mount_point.trim_matches('/') {
+        "" => format!("queues/{}", queue.name),
+        mount_point => format!("queues/{mount_point}/{}", queue.name),
+    };
+    let sum = |counts: &[(&str, u64)]| counts.iter().map(|(_, count)| count).sum::<u64>();
+    let values = [
+        ("messages", queue.ready + queue.leased + queue.delayed),
+        ("messages/ready", queue.ready),
+        ("messages/leased", queue.leased),
+        ("messages/delayed", queue.delayed),
+        ("bytes", queue.bytes),
+        ("oldest", queue.oldest_age_seconds as u64),
+        ("consumers", queue.consumers),
+        ("blocked", queue.blocked_keys),
+        ("enqueued", queue.enqueued),
+        ("settled", queue.settled),
+        ("failed", queue.failed.iter().map(|(_, count)| count).sum()),
+        ("redelivered", sum(&queue.redelivered)),
+        ("duplicates", queue.dedup_hits),
+        ("dead", sum(&queue.dead)),
+        ("dead/waiting", queue.dead_letters),
+    ];
+    values.into_iter().map(move |(name, value)| (format!("{place}/{name}"), value.to_string()))
 }
 
 /// How many a minute, averaged with exponential decay over each window.

@@ -42,8 +42,8 @@ pub struct AclFile {
     patterns: Rules,
 }
 
-/// The lines of one user, or all patterns.
-#[derive(Debug, Default)]
+/// The lines of one user, or all patterns, or what a token grants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rules {
     pub(super) deny: Vec<Rule>,
     pub(super) read: Vec<Rule>,
@@ -86,7 +86,7 @@ enum Line<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Access {
+pub(super) enum Access {
     Read,
     Write,
     ReadWrite,
@@ -133,7 +133,7 @@ impl AclFile {
 }
 
 impl Rules {
-    fn add(&mut self, access: Access, rule: Rule) {
+    pub(super) fn add(&mut self, access: Access, rule: Rule) {
         match access {
             Access::Deny => self.deny.push(rule),
             Access::Read => self.read.push(rule),

@@ -96,6 +96,11 @@ impl Rule {
         covers(self.parts(who), parts(filter))
     }
 
+    /// Whether this rule, as a denial, takes the whole filter away.
+    pub(super) fn denies_all(&self, who: &Principal, filter: &TopicFilter) -> bool {
+        self.may_deny(who) && self.covers_filter(who, filter)
+    }
+
     /// Whether every topic of the other rule matches; `false` in doubt.
     pub(super) fn covers_rule(&self, who: &Principal, other: &Self) -> bool {
         covers(self.parts(who), other.parts(who))

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::auth::hook::{Answering, LoginAnswer, LoginQuestion, RightAnswer, RightQuestion};
 
 const FILE: &str = "\
 # anonymous clients
@@ -227,5 +228,94 @@ proptest! {
             prop_assert!(readable || !authorizer.covers(&who, &filter));
             prop_assert!(!readable || authorizer.may_subscribe(&who, &filter));
         }
+    }
+}
+
+/// Somebody outside; what it says does not matter here.
+#[derive(Debug)]
+struct Outside;
+
+impl Hook for Outside {
+    fn authenticates(&self) -> bool {
+        false
+    }
+
+    fn authorizes(&self) -> bool {
+        true
+    }
+
+    fn memory(&self) -> (std::time::Duration, usize) {
+        (std::time::Duration::ZERO, 0)
+    }
+
+    fn authenticate(&self, _: LoginQuestion) -> Answering<LoginAnswer> {
+        Box::pin(std::future::ready(LoginAnswer::Ignore))
+    }
+
+    fn authorize(&self, _: RightQuestion) -> Answering<RightAnswer> {
+        Box::pin(std::future::ready(RightAnswer::Deny))
+    }
+}
+
+#[test]
+fn somebody_outside_is_asked_about_what_the_file_leaves_open() {
+    use Opinion::{Ask, Denied, Granted};
+    let file = "topic readwrite open/#\ntopic deny open/secret/#\ntopic deny closed/#\n";
+    let authorizer = authorizer(file).with_others(false, Some(Arc::new(Outside)));
+    let who = who("c", "");
+    let asker = Asker::plain(&who);
+    for (topic, publish, read) in [
+        ("open/x", Granted, true),
+        ("open/secret/x", Denied, false),
+        ("closed/x", Denied, false),
+        ("other", Ask, true), // what was said to the subscription holds
+        ("$SYS/x", Denied, true),
+    ] {
+        let topic = TopicName::new(topic).unwrap();
+        assert_eq!(authorizer.on_publish(&asker, topic), publish, "{topic}");
+        assert_eq!(authorizer.on_read(&asker, topic), read, "{topic}");
+    }
+    for (text, opinion) in
+        [("open/x/+", Granted), ("open/secret/+", Denied), ("open/#", Ask), ("#", Ask), ("closed/#", Denied), ("other", Ask)]
+    {
+        // All of open/x/+ may be read; of open/# there is something that may not.
+        assert_eq!(authorizer.on_subscribe(&asker, &filter(text)), opinion, "{text}");
+    }
+    let alone = Authorizer::new(None).with_others(false, Some(Arc::new(Outside)));
+    assert!(!alone.is_unrestricted() && alone.is_personal());
+    assert_eq!(alone.on_publish(&asker, TopicName::new("a").unwrap()), Ask);
+    assert_eq!(alone.on_subscribe(&asker, &filter("a")), Ask);
+}
+
+#[test]
+fn rights_that_were_brought_along_stand_in_for_the_grants_of_the_file_and_not_for_its_denials() {
+    use Opinion::{Denied, Granted};
+    let file = "topic readwrite file/#\ntopic deny own/secret\n";
+    let grants = Grants::parse(&serde_json::json!({"all": ["own/#"], "sub": ["in"], "deny": ["own/private"]})).unwrap();
+    let who = who("c", "");
+    for hook in [None, Some(Arc::new(Outside) as Arc<dyn Hook>)] {
+        let authorizer = authorizer(file).with_others(true, hook);
+        let known = Asker { principal: &who, claim: Claim::Known(&grants) };
+        for (topic, publish, read) in [
+            ("own/x", Granted, true),
+            ("in", Denied, true),
+            ("own/secret", Denied, false),
+            ("own/private", Denied, false),
+            ("file/x", Denied, false),
+            ("$SYS/x", Denied, false),
+        ] {
+            let topic = TopicName::new(topic).unwrap();
+            assert_eq!(authorizer.on_publish(&known, topic), publish, "{topic}");
+            assert_eq!(authorizer.on_read(&known, topic), read, "{topic}");
+        }
+        for (text, opinion) in
+            [("#", Granted), ("own/secret", Denied), ("own/private", Denied), ("file/#", Denied), ("in", Granted)]
+        {
+            assert_eq!(authorizer.on_subscribe(&known, &filter(text)), opinion, "{text}");
+        }
+        // Before the client has come back all but the file's denials may wait for it.
+        let unknown = Asker { principal: &who, claim: Claim::Unknown };
+        assert!(authorizer.on_read(&unknown, TopicName::new("anything").unwrap()));
+        assert!(!authorizer.on_read(&unknown, TopicName::new("own/secret").unwrap()));
     }
 }

@@ -34,6 +34,14 @@ pub fn identity(der: &[u8], kind: CertificateIdentity) -> Option<String> {
     usable.then_some(name)
 }
 
+/// The value of an attribute of the subject, by its short name in RFC 4514 (`CN`, `O`, `OU` …); `None` if it is not there once.
+pub(super) fn subject_attribute(der: &[u8], name: &str) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let mut values = certificate.subject().iter_attributes().filter(|attribute| attribute_name(attribute.attr_type()) == name);
+    let value = values.next()?.as_str().ok()?;
+    values.next().is_none().then(|| value.into())
+}
+
 fn common_name(subject: &X509Name<'_>) -> Option<String> {
     let mut names = subject.iter_common_name();
     let name = names.next()?.as_str().ok()?;

@@ -14,7 +14,7 @@ pub enum TextFileError {
 }
 
 /// Reads at most `limit` bytes of UTF-8. The mark that some editors put in front (U+FEFF) is not part of the text.
-pub(super) fn read(path: &Path, limit: u64) -> Result<String, TextFileError> {
+pub(in crate::auth) fn read(path: &Path, limit: u64) -> Result<String, TextFileError> {
     let unreadable = |source| TextFileError::Unreadable { path: path.into(), source };
     let mut bytes = Vec::new();
     // One byte over the limit tells a file that is too large without trusting its size beforehand.

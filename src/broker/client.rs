@@ -1,8 +1,9 @@
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::asking::Answers;
 use super::connect::Hold;
 use super::deliver::Deliveries;
 use super::door::{Admission, Origin};
@@ -10,12 +11,12 @@ use super::ending::{By, Closed, End};
 use super::handle::SessionHandle;
 use super::login_flow::LoginState;
 use super::outbox::{DirectWrite, SLICES_MAX};
-use super::publish::{Matched, Publisher};
+use super::route::Routed;
 use super::{Broker, wire_log};
-use crate::metrics::{Denied, DropReason, OpenConnection, PacketType};
-use crate::packet::{Decoder, Delivery, DisconnectReason, Peer, ProtocolVersion, PublishReason, QoS, ReasonCode, TopicName};
-use crate::session::{AckToken, Action, Connection, InboundPublish, OutBuffer, Publication, Session, SessionCell, Violation};
-use crate::storage::{Level, Record};
+use crate::metrics::{OpenConnection, PacketType};
+use crate::packet::{Decoder, DisconnectReason, Peer, ProtocolVersion, PublishReason, QoS, ReasonCode};
+use crate::session::{AckToken, Action, Connection, InboundPublish, Note, OutBuffer, Session, SessionCell, Violation};
+use crate::storage::Record;
 
 /// The broker's side of one connection: bytes in, bytes out, no socket. The transport feeds what it reads to [`Self::receive`], calls
 /// [`Self::turn`] once per wake, and lets [`Self::write`] write.
@@ -25,6 +26,8 @@ pub struct Client {
     pub(super) connection: Connection,
     pub(super) hold: Option<Hold>,
     pub(super) login: LoginState,
+    /// What was asked for the packet that comes next, and answered.
+    pub(super) answers: Option<Answers>,
     pub(super) direct: Option<Arc<dyn DirectWrite>>,
     pub(super) waker: Waker,
     /// What is written while there is no session to hold an outbox: before CONNACK and after the end.
@@ -39,6 +42,8 @@ pub struct Client {
     is_welcomed: bool,
     /// Bytes taken in all.
     received: u64,
+    /// It has become a consumer of work queues, which begins once SUBACK has gone to the outbox.
+    has_joined: bool,
 }
 
 /// What writing came to.
@@ -82,6 +87,7 @@ impl Client {
             connection,
             hold: None,
             login: LoginState::None,
+            answers: None,
             direct,
             waker: Waker::noop().clone(),
             local: None,
@@ -92,6 +98,7 @@ impl Client {
             ack_since: None,
             is_welcomed: false,
             received: 0,
+            has_joined: false,
         }
     }
 
@@ -111,7 +118,7 @@ impl Client {
         self.end.is_none() && !self.login.is_pending() && !self.connection.is_congested() && !is_waiting()
     }
 
-    /// A password is being checked, and packets wait for that.
+    /// A login is being looked at, or a right, and packets wait for that.
     pub fn is_logging_in(&self) -> bool {
         self.login.is_pending()
     }
@@ -131,7 +138,8 @@ impl Client {
             let rest = &bytes[consumed..];
             match self.decoder().decode(rest) {
                 Ok(None) => break,
-                Ok(Some((packet, length))) => {
+                Ok(Some((ref packet, _))) if self.must_ask(packet, now) => break,
+                Ok(Some((ref packet, length))) => {
                     consumed += length;
                     if let Some(kind) = PacketType::of_first_byte(rest[0]) {
                         deliveries.batch.packet_received(kind);
@@ -183,7 +191,13 @@ impl Client {
 
     fn act(&mut self, action: Action<'_>, now: Instant, deliveries: &mut Deliveries) -> Result<(), Violation> {
         match action {
-            Action::None | Action::Settled(..) => {}
+            Action::None => {}
+            Action::Settled(queued, reason) => {
+                if let Some(work) = queued.work() {
+                    work.answer_seen(reason as u8);
+                    deliveries.touch(work.errand().queue);
+                }
+            }
             Action::Publish(publish) => self.publish(&publish, now, deliveries)?,
             Action::Released(token, packet_id) => {
                 if let Some(session) = self.stored_as() {
@@ -200,20 +214,21 @@ impl Client {
             }
             Action::Connect(connect) => {
                 self.version = Some(connect.version);
-                self.begin_login(&connect, now);
+                self.begin_login(connect, now);
             }
-            Action::Authenticate(auth) => self.continue_login(&auth, now)?,
+            Action::Authenticate(auth) => self.continue_login(auth, now)?,
             Action::Subscribe(subscribe) => {
                 if let Some(hold) = &self.hold {
                     let limits = self.connection.limits();
-                    let reasons = self.broker.subscribe(&hold.handle, &subscribe, limits, now, &mut deliveries.batch);
-                    let token = self.connection.subscribe_done(subscribe.packet_id, reasons, None);
+                    let (reasons, why) = self.broker.subscribe(&hold.handle, subscribe, limits, now, &mut deliveries.batch);
+                    self.has_joined |= hold.handle.lock(|slot| slot.has_memberships());
+                    let token = self.connection.subscribe_done(subscribe.packet_id, reasons, why);
                     self.answer_once_safe(token, deliveries);
                 }
             }
             Action::Unsubscribe(unsubscribe) => {
                 if let Some(hold) = &self.hold {
-                    let reasons = self.broker.unsubscribe(&hold.handle, &unsubscribe, &mut deliveries.batch);
+                    let reasons = self.broker.unsubscribe(&hold.handle, unsubscribe, now, &mut deliveries.batch);
                     let token = self.connection.unsubscribe_done(unsubscribe.packet_id, reasons);
                     self.answer_once_safe(token, deliveries);
                 }
@@ -249,31 +264,31 @@ impl Client {
         let handle = &hold.handle;
         let qos = publish.packet.delivery.qos();
         deliveries.batch.publish_received(qos as u8, publish.packet.payload.len());
-        let (reason, wait) = match &handle.mount_point {
-            None => route(broker, (handle, hold.epoch), publish, publish.topic(), now, deliveries),
-            Some(mount_point) => {
-                let topic = format!("{mount_point}{}", publish.topic());
-                match TopicName::new(&topic) {
-                    Ok(topic) => route(broker, (handle, hold.epoch), publish, topic, now, deliveries),
-                    Err(_) => (PublishReason::TopicNameInvalid, None),
-                }
-            }
+        let routed = match Broker::special(publish.topic()) {
+            Some(special) => broker.route_special((handle, hold.epoch), publish, special, now, deliveries),
+            None => broker.route((handle, hold.epoch), publish, now, deliveries),
         };
+        let Routed { mut answer, wait, is_settling } = routed;
+        if is_settling && connection.version() != Some(ProtocolVersion::V5) {
+            answer = PublishReason::Success.into(); // It has no code for "no", and no message was lost.
+        }
+        let reason = answer.reason;
         // An older client has no code for "no": it keeps the message and finds out by the close. A missing right is
         // acknowledged all the same [MQTT3-3.3.5-2].
         let is_refused = reason.is_error() && reason != PublishReason::NotAuthorized;
         if is_refused && qos != QoS::AtMostOnce && connection.version() != Some(ProtocolVersion::V5) {
+            let why = if let Note::Reason(why) = answer.note { why } else { "a message that could not be kept" };
             return Err(Violation {
                 reason: DisconnectReason::QuotaExceeded,
-                detail: "a message that could not be kept".into(),
+                detail: why.into(),
                 limit: None, // Counted where it was met.
             });
         }
         if let Some(token) = publish.ack {
             ack_since.get_or_insert(now);
             match wait {
-                Some(level) => deliveries.batch.answer_later(level, (handle, hold.epoch), token, reason),
-                None => connection.publish_done(token, reason, &Held(Some(handle))),
+                Some(level) => deliveries.batch.answer_later(level, (handle, hold.epoch), token, answer),
+                None => connection.publish_done(token, answer, &Held(Some(handle))),
             }
         }
         Ok(())
@@ -286,7 +301,7 @@ impl Client {
             let detail = "an answer over the client's Maximum Packet Size";
             self.end_with(DisconnectReason::PacketTooLarge.code(), detail.into(), true, By::Server);
         }
-        if !self.may_speak() {
+        if !self.may_speak(deliveries) {
             return Closed::No;
         }
         let output = self.connection.take_output();
@@ -320,6 +335,9 @@ impl Client {
             slot.report(&mut deliveries.batch);
             Some((asked, is_broken, is_current && slot.has_more_to_fetch()))
         });
+        if !owes_suback && std::mem::take(&mut self.has_joined) {
+            self.broker.sync_consumers(&hold.handle, deliveries);
+        }
         match told {
             Some((Some(reason), ..)) => self.end_with(reason.code(), "".into(), true, By::Server),
             Some((None, true, _)) => self.end_with(ReasonCode(0x80), "write failed".into(), true, By::Network),
@@ -331,7 +349,7 @@ impl Client {
 
     /// Whether what there is to say may leave: CONNACK not before what it promises cannot be lost, and nothing before CONNACK. Others
     /// see it in the slot. A connection that ends before that ends without a word.
-    fn may_speak(&mut self) -> bool {
+    fn may_speak(&mut self, deliveries: &mut Deliveries) -> bool {
         let Some(hold) = self.hold.as_ref().filter(|_| !self.is_welcomed) else { return true };
         let (is_stored, closing) = hold.handle.lock(|slot| {
             let Some(online) = slot.connection(hold.epoch) else { return (true, None) };
@@ -340,6 +358,9 @@ impl Client {
             (online.is_stored, online.closing)
         });
         self.is_welcomed = is_stored;
+        if is_stored && hold.handle.lock(|slot| slot.has_memberships()) {
+            self.broker.sync_consumers(&hold.handle, deliveries);
+        }
         if let Some(reason) = closing.filter(|_| !is_stored) {
             self.end_with(reason.code(), "".into(), true, By::Server);
         }
@@ -352,9 +373,14 @@ impl Client {
     /// Acknowledgements whose answer came later than their packet.
     fn take_answers(&mut self) {
         let Some(hold) = &self.hold else { return };
-        let Some(answers) = hold.handle.lock(|slot| slot.connection(hold.epoch)?.answers.take()) else { return };
-        for (token, reason) in *answers {
-            self.connection.publish_done(token, reason, &Held(Some(&hold.handle)));
+        let answers = hold.handle.lock(|slot| {
+            let online = slot.connection(hold.epoch)?;
+            online.is_notified = false; // Under the same lock: an answer that comes from here on wakes us again.
+            online.answers.take()
+        });
+        let Some(answers) = answers else { return };
+        for (token, answer) in *answers {
+            self.connection.publish_done(token, answer, &Held(Some(&hold.handle)));
         }
     }
 
@@ -365,7 +391,7 @@ impl Client {
             self.waker = cx.waker().clone();
         }
         let was_pending = self.login.is_pending();
-        self.poll_password_check(cx, now);
+        self.poll_answer(cx, now);
         was_pending && !self.login.is_pending()
     }
 
@@ -405,72 +431,26 @@ impl Client {
                     (Ok(false), _) => Some(now),
                     _ => None,
                 };
+                let mut ends_hold = false;
                 if is_current && matches!(result, Ok(true)) {
                     slot.fill(now, &mut deliveries.batch);
                     slot.report(&mut deliveries.batch);
+                    ends_hold = slot.connection(hold.epoch).is_some_and(|online| std::mem::take(&mut online.holds_work));
                 }
-                Some(is_current && slot.has_more_to_fetch())
+                Some((is_current && slot.has_more_to_fetch(), ends_hold))
             });
+            if has_more.is_some_and(|(_, ends_hold)| ends_hold) {
+                self.broker.end_hold(&hold.handle, deliveries);
+            }
             if !result? {
                 return Ok(Written::Blocked);
             }
-            if has_more == Some(true) {
+            if has_more.is_some_and(|(has_more, _)| has_more) {
                 self.broker.supply(&hold.handle, hold.epoch, now, &mut deliveries.batch);
             }
         }
         Ok(Written::Yield)
     }
-}
-
-/// Gives a client's message to the broker, if it may publish it.
-fn route(
-    broker: &Broker,
-    (handle, epoch): (&Arc<SessionHandle>, u64),
-    publish: &InboundPublish<'_>,
-    topic: TopicName<'_>,
-    now: Instant,
-    deliveries: &mut Deliveries,
-) -> (PublishReason, Option<Level>) {
-    if !handle.rights.may_publish(&handle.principal, topic) {
-        broker.metrics.authorization_denied.count(Denied::Publish);
-        deliveries.batch.dropped(DropReason::NotAuthorized, 1);
-        return (PublishReason::NotAuthorized, None);
-    }
-    let packet = &publish.packet;
-    let expires_at = packet.properties.message_expiry_interval.map(|seconds| now + Duration::from_secs(seconds.into()));
-    let scratch = std::mem::take(&mut deliveries.scratch);
-    let mut publication = Publication::new(packet.view(topic), packet.delivery.qos(), packet.retain, expires_at, scratch);
-    let publisher = Publisher { session: Some(handle), ack: publish.ack.map(|token| (epoch, token)), is_operator: false };
-    let result = broker.publish(&mut publication, &publisher, now, deliveries);
-    let came_by = result.is_ok() && came_by(handle, publish, &mut publication, deliveries);
-    deliveries.scratch = publication.into_scratch();
-    let level = || broker.journal.as_ref().map(|journal| journal.level(topic));
-    match result {
-        Ok(Matched { count, is_stored }) => {
-            let wait = (is_stored || came_by).then(level).flatten();
-            if count > 0 {
-                return (PublishReason::Success, wait);
-            }
-            deliveries.batch.dropped(DropReason::NoSubscriber, 1);
-            (PublishReason::NoMatchingSubscribers, wait)
-        }
-        Err(reason) => (reason, None),
-    }
-}
-
-/// A QoS 2 message of a session that outlives the process is stored together with the identifier that it came under, so that it is not
-/// taken twice `[MQTT-4.3.3-10]`. Returns whether it is.
-fn came_by(
-    handle: &SessionHandle,
-    publish: &InboundPublish<'_>,
-    publication: &mut Publication<'_>,
-    deliveries: &mut Deliveries,
-) -> bool {
-    let (Delivery::ExactlyOnce(id), Some(session)) = (publish.packet.delivery, handle.stored_as) else { return false };
-    let Some(body) = publication.body() else { return false };
-    body.came_by(session, id).into_iter().for_each(|item| deliveries.batch.journal.push(item));
-    handle.lock(|slot| slot.session.received_in(id, body));
-    true
 }
 
 /// Writes until all is written (`true`) or the peer takes nothing more (`false`).

@@ -14,8 +14,9 @@ use super::outbox::{DirectWrite, Outbox};
 use super::pace::Pace;
 use super::publish::HandedOn;
 use super::registry::{Existing, Opened, registry_key};
+use super::standing::Brought;
 use super::wills::Will;
-use crate::auth::Principal;
+use crate::auth::{Principal, Way};
 use crate::metrics::{DropReason, Limit};
 use crate::packet::{ConnectReason, DisconnectReason, ProtocolVersion, QoS, TopicFilter};
 use crate::routing::{Availability, PublisherHash, Subscriber};
@@ -32,15 +33,24 @@ pub struct OpenRequest {
     /// In seconds; `u32::MAX` is for ever.
     pub expiry_interval: u32,
     pub receive_maximum: u16,
+    /// Whether the client itself has said so.
+    pub names_receive_maximum: bool,
     pub maximum_packet_size: Option<u32>,
     pub topic_alias_maximum: u16,
     /// In seconds; zero for none.
     pub keep_alive: u16,
     pub will: Option<Will>,
-    /// The user name is that of a certificate.
-    pub is_by_certificate: bool,
     /// Where the client connects from; `None` on a Unix socket.
     pub address: Option<SocketAddr>,
+    pub mount_point: Option<Arc<str>>,
+    /// Rights that came with the login.
+    pub brought: Brought,
+    /// The method that let it in.
+    pub by: Way,
+    /// When what let it in is over.
+    pub valid_until: Option<Instant>,
+    /// Which certificate it has shown, where that may be revoked.
+    pub certificate: Option<Arc<[u8]>>,
 }
 
 /// A connection's hold on its session.
@@ -67,7 +77,7 @@ impl Broker {
         direct: Option<Arc<dyn DirectWrite>>,
         now: Instant,
     ) -> Result<Hold, ConnectReason> {
-        let key = registry_key(request.door.mount_point.as_deref(), &request.principal.client_id);
+        let key = registry_key(request.mount_point.as_deref(), &request.principal.client_id);
         if self.registry.len() >= request.limits.max_sessions && self.registry.get(&key).is_none() {
             self.metrics.limit_hits.count(Limit::MaxSessions);
             return Err(ConnectReason::QuotaExceeded);
@@ -103,14 +113,19 @@ impl Broker {
             let identity = Identity {
                 principal: request.principal.clone(),
                 registry_key: key.clone(),
-                mount_point: request.door.mount_point.clone(),
+                mount_point: request.mount_point.clone(),
                 listener: request.door.name.clone(),
             };
             let stored_as = journal.map(|journal| journal.next_session());
             let (rights, limits) = (request.door.rights.clone(), request.limits.clone());
             SessionHandle::new(stored_as, identity, rights, limits, self.stored_level())
         };
+        let brought = request.brought.clone();
+        let mut has_other_rights = false;
         let attach = |handle: &SessionHandle| {
+            if handle.rights.is_personal() {
+                has_other_rights = handle.bring(brought);
+            }
             handle.lock(|slot| {
                 let was_online = slot.online.is_some();
                 if let Some(mut old) = slot.online.take() {
@@ -125,8 +140,7 @@ impl Broker {
                 slot.limits = request.limits.clone();
                 if !handle.rights.is_unrestricted() {
                     // Those on disk are looked at when they are read.
-                    let unreadable =
-                        |queued: &Queued| queued.message().is_some_and(|message| !handle.may_read(message.topic()));
+                    let unreadable = |queued: &Queued| !handle.may_get(queued);
                     let dropped = slot.session.outbound.inflight.discard(unreadable);
                     slot.session.outbound.settle(&dropped);
                     effects.dropped(DropReason::NotAuthorized, dropped.len() as u64);
@@ -144,6 +158,9 @@ impl Broker {
             Opened::New(handle) => (handle, false),
             Opened::Resumed(handle) => {
                 self.metrics.sessions.resumed.increment();
+                if has_other_rights {
+                    self.recheck_session(&handle, now); // It may have brought less than before.
+                }
                 (handle, true)
             }
             Opened::Replaced { new, old } => {
@@ -169,6 +186,9 @@ impl Broker {
             seconds => patience.min(Duration::from_millis(u64::from(seconds) * 1500)),
         };
         self.schedule(now + first_look, Timer::Connection(Arc::downgrade(&handle), epoch));
+        if request.valid_until.is_some() {
+            self.schedule_credentials(&handle, epoch, now);
+        }
         Ok(Hold { handle, epoch, session_present })
     }
 
@@ -194,6 +214,7 @@ impl Broker {
         let Hold { handle, epoch, .. } = hold;
         let shares = self.shares_with_others(handle);
         let handing_over = (!shares.is_empty()).then(|| self.hand_overs.read());
+        let mut has_memberships = false;
         let Some((will, handed_on)) = handle.lock(|slot| {
             slot.evicted.retain(|online| online.epoch != *epoch);
             if !slot.is_online(*epoch) {
@@ -203,6 +224,7 @@ impl Broker {
                 return None;
             }
             slot.online = None;
+            has_memberships = slot.has_memberships();
             slot.session.outbound.disconnect();
             slot.expiry_interval = expiry_interval;
             if !publish_will {
@@ -238,6 +260,9 @@ impl Broker {
             deliveries.flush(self, now);
         }
         drop(handing_over);
+        if has_memberships {
+            self.sync_consumers(handle, deliveries);
+        }
         self.schedule_end(handle, expiry_interval, deliveries, now);
         true
     }
@@ -295,7 +320,7 @@ fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dy
         version: request.version,
         maximum_packet_size: request.maximum_packet_size,
         aliases: aliases.map(Box::new),
-        mount_point: request.door.mount_point.clone(),
+        mount_point: request.mount_point.clone(),
     };
     Online {
         epoch,
@@ -310,7 +335,12 @@ fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dy
         keep_alive: request.keep_alive,
         address: request.address,
         pace: Pace::new(now),
-        is_by_certificate: request.is_by_certificate,
+        by: request.by,
+        valid_until: request.valid_until,
+        credentials_timer_at: None,
+        certificate: request.certificate.clone(),
+        receive_maximum: request.names_receive_maximum.then_some(request.receive_maximum),
+        holds_work: false,
         is_stored: false,
         is_welcomed: false,
     }

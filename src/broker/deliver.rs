@@ -7,12 +7,14 @@ use super::handle::SessionHandle;
 use super::outbox;
 use super::publish::Publisher;
 use crate::metrics::DropReason;
-use crate::session::{Grant, Publication};
+use crate::session::{Grant, Publication, Work};
 
 /// What one batch of packets has sent to others, and whom it must wake: one flush for each, at the end.
 #[derive(Debug, Default)]
 pub struct Deliveries {
     dirty: Vec<Arc<SessionHandle>>,
+    /// Numbers of work queues that have something new to deliver, or to take back.
+    touched: Vec<u64>,
     pub batch: Effects,
     /// Someone's buffer fills faster than it drains.
     pub is_ahead: bool,
@@ -75,8 +77,48 @@ impl Deliveries {
         }
     }
 
+    /// A work queue must be looked at.
+    pub fn touch(&mut self, queue: u64) {
+        if !self.touched.contains(&queue) {
+            self.touched.push(queue);
+        }
+    }
+
+    /// Gives a session what a work queue lends it. Returns whether more than `ahead` bytes are unwritten then.
+    pub fn lend(&mut self, handle: &Arc<SessionHandle>, work: Arc<Work>, grant: Grant, ahead: usize, now: Instant) -> bool {
+        let batch = &mut self.batch;
+        let (becomes_dirty, is_ahead) = handle.lock(|slot| {
+            if slot.is_ended {
+                return (false, false);
+            }
+            let Some(online) = slot.online.as_deref_mut().filter(|online| online.is_welcomed) else {
+                slot.session.outbound.deliver_work(None, work, grant, now, batch);
+                slot.report(batch);
+                return (false, false);
+            };
+            let link = (&mut online.writer, &mut online.outbox.buffer);
+            slot.session.outbound.deliver_work(Some(link), work, grant, now, batch);
+            let is_ahead = online.outbox.len() > ahead;
+            online.holds_work |= is_ahead;
+            let becomes_dirty = !online.outbox.buffer.is_empty() && !std::mem::replace(&mut online.is_dirty, true);
+            if becomes_dirty {
+                online.outbox.waiting_since.get_or_insert(now);
+            }
+            slot.report(batch);
+            (becomes_dirty, is_ahead)
+        });
+        if becomes_dirty {
+            self.dirty.push(handle.clone());
+        }
+        is_ahead
+    }
+
     /// Sends off all that was delivered.
     pub fn flush(&mut self, broker: &Broker, now: Instant) {
+        if !self.touched.is_empty() {
+            let touched = std::mem::take(&mut self.touched);
+            broker.pump_touched(&touched, now, self);
+        }
         // Before anything is written: what a client acknowledges must be known to the journal.
         broker.tell_effects(&mut self.batch);
         let may_write = self.dirty.len() <= DIRECT_WRITES_MAX;

@@ -1,10 +1,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use arc_swap::ArcSwap;
 
-use crate::auth::{Authenticator, Authorizer, Principal};
+use crate::auth::{Asker, Authenticator, Authorizer, Hook, MountPoint, Opinion};
 use crate::metrics::{Limit, ListenerMetrics};
 use crate::packet::{ProtocolVersion, TopicFilter, TopicName};
 use crate::session::Limits;
@@ -15,7 +15,7 @@ pub struct Door {
     pub name: Arc<str>,
     pub versions: Vec<ProtocolVersion>,
     /// Put before every topic of its clients; `None` for none.
-    pub mount_point: Option<Arc<str>>,
+    pub mount_point: Option<MountPoint>,
     /// Read again on SIGHUP; a connection keeps those that it began with.
     pub limits: ArcSwap<Limits>,
     pub rights: Arc<Rights>,
@@ -36,6 +36,8 @@ pub struct Origin {
     pub address: Option<SocketAddr>,
     /// The user name that the client's certificate stands for, verified.
     pub certificate_identity: Option<String>,
+    /// The certificate itself, in DER, where something is to be read from it.
+    pub certificate: Option<Arc<[u8]>>,
     /// The listener takes user names from certificates, and the client's has none that is fit for one.
     pub has_nameless_certificate: bool,
 }
@@ -52,23 +54,33 @@ impl Origin {
 pub struct Rights {
     authenticator: ArcSwap<Authenticator>,
     authorizer: ArcSwap<Authorizer>,
-    /// Kept beside the authorizer, for the hot path.
-    is_unrestricted: AtomicBool,
+    /// What must be asked, kept beside the authorizer for the hot path.
+    kind: AtomicU8,
+}
+
+/// All may be done, but to write to `$SYS`.
+const UNRESTRICTED: u8 = 1;
+/// Two clients of one name may have different rights.
+const PERSONAL: u8 = 2;
+/// Somebody outside is asked.
+const ASKING: u8 = 4;
+
+fn kind(authorizer: &Authorizer) -> u8 {
+    let flag = |is_so: bool, flag: u8| if is_so { flag } else { 0 };
+    flag(authorizer.is_unrestricted(), UNRESTRICTED)
+        | flag(authorizer.is_personal(), PERSONAL)
+        | flag(authorizer.hook().is_some(), ASKING)
 }
 
 impl Rights {
     pub fn new(authenticator: Authenticator, authorizer: Authorizer) -> Self {
-        let is_unrestricted = AtomicBool::new(authorizer.is_unrestricted());
-        Self {
-            authenticator: ArcSwap::from_pointee(authenticator),
-            authorizer: ArcSwap::from_pointee(authorizer),
-            is_unrestricted,
-        }
+        let kind = AtomicU8::new(kind(&authorizer));
+        Self { authenticator: ArcSwap::from_pointee(authenticator), authorizer: ArcSwap::from_pointee(authorizer), kind }
     }
 
     /// Takes over what was read anew. Those who are connected are looked at again by [`super::Broker::recheck_rights`].
     pub fn replace(&self, authenticator: Authenticator, authorizer: Authorizer) {
-        self.is_unrestricted.store(authorizer.is_unrestricted(), Ordering::Release);
+        self.kind.store(kind(&authorizer), Ordering::Release);
         self.authenticator.store(Arc::new(authenticator));
         self.authorizer.store(Arc::new(authorizer));
     }
@@ -77,19 +89,34 @@ impl Rights {
         self.authenticator.load_full()
     }
 
-    pub fn may_publish(&self, who: &Principal, topic: TopicName<'_>) -> bool {
-        (self.is_unrestricted() && !topic.is_dollar()) || self.authorizer.load().may_publish(who, topic)
+    pub fn on_publish(&self, asker: &Asker<'_>, topic: TopicName<'_>) -> Opinion {
+        self.authorizer.load().on_publish(asker, topic)
     }
 
-    pub fn may_read(&self, who: &Principal, topic: TopicName<'_>) -> bool {
-        self.is_unrestricted() || self.authorizer.load().may_read(who, topic)
+    pub fn may_read(&self, asker: &Asker<'_>, topic: TopicName<'_>) -> bool {
+        self.is_unrestricted() || self.authorizer.load().on_read(asker, topic)
     }
 
-    pub fn may_subscribe(&self, who: &Principal, filter: &TopicFilter) -> bool {
-        self.is_unrestricted() || self.authorizer.load().may_subscribe(who, filter)
+    pub fn on_subscribe(&self, asker: &Asker<'_>, filter: &TopicFilter) -> Opinion {
+        self.authorizer.load().on_subscribe(asker, filter)
+    }
+
+    /// Who is asked what the files leave open.
+    pub fn hook(&self) -> Option<Arc<dyn Hook>> {
+        self.authorizer.load().hook().cloned()
     }
 
     pub fn is_unrestricted(&self) -> bool {
-        self.is_unrestricted.load(Ordering::Acquire)
+        self.kind.load(Ordering::Acquire) & UNRESTRICTED != 0
+    }
+
+    /// Whether two clients of one name may have different rights.
+    pub fn is_personal(&self) -> bool {
+        self.kind.load(Ordering::Acquire) & PERSONAL != 0
+    }
+
+    /// Whether somebody outside is asked.
+    pub fn is_asking(&self) -> bool {
+        self.kind.load(Ordering::Acquire) & ASKING != 0
     }
 }

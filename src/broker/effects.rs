@@ -1,13 +1,15 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::Broker;
+use super::deliver::Deliveries;
 use super::handle::SessionHandle;
+use super::queues::Lent;
 use crate::metrics::Batch;
-use crate::packet::PublishReason;
-use crate::session::AckToken;
+use crate::session::{AckToken, Answer};
 use crate::storage::Transaction;
 
 /// What one thread has done since it last told: figures, and changes that are to survive.
@@ -21,13 +23,15 @@ pub struct Effects {
 #[derive(Debug)]
 pub enum Waiter {
     /// A connection owes answers.
-    Answers { handle: Arc<SessionHandle>, epoch: u64, answers: Vec<(AckToken, PublishReason)> },
+    Answers { handle: Arc<SessionHandle>, epoch: u64, answers: Vec<(AckToken, Answer)> },
     /// A connection's CONNACK.
     Opened { handle: Arc<SessionHandle>, epoch: u64 },
+    /// Work that was lent again.
+    Lent(Box<Lent>),
+    /// An operator.
+    Told(oneshot::Sender<()>),
     /// A session's messages that were told from `first` on may be sent.
     Safe { handle: Arc<SessionHandle>, first: u64 },
-    /// Somebody at the admin API; gone already, perhaps.
-    Operator(oneshot::Sender<()>),
 }
 
 /// Most of what is done only changes figures.
@@ -52,17 +56,18 @@ impl Effects {
         level: crate::storage::Level,
         (handle, epoch): (&Arc<SessionHandle>, u64),
         token: AckToken,
-        reason: PublishReason,
+        answer: impl Into<Answer>,
     ) {
+        let answer = answer.into();
         let waiters = self.journal.waiters_of(level);
         if let Some(Waiter::Answers { handle: there, epoch: its, answers }) = waiters.last_mut()
             && *its == epoch
             && Arc::ptr_eq(there, handle)
         {
-            answers.push((token, reason));
+            answers.push((token, answer));
             return;
         }
-        waiters.push(Waiter::Answers { handle: handle.clone(), epoch, answers: vec![(token, reason)] });
+        waiters.push(Waiter::Answers { handle: handle.clone(), epoch, answers: vec![(token, answer)] });
     }
 }
 
@@ -76,9 +81,17 @@ impl Broker {
     }
 
     /// Lets those go who have waited for the disk.
-    pub fn release(&self, waiters: Vec<Waiter>) {
+    pub fn release(&self, waiters: Vec<Waiter>, now: Instant) {
+        let mut deliveries = Deliveries::default();
+        let mut has_lent = false;
         for waiter in waiters {
             match waiter {
+                Waiter::Lent(lent) => {
+                    has_lent = true;
+                    self.lent(*lent, now, &mut deliveries);
+                }
+                // Whoever asked may have gone.
+                Waiter::Told(tell) => drop(tell.send(())),
                 Waiter::Answers { handle, epoch, mut answers } => handle.lock(|slot| {
                     if let Some(online) = slot.connection(epoch) {
                         online.answers.get_or_insert_default().append(&mut answers);
@@ -91,7 +104,6 @@ impl Broker {
                         online.notify();
                     }
                 }),
-                Waiter::Operator(told) => drop(told.send(())),
                 Waiter::Safe { handle, first } => handle.lock(|slot| {
                     slot.session.is_safe_from(first);
                     if let Some(online) = &mut slot.online {
@@ -99,6 +111,9 @@ impl Broker {
                     }
                 }),
             }
+        }
+        if has_lent {
+            deliveries.flush(self, now);
         }
     }
 }

@@ -55,7 +55,12 @@ pub enum Closed {
 impl Client {
     /// The network connection is gone, without a word or with an error.
     pub fn lost(&mut self, why: Cow<'static, str>, now: Instant, deliveries: &mut Deliveries) {
-        self.end_with(ReasonCode(0x80), why, true, By::Network);
+        // One that was asked to end, and whose network was faster, ends for the reason that it was asked for.
+        let asked = self.hold.as_ref().and_then(|hold| hold.handle.lock(|slot| slot.connection(hold.epoch)?.closing));
+        match asked {
+            Some(reason) => self.end_with(reason.code(), "".into(), true, By::Server),
+            None => self.end_with(ReasonCode(0x80), why, true, By::Network),
+        }
         self.settle(now, deliveries);
     }
 

@@ -17,6 +17,8 @@ pub enum Timer {
     Connection(Weak<SessionHandle>, u64),
     /// When to look whether the delay of a will has passed, or a session has expired that nobody has come back to.
     Session(Weak<SessionHandle>),
+    /// When to look whether what let a client in is over.
+    Credentials(Weak<SessionHandle>, u64),
     /// When to look for retained messages that have expired.
     RetainedExpiry,
 }
@@ -40,6 +42,11 @@ impl Broker {
                 Timer::Session(handle) => {
                     if let Some(handle) = handle.upgrade() {
                         self.check_session(&handle, now);
+                    }
+                }
+                Timer::Credentials(handle, epoch) => {
+                    if let Some(handle) = handle.upgrade() {
+                        self.check_credentials(&handle, epoch, now);
                     }
                 }
                 Timer::RetainedExpiry => {
@@ -74,6 +81,34 @@ impl Broker {
         });
         if let Some(next) = next {
             self.schedule(next, Timer::Connection(Arc::downgrade(handle), epoch));
+        }
+    }
+
+    /// Ends a connection whose token has expired, unless a new one has come by AUTH.
+    fn check_credentials(&self, handle: &Arc<SessionHandle>, epoch: u64, now: Instant) {
+        handle.lock(|slot| {
+            let Some(online) = slot.online.as_deref_mut().filter(|online| online.epoch == epoch) else { return };
+            if online.valid_until.is_some_and(|until| until <= now) {
+                online.close(DisconnectReason::MaximumConnectTime);
+            }
+            online.credentials_timer_at.take_if(|at| *at <= now);
+        });
+        self.schedule_credentials(handle, epoch, now);
+    }
+
+    /// Sets the timer of a connection that is to end with its token. However often a new one comes, few entries lie in the wheel.
+    pub(super) fn schedule_credentials(&self, handle: &Arc<SessionHandle>, epoch: u64, now: Instant) {
+        let at = handle.lock(|slot| {
+            let online = slot.online.as_deref_mut().filter(|online| online.epoch == epoch && online.closing.is_none())?;
+            let at = online.valid_until?.min(now + HORIZON);
+            if online.credentials_timer_at.is_some_and(|set| set <= at) {
+                return None;
+            }
+            online.credentials_timer_at = Some(at);
+            Some(at)
+        });
+        if let Some(at) = at {
+            self.schedule(at, Timer::Credentials(Arc::downgrade(handle), epoch));
         }
     }
 
@@ -126,7 +161,7 @@ impl Broker {
         let _handing_over = self.hand_overs.read();
         let mut deliveries = Deliveries::default();
         let batch = &mut deliveries.batch;
-        let Some((subscriptions, will, queued)) = handle.lock(|slot| {
+        let Some((subscriptions, memberships, will, queued)) = handle.lock(|slot| {
             if slot.online.is_some() || std::mem::replace(&mut slot.is_ended, true) {
                 return None;
             }
@@ -136,7 +171,7 @@ impl Broker {
             queued.extend(session.outbound.queue.extract(|queued| queued.share().is_none()));
             batch.dropped(DropReason::SessionGone, session.outbound.queue.len() as u64);
             slot.report(batch);
-            Some((session.subscriptions, slot.will.take(), queued))
+            Some((session.subscriptions, slot.take_memberships(), slot.will.take(), queued))
         }) else {
             return false;
         };
@@ -147,6 +182,7 @@ impl Broker {
                 change.index.unsubscribe(filter, handle.key);
             }
         }
+        self.leave(memberships, now, &mut deliveries.batch);
         if let Some(will) = will {
             self.publish_will(handle, &will, now);
         }

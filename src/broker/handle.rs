@@ -13,12 +13,14 @@ use super::effects::Effects;
 use super::inspect::LastEnd;
 use super::outbox::Outbox;
 use super::pace::Pace;
+use super::queues::{Membership, QueueHandle};
+use super::standing::Standing;
 use super::wills::Will;
-use crate::auth::Principal;
+use crate::auth::{Principal, Way};
 use crate::metrics::Batch;
-use crate::packet::{DisconnectReason, PublishReason, TopicName};
-use crate::routing::{Availability, Subscriber};
-use crate::session::{AckToken, Limits, Numbering, Session, SessionCell};
+use crate::packet::{DisconnectReason, TopicFilter};
+use crate::routing::{Availability, Recipient, Subscriber};
+use crate::session::{AckToken, Answer, Limits, Numbering, Queued, Session, SessionCell};
 use crate::storage::Level;
 
 /// One session, as all parts of the broker share it. Lock order: registry, index, slot; nothing is locked while a slot is.
@@ -36,6 +38,8 @@ pub struct SessionHandle {
     /// Its number in the journal, if it outlives the process.
     pub stored_as: Option<u64>,
     pub(super) slot: Mutex<Slot>,
+    /// Rights of its own; nothing is locked while this is.
+    pub(super) standing: Mutex<Option<Box<Standing>>>,
     availability: AtomicU8,
 }
 
@@ -64,6 +68,8 @@ pub struct Slot {
     pub level: Level,
     /// How often the journal was told of the session itself.
     pub revision: u64,
+    /// Its places in work queues, if it has any.
+    memberships: Option<Box<Vec<Membership>>>,
     /// The depths that the metrics know of.
     reported: Depths,
 }
@@ -82,7 +88,7 @@ pub struct Online {
     /// Set by others to end the connection.
     pub closing: Option<DisconnectReason>,
     /// Answers that came later than their packets.
-    pub answers: Option<Box<Vec<(AckToken, PublishReason)>>>,
+    pub answers: Option<Box<Vec<(AckToken, Answer)>>>,
     pub last_received: Instant,
     /// In seconds; zero for none.
     pub keep_alive: u16,
@@ -90,10 +96,20 @@ pub struct Online {
     pub address: Option<SocketAddr>,
     /// When it began, and how fast it sends.
     pub pace: Pace,
-    /// It came in by a certificate, and not by what is in the password file or not.
-    pub is_by_certificate: bool,
+    /// The method that let it in.
+    pub by: Way,
+    /// When what let it in is over.
+    pub valid_until: Option<Instant>,
+    /// When the timer looks at that.
+    pub credentials_timer_at: Option<Instant>,
+    /// Which certificate it has shown, where that may be revoked.
+    pub certificate: Option<Arc<[u8]>>,
     /// What CONNACK promises cannot be lost any more.
     pub is_stored: bool,
+    /// The client's Receive Maximum, if it has named one.
+    pub receive_maximum: Option<u16>,
+    /// A work queue holds back until the outbox is empty.
+    pub holds_work: bool,
     /// CONNACK is in the outbox; until then nothing else may be `[MQTT-3.2.0-1]`.
     pub is_welcomed: bool,
 }
@@ -148,6 +164,40 @@ impl Slot {
         if before.inflight != now.inflight {
             batch.inflight(now.inflight as i64 - before.inflight as i64);
         }
+    }
+
+    /// Its places in work queues.
+    pub fn memberships(&self) -> Vec<Membership> {
+        self.memberships.as_deref().cloned().unwrap_or_default()
+    }
+
+    pub fn has_memberships(&self) -> bool {
+        self.memberships.is_some()
+    }
+
+    /// Always `true`.
+    pub(super) fn remember(&mut self, membership: Membership) -> bool {
+        self.memberships.get_or_insert_default().push(membership);
+        true
+    }
+
+    pub(super) fn forget_membership(&mut self, filter: &TopicFilter) -> Option<Membership> {
+        let memberships = self.memberships.as_mut()?;
+        let at = memberships.iter().position(|membership| membership.filter == *filter)?;
+        let membership = memberships.swap_remove(at);
+        self.memberships.take_if(|memberships| memberships.is_empty());
+        Some(membership)
+    }
+
+    pub(super) fn forget_queue(&mut self, queue: &QueueHandle) {
+        if let Some(memberships) = &mut self.memberships {
+            memberships.retain(|membership| *membership.queue != *queue);
+        }
+        self.memberships.take_if(|memberships| memberships.is_empty());
+    }
+
+    pub(super) fn take_memberships(&mut self) -> Vec<Membership> {
+        self.memberships.take().map(|memberships| *memberships).unwrap_or_default()
     }
 
     /// Something for the client lies on disk, or among the retained messages.
@@ -213,11 +263,13 @@ impl SessionHandle {
                 me: me.clone(),
                 level,
                 revision: 0,
+                memberships: None,
                 reported: Depths::default(),
             };
             let Identity { principal, registry_key, mount_point, listener } = identity;
             let (key, slot, availability) = (next_epoch(), Mutex::new(slot), AtomicU8::new(OFFLINE));
-            Self { key, principal, registry_key, mount_point, rights, listener, stored_as, slot, availability }
+            let standing = Mutex::default();
+            Self { key, principal, registry_key, mount_point, rights, listener, stored_as, slot, standing, availability }
         })
     }
 
@@ -235,9 +287,13 @@ impl SessionHandle {
         }
         result
     }
+}
 
-    pub fn may_read(&self, topic: TopicName<'_>) -> bool {
-        self.rights.may_read(&self.principal, topic)
+impl SessionHandle {
+    /// Whether a message that waits may still be sent, as far as that is known without reading it from disk. What a work queue has lent
+    /// needs only the right to that.
+    pub fn may_get(&self, queued: &Queued) -> bool {
+        queued.work().is_some() || queued.message().is_none_or(|message| self.may_read(message.topic()))
     }
 }
 
@@ -247,20 +303,41 @@ impl SessionCell for SessionHandle {
     }
 }
 
-/// Who gets a message: a session of this node. Another node would be one more variant.
+/// Who gets a message: a session of this node, or a work queue that is bound to its topic. Another node would be one more variant.
 #[derive(Clone, Debug)]
 pub enum Receiver {
     Session(Arc<SessionHandle>),
+    Queue(Arc<QueueHandle>),
+}
+
+impl Receiver {
+    pub const fn session(&self) -> Option<&Arc<SessionHandle>> {
+        match self {
+            Self::Session(handle) => Some(handle),
+            Self::Queue(_) => None,
+        }
+    }
+}
+
+impl Recipient<Receiver> {
+    pub(super) const fn queue(&self) -> Option<&Arc<QueueHandle>> {
+        match &self.subscriber {
+            Receiver::Queue(queue) => Some(queue),
+            Receiver::Session(_) => None,
+        }
+    }
 }
 
 impl Subscriber for Receiver {
     fn key(&self) -> u64 {
-        let Self::Session(handle) = self;
-        handle.key
+        match self {
+            Self::Session(handle) => handle.key,
+            Self::Queue(queue) => queue.key,
+        }
     }
 
     fn availability(&self) -> Availability {
-        let Self::Session(handle) = self;
+        let Self::Session(handle) = self else { return Availability::Ready };
         match handle.availability.load(Ordering::Relaxed) {
             READY => Availability::Ready,
             ONLINE => Availability::Online,

@@ -122,7 +122,7 @@ impl SessionHandle {
                 queued_bytes: outbound.queue.bytes(),
                 queued_bytes_max: slot.limits.max_queued_bytes.0,
                 inflight: outbound.inflight.len(),
-                inflight_max: outbound.window().unwrap_or(slot.limits.max_inflight).into(),
+                inflight_max: if outbound.window() > 0 { outbound.window() } else { slot.limits.max_inflight }.into(),
                 received: slot.session.received_len(),
                 has_will: slot.will.is_some(),
             }
@@ -210,7 +210,7 @@ impl Broker {
         let journal = self.journal.as_ref().filter(|_| matched.is_ok_and(|matched| matched.is_stored));
         let safe = journal.map(|journal| wait(&mut deliveries.batch, journal.level(topic)));
         deliveries.flush(self, now);
-        Ok((matched?, safe))
+        Ok((matched.map_err(|answer| answer.reason)?, safe))
     }
 
     pub fn retained_message(&self, topic: TopicName<'_>) -> Option<RetainedView> {
@@ -266,6 +266,6 @@ impl Broker {
 
 fn wait(effects: &mut Effects, level: Level) -> oneshot::Receiver<()> {
     let (told, safe) = oneshot::channel();
-    effects.journal.wait(Waiter::Operator(told), level);
+    effects.journal.wait(Waiter::Told(told), level);
     safe
 }

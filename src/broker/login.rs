@@ -1,11 +1,12 @@
 use std::sync::Arc;
+use std::time::Instant;
 
-use tokio::sync::{Semaphore, oneshot};
-
+use super::bridges::BRIDGE_PREFIX;
 use super::connect::{OpenRequest, next_epoch};
 use super::door::Origin;
+use super::standing::Brought;
 use super::wills::Will;
-use crate::auth::{Authenticator, Credentials, Principal, Verdict};
+use crate::auth::{Credentials, Facts, Granted, Principal, RightAnswer};
 use crate::metrics::{Limit, Metrics};
 use crate::packet::{ConnAckProperties, Connect, ConnectReason, ProtocolVersion, TopicName};
 use crate::session::Limits;
@@ -23,15 +24,32 @@ pub struct Login {
     wanted_expiry: u32,
     pub expiry_interval: u32,
     receive_maximum: u16,
+    names_receive_maximum: bool,
     pub maximum_packet_size: Option<u32>,
     topic_alias_maximum: u16,
     wants_response_information: bool,
     pub problem_information: bool,
+    /// As the client named it, without a mount point.
     will: Option<Will>,
+    /// What was said to the will by somebody outside, if anybody was asked.
+    pub will_answer: Option<RightAnswer>,
     pub username: Option<String>,
     pub password: Option<Vec<u8>>,
     pub certificate_identity: Option<String>,
     pub method: Option<Arc<str>>,
+    /// The last word of an authentication exchange, for CONNACK (4.12).
+    pub exchange_data: Option<Vec<u8>>,
+}
+
+/// A client that has shown who it is, and has a place.
+#[derive(Debug)]
+pub struct Admitted {
+    pub granted: Box<Granted>,
+    pub principal: Principal,
+    pub mount_point: Option<Arc<str>>,
+    pub brought: Brought,
+    /// On the topic that it is published on.
+    pub will: Option<Will>,
 }
 
 /// Why a client is not let in.
@@ -53,7 +71,11 @@ impl Login {
             return Err(refusal(ConnectReason::UnsupportedProtocolVersion, "this listener does not let this version in"));
         }
         let client_id = client_id(connect, limits, metrics)?;
-        let will = connect.will.as_ref().map(|will| mounted_will(will, origin, limits, metrics)).transpose()?;
+        if client_id.starts_with(BRIDGE_PREFIX) && !origin.door.name.starts_with(BRIDGE_PREFIX) {
+            let why = "client identifiers that begin so are the server's own bridges'";
+            return Err(refusal(ConnectReason::ClientIdentifierNotValid, why));
+        }
+        let will = connect.will.as_ref().map(|will| checked_will(will, limits, metrics)).transpose()?;
         let properties = &connect.properties;
         let (wanted_expiry, keep_alive) = match connect.version {
             ProtocolVersion::V5 => (properties.session_expiry_interval, limits.bound_keep_alive(connect.keep_alive)),
@@ -78,11 +100,14 @@ impl Login {
             wanted_expiry,
             expiry_interval,
             receive_maximum: properties.receive_maximum.min(limits.max_inflight),
+            names_receive_maximum: properties.receive_maximum != u16::MAX,
             maximum_packet_size: properties.maximum_packet_size,
             topic_alias_maximum: properties.topic_alias_maximum,
             wants_response_information: properties.request_response_information,
             problem_information: properties.request_problem_information,
             will,
+            will_answer: None,
+            exchange_data: None,
             username: connect.username.map(String::from),
             password: connect.password.map(<[u8]>::to_vec),
             certificate_identity: origin.certificate_identity.clone(),
@@ -103,21 +128,59 @@ impl Login {
         self.will.as_ref()
     }
 
-    /// What the registry needs; the will goes with it.
-    pub fn request(&mut self, principal: Principal, origin: &Origin, limits: Arc<Limits>) -> OpenRequest {
+    /// The will on the topic that it is published on.
+    pub fn mounted_will(&self, mount_point: Option<&str>) -> Result<Option<Will>, Refusal> {
+        let Some(will) = &self.will else { return Ok(None) };
+        let Some(mount_point) = mount_point else { return Ok(Some(will.clone())) };
+        let topic = format!("{mount_point}{}", will.topic());
+        Ok(Some(will.on_topic(TopicName::new(&topic).map_err(|_| invalid_will())?)))
+    }
+
+    /// Where the client's topics lie.
+    pub fn place(&self, origin: &Origin, granted: &Granted) -> Result<Option<Arc<str>>, Refusal> {
+        let Some(mount_point) = &origin.door.mount_point else { return Ok(None) };
+        let facts = Facts {
+            client_id: &self.client_id,
+            username: granted.username.as_deref(),
+            claims: granted.claims.as_ref(),
+            certificate: origin.certificate.as_deref(),
+        };
+        let why = "the listener's mount point cannot be filled in for this client";
+        mount_point.fill(&facts).map(Some).ok_or_else(|| refusal(ConnectReason::NotAuthorized, why))
+    }
+
+    /// Who the client is.
+    pub fn principal(&self, granted: &Granted) -> Principal {
+        Principal { client_id: self.client_id.clone(), username: granted.username.as_deref().map(Into::into) }
+    }
+
+    /// The rights that came with the login.
+    pub fn brought(granted: &Granted, mount_point: Option<Arc<str>>) -> Brought {
+        let grants = granted.grants.clone().map(|grants| Arc::new(grants.mounted(mount_point)));
+        grants.map_or(Brought::Nothing, Brought::Grants)
+    }
+
+    /// What the registry needs.
+    pub fn request(&self, admitted: Admitted, origin: &Origin, limits: Arc<Limits>, now: Instant) -> OpenRequest {
+        let Admitted { granted, principal, mount_point, brought, will } = admitted;
         OpenRequest {
             principal,
+            mount_point,
+            brought,
+            by: granted.by,
+            valid_until: granted.stay.and_then(|stay| now.checked_add(stay)),
+            certificate: origin.certificate.clone(),
             door: origin.door.clone(),
             limits,
             version: self.version,
             clean_start: self.clean_start,
             expiry_interval: self.expiry_interval,
             receive_maximum: self.receive_maximum,
+            names_receive_maximum: self.names_receive_maximum,
             maximum_packet_size: self.maximum_packet_size,
             topic_alias_maximum: self.topic_alias_maximum,
             keep_alive: self.keep_alive,
-            will: self.will.take(),
-            is_by_certificate: self.certificate_identity.is_some(),
+            will,
             address: origin.address,
         }
     }
@@ -168,60 +231,14 @@ fn client_id(connect: &Connect<'_>, limits: &Limits, metrics: &Metrics) -> Resul
     Ok(format!("auto-{:016x}-{:x}", rand::random::<u64>(), next_epoch()).into())
 }
 
-fn mounted_will(will: &crate::packet::Will<'_>, origin: &Origin, limits: &Limits, metrics: &Metrics) -> Result<Will, Refusal> {
-    let invalid = refusal(ConnectReason::TopicNameInvalid, "the will's topic is over the server's limit of length or levels");
+fn checked_will(will: &crate::packet::Will<'_>, limits: &Limits, metrics: &Metrics) -> Result<Will, Refusal> {
     if let Err(limit) = limits.check_topic(will.topic.as_str()) {
         metrics.limit_hits.count(limit);
-        return Err(invalid);
+        return Err(invalid_will());
     }
-    match &origin.door.mount_point {
-        None => Ok(Will::new(will, will.topic)),
-        Some(mount_point) => {
-            let topic = format!("{mount_point}{}", will.topic);
-            Ok(Will::new(will, TopicName::new(&topic).map_err(|_| invalid)?))
-        }
-    }
+    Ok(Will::new(will, will.topic))
 }
 
-/// Checks passwords off the runtime's threads, so many at a time and no more.
-#[derive(Debug)]
-pub struct PasswordChecks {
-    running: Arc<Semaphore>,
-    admitted: Arc<Semaphore>,
-}
-
-impl PasswordChecks {
-    pub fn new(running_max: usize, waiting_max: usize) -> Self {
-        let running_max = running_max.max(1);
-        Self {
-            running: Arc::new(Semaphore::new(running_max)),
-            admitted: Arc::new(Semaphore::new((running_max + waiting_max).min(Semaphore::MAX_PERMITS))),
-        }
-    }
-
-    /// Begins a check; `None` when too many wait already.
-    pub fn begin(
-        &self,
-        authenticator: Arc<Authenticator>,
-        login: Box<Login>,
-    ) -> Option<oneshot::Receiver<(Box<Login>, Verdict)>> {
-        let admitted = self.admitted.clone().try_acquire_owned().ok()?;
-        let running = self.running.clone();
-        let (mut sender, receiver) = oneshot::channel();
-        tokio::spawn(async move {
-            // Whoever has hung up meanwhile costs nothing more, and gives its place back.
-            let permit = tokio::select! {
-                biased;
-                () = sender.closed() => return,
-                permit = running.acquire_owned() => permit,
-            };
-            let Ok(permit) = permit else { return };
-            tokio::task::spawn_blocking(move || {
-                let verdict = authenticator.authenticate(&login.credentials());
-                let _ = sender.send((login, verdict));
-                drop((permit, admitted));
-            });
-        });
-        Some(receiver)
-    }
+const fn invalid_will() -> Refusal {
+    refusal(ConnectReason::TopicNameInvalid, "the will's topic is over the server's limit of length or levels")
 }

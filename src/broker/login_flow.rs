@@ -6,27 +6,31 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use super::asking::Answers;
 use super::client::Client;
 use super::ending::By;
 use super::events::{Event, EventKind};
 use super::log_limiter::{Rate, excerpt};
-use super::login::{Login, Refusal, refusal};
+use super::login::{Admitted, Login, Refusal, refusal};
+use super::login_checks::{Checked, unix_now};
 use crate::auth::scram::{self, ScramExchange};
-use crate::auth::{Principal, Verdict};
+use crate::auth::{Facts, Granted, Opinion, RightAnswer, Step, Verdict, Way};
 use crate::metrics::{Authentication, Denied};
 use crate::packet::{
     Auth, AuthReason, ConnAck, ConnAckProperties, Connect, ConnectReason, DisconnectReason, Packet, TopicFilter,
 };
 use crate::session::{Agreement, Violation};
 
-/// How far a connection has come in saying who it is.
+/// How far a connection has come in saying who it is, and what it may do.
 #[derive(Debug, Default)]
 pub enum LoginState {
     /// Nothing is under way.
     #[default]
     None,
-    /// A password is being checked on another thread.
-    Checking(oneshot::Receiver<(Box<Login>, Verdict)>),
+    /// The login is looked at elsewhere: a password is hashed, or somebody outside is asked.
+    Checking(oneshot::Receiver<Checked>),
+    /// Somebody outside is asked what the next packet may do.
+    Asking(oneshot::Receiver<Answers>),
     /// The client is to answer a challenge before it is let in.
     Challenged(Box<(Login, ScramExchange)>),
     /// The same of a client that is in already (4.12.1).
@@ -36,9 +40,12 @@ pub enum LoginState {
 impl LoginState {
     /// Whether packets must wait for it.
     pub const fn is_pending(&self) -> bool {
-        matches!(self, Self::Checking(_))
+        matches!(self, Self::Checking(_) | Self::Asking(_))
     }
 }
+
+/// The Authentication Method under which AUTH packets and CONNECT carry a token (4.12).
+const TOKEN_METHOD: &str = "JWT";
 
 impl Client {
     /// A CONNECT has come.
@@ -59,68 +66,108 @@ impl Client {
         {
             return self.refuse_login(Some(connect.client_id), BANNED, now);
         }
-        let authenticator = self.origin.door.rights.authenticator();
         if login.method.is_some() {
             return self.challenge_login(login, connect.properties.authentication_data.unwrap_or_default(), now);
         }
-        if !authenticator.needs_hashing(&login.credentials()) {
-            let verdict = authenticator.authenticate(&login.credentials());
-            return self.decide_login(login, verdict, now);
-        }
-        match self.broker.password_checks.begin(authenticator, Box::new(login)) {
+        let authenticator = self.origin.door.rights.authenticator();
+        let step = authenticator.step(0, &login.credentials(), unix_now());
+        self.go_on(login, step, now);
+    }
+
+    /// A method has answered, or takes its time. The question about a will does too.
+    fn go_on(&mut self, login: Login, step: Step, now: Instant) {
+        let rights = &self.origin.door.rights;
+        let asks_about_will = login.will().is_some() && rights.is_asking();
+        let step = match step {
+            Step::Decided(verdict) if !asks_about_will => return self.decide_login(login, verdict, now),
+            step => step,
+        };
+        let client_id = login.client_id.clone();
+        let checks = &self.broker.login_checks;
+        match checks.begin(rights.authenticator(), self.origin.clone(), Box::new(login), step) {
             Some(receiver) => self.login = LoginState::Checking(receiver),
             None => {
                 self.broker.metrics.authentications.count(Authentication::Overloaded);
                 let refusal = refusal(ConnectReason::ServerBusy, "too many logins are being checked");
-                self.refuse_login(Some(connect.client_id), refusal, now);
+                self.refuse_login(Some(&client_id), refusal, now);
             }
         }
     }
 
-    /// Looks whether a password check is done.
-    pub(super) fn poll_password_check(&mut self, cx: &mut Context<'_>, now: Instant) {
-        let LoginState::Checking(receiver) = &mut self.login else { return };
-        let Poll::Ready(result) = Pin::new(receiver).poll(cx) else { return };
-        self.login = LoginState::None;
-        match result {
-            Ok((login, verdict)) => self.decide_login(*login, verdict, now),
-            Err(_) => {
-                let refusal = refusal(ConnectReason::ServerUnavailable, "the password could not be checked");
-                self.refuse_login(None, refusal, now);
+    /// Looks whether what is looked at elsewhere is done.
+    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>, now: Instant) {
+        match &mut self.login {
+            LoginState::Checking(receiver) => {
+                let Poll::Ready(result) = Pin::new(receiver).poll(cx) else { return };
+                self.login = LoginState::None;
+                match result {
+                    Ok((login, verdict)) => self.decide_login(*login, verdict, now),
+                    Err(_) => {
+                        let refusal = refusal(ConnectReason::ServerUnavailable, "the password could not be checked");
+                        self.refuse_login(None, refusal, now);
+                    }
+                }
             }
+            LoginState::Asking(receiver) => {
+                let Poll::Ready(result) = Pin::new(receiver).poll(cx) else { return };
+                self.login = LoginState::None;
+                // Nobody has answered: without an answer nothing is granted.
+                self.take_answers_of_hook(result.unwrap_or_default(), now);
+            }
+            LoginState::None | LoginState::Challenged(_) | LoginState::Rechallenged(_) => {}
         }
     }
 
     fn challenge_login(&mut self, login: Login, data: &[u8], now: Instant) {
         let authenticator = self.origin.door.rights.authenticator();
         let client_id = login.client_id.clone();
-        let Some(server) = authenticator.scram().filter(|_| login.method.as_deref() == Some(scram::METHOD)) else {
-            self.broker.metrics.authentications.count(Authentication::BadMethod);
-            let refusal = refusal(ConnectReason::BadAuthenticationMethod, "the authentication method is not known here");
-            return self.refuse_login(Some(&client_id), refusal, now); // [MQTT-4.12.0-1]
-        };
-        match server.start(data) {
-            Ok((exchange, challenge)) => {
-                self.connection.challenge(AuthReason::ContinueAuthentication, scram::METHOD, Some(&challenge));
-                self.login = LoginState::Challenged(Box::new((login, exchange)));
+        let method = login.method.clone();
+        match method.as_deref() {
+            Some(scram::METHOD) => {
+                if let Some(server) = authenticator.scram() {
+                    return match server.start(data) {
+                        Ok((exchange, challenge)) => {
+                            self.connection.challenge(AuthReason::ContinueAuthentication, scram::METHOD, Some(&challenge));
+                            self.login = LoginState::Challenged(Box::new((login, exchange)));
+                        }
+                        Err(error) => self.exchange_failed(&client_id, &error.to_string(), now),
+                    };
+                }
             }
-            Err(error) => self.exchange_failed(&client_id, &error.to_string(), now),
+            Some(TOKEN_METHOD) => {
+                if let Some(tokens) = authenticator.tokens() {
+                    let checked = tokens.check(data, &login.credentials().facts(), unix_now());
+                    return match checked {
+                        Ok(token) => {
+                            let verdict = Verdict::Granted(Box::new(Granted::by_token(token, unix_now())));
+                            self.go_on(login, Step::Decided(verdict), now);
+                        }
+                        Err(error) => self.exchange_failed(&client_id, &error.to_string(), now),
+                    };
+                }
+            }
+            Some(_) | None => {}
         }
+        self.broker.metrics.authentications.count(Authentication::BadMethod);
+        let refusal = refusal(ConnectReason::BadAuthenticationMethod, "the authentication method is not known here");
+        self.refuse_login(Some(&client_id), refusal, now); // [MQTT-4.12.0-1]
     }
 
     /// An AUTH has come.
     pub(super) fn continue_login(&mut self, auth: &Auth<'_>, now: Instant) -> Result<(), Violation> {
         let data = auth.authentication_data.unwrap_or_default();
-        let protocol =
-            |detail: &'static str| Violation { reason: DisconnectReason::ProtocolError, detail: detail.into(), limit: None };
         match std::mem::take(&mut self.login) {
             LoginState::Challenged(state) => {
-                let (login, exchange) = *state;
+                let (mut login, exchange) = *state;
                 if auth.reason != AuthReason::ContinueAuthentication || auth.authentication_method != login.method.as_deref() {
                     return Err(protocol("AUTH that does not continue the authentication")); // [MQTT-4.12.0-3], [MQTT-4.12.0-5]
                 }
                 match exchange.finish(data) {
-                    Ok(success) => self.let_in(login, Some(success.username), Some(&success.server_final), now),
+                    Ok(success) => {
+                        login.exchange_data = Some(success.server_final);
+                        let granted = Granted::new(Some(success.username), Way::Password);
+                        self.go_on(login, Step::Decided(Verdict::Granted(Box::new(granted))), now);
+                    }
                     Err(error) => self.exchange_failed(&login.client_id, &error.to_string(), now),
                 }
                 Ok(())
@@ -129,6 +176,9 @@ impl Client {
                 self.finish_reauthentication(*exchange, data)
             }
             LoginState::None if auth.reason == AuthReason::ReAuthenticate && self.hold.is_some() => {
+                if auth.authentication_method == Some(TOKEN_METHOD) {
+                    return self.renew_token(data, now);
+                }
                 let authenticator = self.origin.door.rights.authenticator();
                 let started = authenticator.scram().ok_or_else(|| protocol("no authentication method"))?.start(data);
                 let (exchange, challenge) = started.map_err(|_| not_authorized())?;
@@ -155,31 +205,68 @@ impl Client {
         Ok(())
     }
 
+    /// A new token of the same user, at the same place: its rights and its end count from now on (4.12.1).
+    fn renew_token(&mut self, data: &[u8], now: Instant) -> Result<(), Violation> {
+        let Some(hold) = self.hold.clone() else { return Ok(()) };
+        let (handle, unix_now) = (&hold.handle, unix_now());
+        let authenticator = self.origin.door.rights.authenticator();
+        let tokens = authenticator.tokens().ok_or_else(|| protocol("no authentication method"))?;
+        let username = handle.principal.username.as_deref();
+        let facts = Facts { client_id: &handle.principal.client_id, username, claims: None, certificate: None };
+        let token = tokens.check(data, &facts, unix_now);
+        let token = token.ok().filter(|token| Some(token.username.as_str()) == username);
+        let granted = token.map(|token| Granted::by_token(token, unix_now));
+        let place = |granted: &Granted| {
+            let certificate = self.origin.certificate.as_deref();
+            let facts = Facts { claims: granted.claims.as_ref(), certificate, ..facts };
+            self.origin.door.mount_point.as_ref().map(|mount_point| mount_point.fill(&facts))
+                == handle.mount_point.clone().map(Some)
+        };
+        let Some(granted) = granted.filter(place) else {
+            self.broker.metrics.authentications.count(Authentication::ExchangeFailed);
+            return Err(not_authorized());
+        };
+        self.broker.metrics.authentications.count(Authentication::Success);
+        handle.bring(Login::brought(&granted, handle.mount_point.clone()));
+        let valid_until = granted.stay.and_then(|stay| now.checked_add(stay));
+        handle.lock(|slot| {
+            slot.connection(hold.epoch).into_iter().for_each(|online| {
+                online.valid_until = valid_until;
+                online.by = Way::Token;
+            });
+        });
+        self.broker.recheck_session(handle, now);
+        self.broker.schedule_credentials(handle, hold.epoch, now);
+        self.connection.challenge(AuthReason::Success, TOKEN_METHOD, None);
+        Ok(())
+    }
+
     fn decide_login(&mut self, login: Login, mut verdict: Verdict, now: Instant) {
         let metrics = &self.broker.metrics;
-        if let Verdict::Granted { username: Some(user) } = &verdict
-            && login.certificate_identity.is_none()
-            && !self.origin.door.rights.authenticator().has_user(user)
+        if let Verdict::Granted(granted) = &verdict
+            && !self.origin.door.rights.authenticator().still_lets_in(granted.by, granted.username.as_deref())
         {
             // The user was removed while the password was being checked.
             verdict = Verdict::Refused(ConnectReason::BadUserNameOrPassword);
         }
         match verdict {
-            Verdict::Granted { username } => {
-                let kind = if username.is_some() { Authentication::Success } else { Authentication::Anonymous };
+            Verdict::Granted(granted) => {
+                let kind = if granted.username.is_some() { Authentication::Success } else { Authentication::Anonymous };
                 metrics.authentications.count(kind);
-                self.let_in(login, username, None, now);
+                if let Err(refusal) = self.let_in(&login, granted, now) {
+                    self.refuse_login(Some(&login.client_id), refusal, now);
+                }
             }
             Verdict::Refused(reason) => {
                 let kind = match (&login.username, &login.certificate_identity) {
+                    _ if reason == ConnectReason::ServerUnavailable => Authentication::Unavailable,
                     (_, Some(_)) => Authentication::BadCertificate,
-                    (None, None) => Authentication::AnonymousRefused,
-                    (Some(_), None) => Authentication::BadCredentials,
+                    (None, None) if login.password.is_none() => Authentication::AnonymousRefused,
+                    (_, None) => Authentication::BadCredentials,
                 };
                 metrics.authentications.count(kind);
-                let client_id = login.client_id.clone();
                 // The client is told no more than the code: not whether the user exists.
-                self.refuse_login(Some(&client_id), refusal(reason, "not let in"), now);
+                self.refuse_login(Some(&login.client_id), refusal(reason, "not let in"), now);
             }
         }
     }
@@ -191,49 +278,32 @@ impl Client {
     }
 
     /// The client has shown who it is: it gets its session and its CONNACK.
-    fn let_in(&mut self, mut login: Login, username: Option<String>, auth_data: Option<&[u8]>, now: Instant) {
-        let client_id = login.client_id.clone();
-        let principal = Principal { client_id: client_id.clone(), username: username.map(Into::into) };
-        if self.is_banned(&client_id, principal.username.as_deref()) {
-            // Since CONNECT came, or under the name that the exchange told.
-            return self.refuse_login(Some(&client_id), BANNED, now);
+    fn let_in(&mut self, login: &Login, granted: Box<Granted>, now: Instant) -> Result<(), Refusal> {
+        if self.is_banned(&login.client_id, granted.username.as_deref()) {
+            return Err(BANNED); // since CONNECT came, or under the name that only the login has told
         }
-        let rights = &self.origin.door.rights;
-        if let Some(will) = login.will().filter(|will| !rights.may_publish(&principal, will.topic())) {
-            if let Some(suppressed) = self.broker.log_limiter.allow("will refused", now) {
-                tracing::info!(client = &*client_id, topic = excerpt(will.topic().as_str()), suppressed, "will refused");
-            }
-            self.broker.metrics.authorization_denied.count(Denied::Will);
-            let refusal = refusal(ConnectReason::NotAuthorized, "the will's topic may not be published to");
-            return self.refuse_login(Some(&client_id), refusal, now);
-        }
+        let admitted = self.admit(login, granted, now)?;
         if let Err(limit) = self.admission.admit() {
             self.broker.metrics.limit_hits.count(limit);
-            let refusal = refusal(ConnectReason::ServerBusy, "no more connections are taken");
-            return self.refuse_login(Some(&client_id), refusal, now);
+            return Err(refusal(ConnectReason::ServerBusy, "no more connections are taken"));
         }
-        let response_information = format!("response/{client_id}/");
-        let may_respond = TopicFilter::new(&format!("{response_information}#"))
-            .is_ok_and(|filter| !client_id.contains(['+', '#']) && rights.may_subscribe(&principal, &filter));
+        let response_information = format!("response/{}/", login.client_id);
+        let may_respond = self.may_respond(&response_information, &admitted);
         let limits = self.connection.limits().clone();
-        let request = login.request(principal, &self.origin, limits.clone());
+        let request = login.request(admitted, &self.origin, limits.clone(), now);
         let properties = ConnAckProperties {
             authentication_method: login.method.as_deref(),
-            authentication_data: auth_data,
+            authentication_data: login.exchange_data.as_deref(),
             ..login.connack(&limits, may_respond.then_some(&*response_information))
         };
         let connack = ConnAck { session_present: false, reason: ConnectReason::Success, properties };
         if !self.connection.may_send(&Packet::ConnAck(connack)) {
-            let refusal = refusal(ConnectReason::PacketTooLarge, "CONNACK is over the client's maximum packet size");
-            return self.refuse_login(Some(&client_id), refusal, now);
+            return Err(refusal(ConnectReason::PacketTooLarge, "CONNACK is over the client's maximum packet size"));
         }
-        let hold = match self.broker.open_session(request, self.waker.clone(), self.direct.take(), now) {
-            Ok(hold) => hold,
-            Err(reason) => {
-                let refusal = refusal(reason, "the session is not to be had");
-                return self.refuse_login(Some(&client_id), refusal, now);
-            }
-        };
+        let hold = self
+            .broker
+            .open_session(request, self.waker.clone(), self.direct.take(), now)
+            .map_err(|reason| refusal(reason, "the session is not to be had"))?;
         let agreement = Agreement {
             session_expiry_interval: login.expiry_interval,
             maximum_packet_size: login.maximum_packet_size,
@@ -244,8 +314,46 @@ impl Client {
         self.broker.metrics.connacks_sent.count(0);
         self.broker.metrics.sessions.online.increment();
         self.open.connected(login.version as u8);
-        self.welcome(&hold, &login, now);
+        self.welcome(&hold, login, now);
         self.hold = Some(hold);
+        Ok(())
+    }
+
+    /// Finds the client's place, and whether its will may be published there.
+    fn admit(&self, login: &Login, granted: Box<Granted>, now: Instant) -> Result<Admitted, Refusal> {
+        let mount_point = login.place(&self.origin, &granted)?;
+        let will = login.mounted_will(mount_point.as_deref())?;
+        let principal = login.principal(&granted);
+        let brought = Login::brought(&granted, mount_point.clone());
+        if let Some(will) = &will {
+            let opinion = self.origin.door.rights.on_publish(&brought.asker(&principal), will.topic());
+            let is_granted = match opinion {
+                Opinion::Granted => true,
+                Opinion::Denied => false,
+                Opinion::Ask => login.will_answer == Some(RightAnswer::Allow),
+            };
+            if !is_granted {
+                if let Some(suppressed) = self.broker.log_limiter.allow("will refused", now) {
+                    let topic = excerpt(will.topic().as_str());
+                    tracing::info!(client = &*login.client_id, topic, suppressed, "will refused");
+                }
+                self.broker.metrics.authorization_denied.count(Denied::Will);
+                let reason = match login.will_answer {
+                    Some(RightAnswer::Unavailable) => ConnectReason::ServerUnavailable,
+                    _ => ConnectReason::NotAuthorized,
+                };
+                return Err(refusal(reason, "the will's topic may not be published to"));
+            }
+        }
+        Ok(Admitted { granted, principal, mount_point, brought, will })
+    }
+
+    fn may_respond(&self, response_information: &str, admitted: &Admitted) -> bool {
+        let Admitted { principal, mount_point, brought, .. } = admitted;
+        let filter = format!("{}{response_information}#", mount_point.as_deref().unwrap_or_default());
+        let opinion = |filter: &TopicFilter| self.origin.door.rights.on_subscribe(&brought.asker(principal), filter);
+        !principal.client_id.contains(['+', '#'])
+            && TopicFilter::new(&filter).is_ok_and(|filter| opinion(&filter) == Opinion::Granted)
     }
 
     fn is_banned(&self, client_id: &str, username: Option<&str>) -> bool {
@@ -294,4 +402,8 @@ const BANNED: Refusal = refusal(ConnectReason::Banned, "banned");
 
 fn not_authorized() -> Violation {
     Violation { reason: DisconnectReason::NotAuthorized, detail: "authentication failed".into(), limit: None }
+}
+
+fn protocol(detail: &'static str) -> Violation {
+    Violation { reason: DisconnectReason::ProtocolError, detail: detail.into(), limit: None }
 }

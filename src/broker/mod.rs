@@ -1,7 +1,9 @@
 //! The one place where sessions, routing, rights and what is kept meet. No sockets: bytes come in through [`Client`], and what is to
 //! be written waits in each session's outbox.
 
+mod asking;
 mod bans;
+mod bridges;
 mod client;
 mod connect;
 mod deliver;
@@ -14,15 +16,19 @@ mod handle;
 mod inspect;
 mod log_limiter;
 mod login;
+mod login_checks;
 mod login_flow;
 mod outbox;
 mod pace;
 mod publish;
+mod queues;
 mod recheck;
 mod registry;
 mod restore;
 mod retained;
+mod route;
 mod router;
+mod standing;
 mod storing;
 mod subscribe;
 mod supply;
@@ -40,6 +46,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
 pub use bans::{Ban, BanError, BanKind, Bans, wall_clock};
+pub use bridges::BRIDGE_PREFIX;
 pub use client::{Client, Written};
 pub use deliver::Deliveries;
 pub use door::{Admission, Door, Origin, Rights};
@@ -52,6 +59,10 @@ pub use log_limiter::{LogLimiter, Rate};
 pub use outbox::{DirectWrite, SLICES_MAX};
 pub use pace::Pace;
 pub use publish::{Matched, Publisher};
+pub use queues::{
+    AutoCreate, DefineError, Definition as QueueDefinition, OperateError, Origin as QueueOrigin, PeekedMessage, QueueDetails,
+    QueueFold, QueueId, QueueSettings, QueueSummary,
+};
 pub use restore::{Recovered, RightsOf};
 pub use trace::{FOLLOWERS_MAX, Follow, Following, TraceLine};
 
@@ -59,9 +70,10 @@ use crate::metrics::Metrics;
 use crate::packet::DisconnectReason;
 use crate::routing::Strategy;
 use crate::session::{Limits, TimerWheel};
-use crate::storage::{Journal, Level};
+use crate::storage::{Clock, Journal, Level};
 use expiry::Timer;
-use login::PasswordChecks;
+use login_checks::LoginChecks;
+use queues::Queues;
 use registry::Registry;
 use retained::Retained;
 use router::Router;
@@ -73,8 +85,9 @@ pub struct Broker {
     registry: Registry,
     router: Router,
     retained: Retained,
+    queues: Queues,
     timers: Mutex<TimerWheel<Timer>>,
-    password_checks: PasswordChecks,
+    login_checks: LoginChecks,
     pub metrics: Arc<Metrics>,
     pub bans: Bans,
     traces: Traces,
@@ -97,6 +110,9 @@ pub struct BrokerSettings {
     pub metrics: Arc<Metrics>,
     pub events: Option<mpsc::Sender<Event>>,
     pub journal: Option<Arc<Journal<Waiter>>>,
+    pub queues: QueueSettings,
+    /// The journal's, if there is one.
+    pub clock: Clock,
 }
 
 impl Broker {
@@ -109,8 +125,9 @@ impl Broker {
             registry: Registry::default(),
             router: Router::new(settings.strategy),
             retained: Retained::default(),
+            queues: Queues::new(settings.queues, settings.clock, now),
             timers: Mutex::new(TimerWheel::new(now)),
-            password_checks: PasswordChecks::new(running_max, waiting_max),
+            login_checks: LoginChecks::new(running_max, waiting_max),
             metrics: settings.metrics,
             log_limiter: LogLimiter::default(),
             events: settings.events,
@@ -133,7 +150,8 @@ impl Broker {
     }
 
     /// Brings the gauges of what is kept up to date: called before they are read.
-    pub fn measure(&self) {
+    pub fn measure(&self, now: Instant) {
+        self.measure_queues(now);
         let (subscriptions, shared) = self.router.counts();
         self.metrics.subscriptions.set(subscriptions as u64);
         self.metrics.shared_subscriptions.set(shared as u64);
@@ -153,6 +171,23 @@ impl Broker {
                 }
             });
         }
+    }
+
+    /// Asks the connections to end whose certificate, in DER, is revoked. Returns how many.
+    pub fn disconnect_revoked(&self, is_revoked: impl Fn(&[u8]) -> bool) -> usize {
+        let sessions = self.registry.all();
+        let ends = |handle: &Arc<SessionHandle>| {
+            let certificate = handle.lock(|slot| slot.online.as_ref().and_then(|online| online.certificate.clone()));
+            let Some(certificate) = certificate.filter(|certificate| is_revoked(certificate)) else { return false };
+            handle.lock(|slot| {
+                let online = slot.online.as_mut().filter(|online| online.certificate.as_ref() == Some(&certificate));
+                online.is_some_and(|online| {
+                    online.close(DisconnectReason::NotAuthorized);
+                    true
+                })
+            })
+        };
+        sessions.iter().filter(|handle| ends(handle)).count()
     }
 
     /// What sessions survive that outlive their connection.

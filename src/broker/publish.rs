@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use foldhash::fast::FixedState;
+use smallvec::SmallVec;
 
 use super::Broker;
 use super::deliver::Deliveries;
 use super::handle::{Receiver, SessionHandle};
-use crate::packet::{Message, PublishReason, QoS};
-use crate::routing::{Availability, MatchCache, Matches, PublisherHash, Subscriber};
-use crate::session::{AckToken, Grant, Publication, Queued};
+use super::queues::{Fed, Hints, Locked, QueueHandle};
+use crate::packet::{Message, PacketId, PublishReason, QoS, TopicName};
+use crate::routing::{Availability, MatchCache, Matches, PublisherHash, Recipient, Subscriber};
+use crate::session::{AckToken, Answer, Grant, Publication, Queued};
 use crate::storage::Level;
 
 /// Who publishes.
@@ -20,13 +22,22 @@ pub struct Publisher<'a> {
     pub session: Option<&'a SessionHandle>,
     /// The acknowledgement that it will get, and on which connection.
     pub ack: Option<(u64, AckToken)>,
-    /// A person, by way of the admin API.
-    pub is_operator: bool,
+    /// The identifier that the message came under with QoS 2.
+    pub received: Option<PacketId>,
+    /// What its topic said to work queues.
+    pub hints: Hints<'a>,
+    /// Also what it publishes may be stored, though it has no session.
+    pub lasts: bool,
 }
 
 impl<'a> Publisher<'a> {
-    pub const BROKER: Publisher<'static> = Publisher { session: None, ack: None, is_operator: false };
-    pub const OPERATOR: Publisher<'static> = Publisher { is_operator: true, ..Self::BROKER };
+    /// What the broker says for itself.
+    pub const BROKER: Publisher<'static> =
+        Publisher { session: None, ack: None, received: None, hints: Hints { dedup_id: None, delay: None }, lasts: false };
+    /// What it says for others: delayed messages.
+    pub const DELAYED: Publisher<'static> = Publisher { lasts: true, ..Publisher::BROKER };
+    /// The same of a person, by way of the admin API.
+    pub const OPERATOR: Publisher<'static> = Publisher::DELAYED;
 
     pub fn of(handle: &'a SessionHandle) -> Self {
         Self { session: Some(handle), ..Publisher::BROKER }
@@ -34,7 +45,7 @@ impl<'a> Publisher<'a> {
 
     /// Whether all limits hold, and its messages are stored: not so for the figures that the broker publishes itself.
     pub(super) const fn is_bounded(&self) -> bool {
-        self.session.is_some() || self.is_operator
+        self.session.is_some() || self.lasts
     }
 
     pub(super) fn key(&self) -> Option<u64> {
@@ -49,6 +60,18 @@ pub struct Matched {
     pub count: usize,
     /// The journal was told of it: it is owned once that is safe.
     pub is_stored: bool,
+    /// All work queues that it is for have had it before: nobody gets it again.
+    pub is_repeated: bool,
+}
+
+impl Matched {
+    pub(super) const fn of(fed: Fed, is_stored: bool) -> Self {
+        match fed {
+            Fed::Taken(count) => Self { count, is_stored, is_repeated: false },
+            // What it repeats may not be safe yet.
+            Fed::Repeated(count) => Self { count, is_stored: true, is_repeated: true },
+        }
+    }
 }
 
 thread_local! {
@@ -70,27 +93,102 @@ impl Broker {
         publisher: &Publisher<'_>,
         now: Instant,
         deliveries: &mut Deliveries,
-    ) -> Result<Matched, PublishReason> {
-        let mut is_stored = false;
-        if let Some(journal) = &self.journal {
-            // With a full disk, what waits for no acknowledgement goes on without being kept.
-            let may_store = publisher.is_bounded() && journal.level(publication.topic()) != Level::Memory;
-            publication.set_lasting(may_store && journal.has_room());
-            let is_refused = || publication.qos != QoS::AtMostOnce && needs_disk(publication, &self.matches(publication));
-            if may_store && !journal.has_room() && is_refused() {
-                self.metrics.storage.refused.increment();
-                return Err(PublishReason::QuotaExceeded);
+    ) -> Result<Matched, Answer> {
+        let needs_disk = || needs_disk(publication.retain, &self.matches(publication.topic()));
+        let is_wanted = self.journal.as_ref().is_some_and(|journal| !journal.has_room()) && needs_disk();
+        self.may_keep(publication, publisher, is_wanted)?;
+        if !self.queues.is_empty() {
+            let matches = self.matches(publication.topic());
+            let mut queues: SmallVec<[&Arc<QueueHandle>; 2]> = matches.recipients.iter().filter_map(Recipient::queue).collect();
+            if !queues.is_empty() {
+                queues.sort_unstable_by_key(|queue| queue.number); // the order of their locks
+                return self.publish_through(&queues, publication, publisher, now, deliveries);
             }
         }
+        let mut matched = self.publish_to_sessions(publication, publisher, now, deliveries)?;
+        matched.is_stored |= self.came_by(publication, publisher, deliveries);
+        Ok(matched)
+    }
+
+    /// Decides whether a message is to survive. `needs_disk` is whether it must be refused if it cannot.
+    pub(super) fn may_keep(
+        &self,
+        publication: &mut Publication<'_>,
+        publisher: &Publisher<'_>,
+        needs_disk: bool,
+    ) -> Result<(), Answer> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        // With a full disk, what waits for no acknowledgement goes on without being kept.
+        let may_store = publisher.is_bounded() && journal.level(publication.topic()) != Level::Memory;
+        publication.set_lasting(may_store && journal.has_room());
+        if may_store && !journal.has_room() && needs_disk && publication.qos != QoS::AtMostOnce {
+            self.metrics.storage.refused.increment();
+            return Err(PublishReason::QuotaExceeded.into());
+        }
+        Ok(())
+    }
+
+    /// To work queues first: they may refuse it. They stay locked until the journal knows all that became of the message, so that a
+    /// crash leaves it with all of them and with its identifier, or with none.
+    fn publish_through(
+        &self,
+        queues: &[&Arc<QueueHandle>],
+        publication: &mut Publication<'_>,
+        publisher: &Publisher<'_>,
+        now: Instant,
+        deliveries: &mut Deliveries,
+    ) -> Result<Matched, Answer> {
+        let mut locked: Locked<'_> = queues.iter().map(|queue| (*queue, queue.lock())).collect();
+        locked.retain(|(_, state)| !state.is_deleted);
+        let fed = self.feed(&mut locked, publication, publisher, now, deliveries)?;
+        let mut matched = Matched::of(fed, publication.is_kept());
+        let mut others = Ok(());
+        if !matched.is_repeated {
+            others = self.publish_to_sessions(publication, publisher, now, deliveries).map(|others| {
+                matched.count += others.count;
+                matched.is_stored |= others.is_stored;
+            });
+        }
+        if others.is_ok() {
+            matched.is_stored |= self.came_by(publication, publisher, deliveries);
+        }
+        // Also if it could not be retained: the queues have it, and its publisher may repeat it.
+        self.fed(locked, deliveries);
+        others.map_or_else(|reason| Err(reason.into()), |()| Ok(matched))
+    }
+
+    /// A QoS 2 message of a session that outlives the process is stored together with the identifier that it came under, so that it is
+    /// not taken twice `[MQTT-4.3.3-10]`. Returns whether it is.
+    pub(super) fn came_by(
+        &self,
+        publication: &mut Publication<'_>,
+        publisher: &Publisher<'_>,
+        deliveries: &mut Deliveries,
+    ) -> bool {
+        let (Some(id), Some(handle)) = (publisher.received, publisher.session) else { return false };
+        let (Some(session), Some(body)) = (handle.stored_as, publication.body()) else { return false };
+        body.came_by(session, id).into_iter().for_each(|item| deliveries.batch.journal.push(item));
+        handle.lock(|slot| slot.session.received_in(id, body));
+        true
+    }
+
+    fn publish_to_sessions(
+        &self,
+        publication: &mut Publication<'_>,
+        publisher: &Publisher<'_>,
+        now: Instant,
+        deliveries: &mut Deliveries,
+    ) -> Result<Matched, PublishReason> {
+        let mut is_stored = false;
         if publication.retain {
             is_stored |= self.retain(publication, publisher, now, &mut deliveries.batch)?;
         }
         // Behind retaining: who subscribes in between finds the message there.
-        let matches = self.matches(publication);
+        let matches = self.matches(publication.topic());
         let mut matched = 0;
         for recipient in matches.recipients.iter() {
             let Some(grant) = recipient.grant_for(publisher.key()) else { continue };
-            let Receiver::Session(handle) = &recipient.subscriber;
+            let Receiver::Session(handle) = &recipient.subscriber else { continue };
             matched += 1;
             let grant = Grant {
                 qos: grant.qos.min(publication.qos),
@@ -107,7 +205,7 @@ impl Broker {
             matched += self.publish_to_groups(publication, &matches, publisher, now, deliveries);
         }
         is_stored |= publication.is_kept();
-        Ok(Matched { count: matched, is_stored })
+        Ok(Matched { count: matched, is_stored, is_repeated: false })
     }
 
     /// A message that is stored already: a will, one of the broker's own.
@@ -144,7 +242,7 @@ impl Broker {
         let mut matched = 0;
         for group in matches.groups.iter() {
             let topic = publication.topic();
-            let may_read = |Receiver::Session(member): &Receiver| member.may_read(topic);
+            let may_read = |member: &Receiver| member.session().is_some_and(|member| member.may_read(topic));
             let Some((Receiver::Session(handle), grant)) = group.pick(hash, may_read) else { continue };
             let grant = Grant {
                 qos: grant.qos.min(publication.qos),
@@ -161,8 +259,8 @@ impl Broker {
         matched
     }
 
-    fn matches(&self, publication: &Publication<'_>) -> Arc<Matches<Receiver>> {
-        MATCHES.with_borrow_mut(|cache| self.router.lookup(cache, publication.topic()))
+    fn matches(&self, topic: TopicName<'_>) -> Arc<Matches<Receiver>> {
+        MATCHES.with_borrow_mut(|cache| self.router.lookup(cache, topic))
     }
 
     /// Messages of a member of shared groups that has left go to other members; those that no other member may get are told.
@@ -182,11 +280,12 @@ impl Broker {
             let topic = message.topic();
             let hash = PublisherHash { client: from, topic: FixedState::default().hash_one(topic.as_str()) };
             let group = queued.share().and_then(|filter| self.router.group(filter));
-            let may_get = |Receiver::Session(member): &Receiver| member.key != from && member.may_read(topic);
+            let may_get =
+                |member: &Receiver| member.session().is_some_and(|member| member.key != from && member.may_read(topic));
             let next = group.and_then(|group| group.pick(hash, may_get));
             match next {
-                Some((receiver, grant)) if receiver.availability() >= least => {
-                    let Receiver::Session(handle) = receiver;
+                Some((receiver @ Receiver::Session(_), grant)) if receiver.availability() >= least => {
+                    let Some(handle) = receiver.session() else { continue };
                     let grant = Grant {
                         qos: grant.qos.min(queued.published_qos()),
                         retain: queued.retain(),
@@ -194,7 +293,7 @@ impl Broker {
                         share: queued.share().cloned(),
                     };
                     let mut publication = Publication::stored(&message).in_body(queued.body().cloned());
-                    deliveries.deliver(&handle, &mut publication, grant, &Publisher::BROKER, now);
+                    deliveries.deliver(handle, &mut publication, grant, &Publisher::BROKER, now);
                     handed.others.push(queued);
                 }
                 _ => handed.kept.push(queued),
@@ -214,9 +313,7 @@ pub(super) struct HandedOn {
 }
 
 /// Whether somebody would keep the message who outlives the process.
-fn needs_disk(publication: &Publication<'_>, matches: &Matches<Receiver>) -> bool {
-    let is_lasting = |Receiver::Session(handle): &Receiver| handle.stored_as.is_some();
-    publication.retain
-        || matches.recipients.iter().any(|recipient| is_lasting(&recipient.subscriber))
-        || !matches.groups.is_empty()
+fn needs_disk(retain: bool, matches: &Matches<Receiver>) -> bool {
+    let is_lasting = |receiver: &Receiver| receiver.session().is_none_or(|handle| handle.stored_as.is_some());
+    retain || matches.recipients.iter().any(|recipient| is_lasting(&recipient.subscriber)) || !matches.groups.is_empty()
 }

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use super::Broker;
 use super::door::Rights;
 use super::handle::{Identity, Receiver, SessionHandle, Slot};
+use super::queues::{QueueFold, consumer_filter};
 use super::registry::registry_key;
+use super::standing::Brought;
 use super::wills::Will;
 use crate::auth::Principal;
 use crate::packet::Message;
@@ -21,6 +23,8 @@ pub struct Recovered<'a> {
     pub state: State,
     pub bodies: HashMap<Place, Arc<Body>>,
     pub messages: HashMap<Place, Arc<Message>>,
+    /// Goes up with every start.
+    pub starts: u64,
     /// The rights at the listener of a name.
     pub rights: &'a dyn RightsOf,
 }
@@ -37,10 +41,13 @@ const SEQUENCE_GAP: u64 = 1024;
 impl Broker {
     /// Takes over what was stored. Wills and expiry of sessions that were online when the process ended count from now.
     pub fn restore(self: &Arc<Self>, recovered: Recovered<'_>, now: Instant) {
-        let Recovered { state, mut bodies, mut messages, rights } = recovered;
+        let Recovered { state, mut bodies, mut messages, starts, rights } = recovered;
+        let fold = state.work.into_any().downcast::<QueueFold>().map(|fold| *fold).unwrap_or_default();
+        self.restore_queues(fold, &bodies, now);
         for (number, session) in state.sessions {
-            self.restore_session(number, session, &bodies, rights, now);
+            self.restore_session(number, session, (&bodies, starts), rights, now);
         }
+        self.end_absent_consumers(now);
         for (topic, retained) in state.retained {
             let (body, message) = (bodies.remove(&retained.place), messages.remove(&retained.place));
             let (Some(body), Some(message)) = (body, message) else { continue };
@@ -54,7 +61,7 @@ impl Broker {
         self: &Arc<Self>,
         number: u64,
         session: SessionState,
-        bodies: &HashMap<Place, Arc<Body>>,
+        (bodies, starts): (&HashMap<Place, Arc<Body>>, u64),
         rights: &dyn RightsOf,
         now: Instant,
     ) {
@@ -68,9 +75,18 @@ impl Broker {
         let (mount_point, listener) = (header.mount_point, header.listener);
         let identity = Identity { principal, registry_key: key, mount_point, listener };
         let handle = SessionHandle::new(Some(number), identity, rights, self.limits(), self.stored_level());
+        // Only a session at a listener where rights are brought along may have had any.
+        if handle.rights.is_personal() {
+            handle.bring(Brought::Unknown);
+        }
         self.registry.put(handle.clone());
         let mut change = self.router.change();
-        for (filter, (options, identifier)) in &subscriptions {
+        let mut consumes = Vec::new();
+        for (filter, (options, identifier, wish)) in &subscriptions {
+            if consumer_filter(filter).is_some() {
+                consumes.push((filter.clone(), Subscription { options: *options, identifier: *identifier, wish: *wish }));
+                continue;
+            }
             let entry = routing::Subscription { options: *options, identifier: *identifier };
             change.index.subscribe(filter, Receiver::Session(handle.clone()), entry);
         }
@@ -79,7 +95,7 @@ impl Broker {
         handle.lock(|slot| {
             let all = subscriptions.into_iter();
             slot.session.subscriptions =
-                all.map(|(filter, (options, identifier))| (filter, Subscription { options, identifier })).collect();
+                all.map(|(filter, (options, identifier, wish))| (filter, Subscription { options, identifier, wish })).collect();
             slot.session.replays = replays.into_iter().map(|(filter, from)| Replay { filter, from, is_held: false }).collect();
             for id in received {
                 slot.session.receive(id);
@@ -89,6 +105,8 @@ impl Broker {
             let unsent = if was_online { u64::MAX } else { header.first_unsent };
             slot.session.outlast(Numbering::starting(number, next_sequence + SEQUENCE_GAP, unsent));
             restore_entries(slot, entries, bodies, unsent);
+            // Identifiers of what was not stored before must not mean something else at once.
+            slot.session.outbound.inflight.begin_at(Numbering::free_id(starts));
             slot.revision = header.revision;
             slot.expiry_interval = header.expiry_interval;
             slot.expires_at = match header.state {
@@ -107,6 +125,9 @@ impl Broker {
             slot.report(&mut effects);
         });
         self.tell_effects(&mut effects);
+        for (filter, subscription) in consumes {
+            self.rejoin(&handle, &filter, subscription, now);
+        }
         self.schedule_session(&handle, now);
     }
 
@@ -144,9 +165,7 @@ fn restore_entries(
 fn publisher(stored: &Publisher, rights: &dyn RightsOf) -> Option<super::retained::RetainedBy> {
     let client = stored.client.as_ref()?;
     let principal = Principal { client_id: client.client_id.clone(), username: client.username.clone() };
-    Some(super::retained::RetainedBy {
-        principal,
-        rights: rights.rights_of(&client.listener),
-        listener: client.listener.clone(),
-    })
+    let rights = rights.rights_of(&client.listener);
+    let brought = if rights.is_personal() { Brought::Unknown } else { Brought::Nothing };
+    Some(super::retained::RetainedBy { principal, brought, rights, listener: client.listener.clone() })
 }

@@ -10,7 +10,8 @@ use super::effects::Effects;
 use super::handle::{SessionHandle, Slot};
 use super::inspect::RetainedView;
 use super::publish::Publisher;
-use crate::auth::Principal;
+use super::standing::Brought;
+use crate::auth::{Opinion, Principal};
 use crate::metrics::Limit;
 use crate::packet::{Message, PublishReason, TopicFilter, TopicName};
 use crate::routing::RetainedTree;
@@ -44,11 +45,17 @@ struct Entry {
 #[derive(Clone, Debug)]
 pub struct RetainedBy {
     pub principal: Principal,
+    pub brought: Brought,
     pub rights: Arc<Rights>,
     pub listener: Arc<str>,
 }
 
 impl RetainedBy {
+    /// Whether it still may be published. What somebody outside has said is not asked again.
+    pub(super) fn may_publish(&self, topic: TopicName<'_>) -> bool {
+        self.rights.on_publish(&self.brought.asker(&self.principal), topic) != Opinion::Denied
+    }
+
     fn stored(by: Option<&Self>) -> storage::Publisher {
         let client = by.map(|by| PublishingClient {
             client_id: by.principal.client_id.clone(),
@@ -233,6 +240,7 @@ impl Broker {
         }
         let publisher = publisher.session.map(|handle| RetainedBy {
             principal: handle.principal.clone(),
+            brought: handle.brought(),
             rights: handle.rights.clone(),
             listener: handle.listener.clone(),
         });

@@ -6,7 +6,7 @@ use super::Broker;
 use super::effects::{Effects, Waiter};
 use super::handle::{SessionHandle, Slot};
 use crate::packet::TopicFilter;
-use crate::session::ExchangeState;
+use crate::session::{ExchangeState, Subscription};
 use crate::storage::{Clock, Item, OnlineState, Record, SessionHeader, Walk, Walker};
 
 /// Retained messages that are shown under one lock.
@@ -63,8 +63,8 @@ impl SessionHandle {
         let Some(subscription) = slot.session.subscriptions.get(&filter) else {
             return journal.tell(Item::Record(Record::Unsubscribed { session, filter }));
         };
-        let (options, identifier) = (subscription.options, subscription.identifier);
-        journal.tell(Item::Record(Record::Subscribed { session, filter: filter.clone(), options, identifier }));
+        let Subscription { options, identifier, wish } = *subscription;
+        journal.tell(Item::Record(Record::Subscribed { session, filter: filter.clone(), options, identifier, wish }));
         if let Some(replay) = slot.session.replays.iter().find(|replay| replay.filter == filter) {
             journal.tell(Item::Record(Record::Replaying { session, filter, from: replay.from.clone() }));
         }
@@ -74,7 +74,8 @@ impl SessionHandle {
         let Some(session) = self.stored_as.filter(|_| !slot.is_ended) else { return };
         walker.session(session, &self.header(slot, clock));
         for (filter, subscription) in &slot.session.subscriptions {
-            walker.subscription(session, filter, subscription.options, subscription.identifier);
+            let Subscription { options, identifier, wish } = *subscription;
+            walker.subscription(session, filter, (options, identifier, wish));
         }
         for replay in &slot.session.replays {
             walker.replaying(session, &replay.filter, replay.from.as_deref());
@@ -133,6 +134,7 @@ impl Walk for Broker {
                 break;
             }
         }
+        self.show_queues(walker);
         // What was seen to be gone from one session is told to be with another before the walk ends.
         drop(self.hand_overs.write());
     }

@@ -5,15 +5,19 @@ use super::Broker;
 use super::effects::Effects;
 use super::handle::{Receiver, SessionHandle};
 use super::log_limiter::excerpt;
+use super::queues::{consumer_filter, right_to_consume, wish_of};
+use crate::auth::RightAnswer;
 use crate::metrics::{Denied, Limit};
 use crate::packet::{
     RetainHandling, Subscribe, SubscribeReason, SubscriptionOptions, TopicFilter, Unsubscribe, UnsubscribeReason,
 };
 use crate::routing;
 use crate::session::{Limits, Replay, Subscription};
+use crate::storage::ConsumerWish;
 
 impl Broker {
-    /// Makes the subscriptions of one SUBSCRIBE, each on its own: one code per filter, in their order `[MQTT-3.8.4-5]`.
+    /// Makes the subscriptions of one SUBSCRIBE, each on its own: one code per filter, in their order `[MQTT-3.8.4-5]`. And why one was
+    /// refused, if there is something to say.
     pub(super) fn subscribe(
         &self,
         handle: &Arc<SessionHandle>,
@@ -21,18 +25,34 @@ impl Broker {
         limits: &Limits,
         now: Instant,
         effects: &mut Effects,
-    ) -> Vec<SubscribeReason> {
+    ) -> (Vec<SubscribeReason>, Option<&'static str>) {
+        let (mut why_refused, wish) = (None, wish_of(subscribe.user_properties));
         let mut one = |(filter, options): &(TopicFilter, SubscriptionOptions)| {
-            let made = self.subscribe_one(handle, filter, *options, subscribe.subscription_identifier, limits, effects);
-            made.unwrap_or_else(|reason| {
-                if let Some(suppressed) = self.log_limiter.allow("subscription refused", now) {
-                    let client = &**handle.client_id();
-                    tracing::info!(client, filter = excerpt(filter.as_str()), %reason, suppressed, "subscription refused");
+            let identifier = subscribe.subscription_identifier;
+            let made = match consumer_filter(filter) {
+                None => {
+                    let made = self.subscribe_one(handle, filter, *options, identifier, limits, effects);
+                    made.map_err(|reason| (reason, None))
                 }
+                Some(parsed) => {
+                    let made = self.consume(handle, (filter, parsed), (*options, identifier, wish), limits, now, effects);
+                    made.map_err(|(reason, why)| {
+                        self.metrics.queue_refusals.increment();
+                        (reason, Some(why))
+                    })
+                }
+            };
+            made.unwrap_or_else(|(reason, why)| {
+                if let Some(suppressed) = self.log_limiter.allow("subscription refused", now) {
+                    let (client, filter) = (&**handle.client_id(), excerpt(filter.as_str()));
+                    tracing::info!(client, filter, %reason, why, suppressed, "subscription refused");
+                }
+                why_refused = why_refused.or(why);
                 reason
             })
         };
-        subscribe.filters.iter().map(&mut one).collect()
+        let reasons = subscribe.filters.iter().map(&mut one).collect();
+        (reasons, why_refused)
     }
 
     fn subscribe_one(
@@ -55,16 +75,13 @@ impl Broker {
         let shared = filter.shared().transpose().map_err(|_| SubscribeReason::TopicFilterInvalid)?;
         let inner = shared.as_ref().map_or(filter, |shared| &shared.filter);
         let inner = mounted(inner, handle.mount_point.as_deref())?;
-        if !handle.rights.may_subscribe(&handle.principal, &inner) {
-            self.metrics.authorization_denied.count(Denied::Subscribe);
-            return Err(SubscribeReason::NotAuthorized);
-        }
+        self.check_subscribe(handle, &inner)?;
         let filter = match &shared {
             None => inner,
             Some(shared) => TopicFilter::new(&format!("$share/{}/{}", shared.share_name, inner))
                 .map_err(|_| SubscribeReason::TopicFilterInvalid)?,
         };
-        let subscription = Subscription { options, identifier };
+        let subscription = Subscription { options, identifier, wish: ConsumerWish::default() };
         let replays = |is_new: bool| {
             // 4.8.2: no retained messages for shared subscriptions.
             shared.is_none()
@@ -76,6 +93,17 @@ impl Broker {
         };
         self.add_subscription(handle, &filter, subscription, limits.max_subscriptions, replays, effects)?;
         Ok(granted(options))
+    }
+
+    /// Whether a client may subscribe to a whole filter, without `$share/NAME/`.
+    pub(super) fn check_subscribe(&self, handle: &SessionHandle, filter: &TopicFilter) -> Result<(), SubscribeReason> {
+        let reason = match handle.may_subscribe(filter) {
+            RightAnswer::Allow => return Ok(()),
+            RightAnswer::Deny => SubscribeReason::NotAuthorized,
+            RightAnswer::Unavailable => SubscribeReason::UnspecifiedError,
+        };
+        self.metrics.authorization_denied.count(Denied::Subscribe);
+        Err(reason)
     }
 
     /// Index and session change together: a session that ends meanwhile leaves nothing behind.
@@ -119,13 +147,14 @@ impl Broker {
         &self,
         handle: &SessionHandle,
         unsubscribe: &Unsubscribe<'_>,
+        now: Instant,
         effects: &mut Effects,
     ) -> Vec<UnsubscribeReason> {
         let mut one = |filter: &TopicFilter| {
             let Ok(filter) = mounted_whole(filter, handle.mount_point.as_deref()) else {
                 return UnsubscribeReason::TopicFilterInvalid;
             };
-            if self.remove_subscription(handle, &filter, effects) {
+            if self.remove_subscription(handle, &filter, now, effects) {
                 UnsubscribeReason::Success
             } else {
                 UnsubscribeReason::NoSubscriptionExisted
@@ -134,7 +163,16 @@ impl Broker {
         unsubscribe.filters.iter().map(&mut one).collect()
     }
 
-    pub(super) fn remove_subscription(&self, handle: &SessionHandle, filter: &TopicFilter, effects: &mut Effects) -> bool {
+    pub(super) fn remove_subscription(
+        &self,
+        handle: &SessionHandle,
+        filter: &TopicFilter,
+        now: Instant,
+        effects: &mut Effects,
+    ) -> bool {
+        if consumer_filter(filter).is_some() {
+            return self.remove_consumer(handle, filter, now, effects);
+        }
         let mut change = self.router.change();
         let was_there = handle.lock(|slot| {
             slot.session.replays.retain(|replay| replay.filter != *filter);
@@ -152,6 +190,21 @@ impl Broker {
     }
 }
 
+impl Broker {
+    fn remove_consumer(&self, handle: &SessionHandle, filter: &TopicFilter, now: Instant, effects: &mut Effects) -> bool {
+        let (was_there, membership) = handle.lock(|slot| {
+            let was_there = slot.session.subscriptions.remove(filter).is_some();
+            if was_there {
+                handle.store_subscription(slot, filter, self);
+            }
+            slot.report(effects);
+            (was_there, slot.forget_membership(filter))
+        });
+        self.leave(membership.into_iter().collect(), now, effects);
+        was_there
+    }
+}
+
 fn granted(options: SubscriptionOptions) -> SubscribeReason {
     use crate::packet::QoS;
     match options.qos {
@@ -161,7 +214,16 @@ fn granted(options: SubscriptionOptions) -> SubscribeReason {
     }
 }
 
-fn mounted(filter: &TopicFilter, mount_point: Option<&str>) -> Result<TopicFilter, SubscribeReason> {
+/// The filter that the client of a subscription must have the right to; `None`: nobody has such a subscription.
+pub(super) fn right_needed(filter: &TopicFilter) -> Option<TopicFilter> {
+    match (consumer_filter(filter), filter.shared()) {
+        (Some(parsed), _) => right_to_consume(&parsed.ok()?),
+        (None, Some(shared)) => Some(shared.ok()?.filter),
+        (None, None) => Some(filter.clone()),
+    }
+}
+
+pub(super) fn mounted(filter: &TopicFilter, mount_point: Option<&str>) -> Result<TopicFilter, SubscribeReason> {
     match mount_point {
         None => Ok(filter.clone()),
         Some(mount_point) => {
@@ -171,6 +233,9 @@ fn mounted(filter: &TopicFilter, mount_point: Option<&str>) -> Result<TopicFilte
 }
 
 fn mounted_whole(filter: &TopicFilter, mount_point: Option<&str>) -> Result<TopicFilter, SubscribeReason> {
+    if consumer_filter(filter).is_some() {
+        return Ok(filter.clone()); // Queues of a mount point are found by it.
+    }
     match filter.shared() {
         None => mounted(filter, mount_point),
         Some(Err(_)) => Err(SubscribeReason::TopicFilterInvalid),

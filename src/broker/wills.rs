@@ -52,6 +52,13 @@ impl Will {
         }
     }
 
+    /// The same on another topic.
+    pub(super) fn on_topic(&self, topic: TopicName<'_>) -> Self {
+        let Message { qos, retain, .. } = self.message;
+        let message = Message::new(MessageView { topic, ..self.message.view() }, qos, retain, None);
+        Self { message, ..self.clone() }
+    }
+
     pub fn topic(&self) -> TopicName<'_> {
         self.message.topic()
     }
@@ -72,7 +79,7 @@ impl Broker {
 
     /// Publishes a will: its lifetime counts from now (3.1.3.2.4). The rights of its owner are asked again.
     pub(super) fn publish_will(&self, owner: &SessionHandle, will: &Will, now: Instant) {
-        if !owner.rights.may_publish(&owner.principal, will.topic()) {
+        if !owner.may_publish_will(will.topic()) {
             self.metrics.authorization_denied.count(Denied::Will);
             if let Some(suppressed) = self.log_limiter.allow("will not published", now) {
                 let (client, topic) = (&**owner.client_id(), excerpt(will.topic().as_str()));

@@ -9,6 +9,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::say;
+use crate::broker::QueueFold;
 use crate::server::connect_control;
 use crate::storage::{FileBackend, Summary};
 
@@ -86,9 +87,10 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads a backup as a start would.
+/// Reads a backup as a start would, the bodies that work queues want included.
 pub fn check(folder: &Path) -> Result<Summary, String> {
-    Summary::read(&FileBackend::new(folder)).map_err(|error| format!("{}: {error}", folder.display()))
+    let read = Summary::read(&FileBackend::new(folder), Box::new(QueueFold::default()));
+    read.map(|(summary, _)| summary).map_err(|error| format!("{}: {error}", folder.display()))
 }
 
 fn copy_all(from: &Path, to: &Path) -> Result<(), String> {

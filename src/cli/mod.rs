@@ -5,19 +5,24 @@ pub mod backup;
 mod bench;
 mod certs;
 mod check;
+mod complete;
 mod config;
 mod ctl;
 pub mod exit;
+mod health;
+mod import;
 mod inspect;
 pub mod logging;
+mod mqtt;
 mod passwd;
+mod queue;
 mod run;
 
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use run::RunArgs;
 
@@ -54,14 +59,27 @@ enum Command {
     Apikey(apikey::ApikeyCommand),
     /// Make a certificate authority, a server and a client certificate to try TLS with.
     Certs(certs::CertsArgs),
+    /// Ask a running broker whether clients may be sent to it, for health checks: exit code 0 or 1.
+    Health(health::HealthArgs),
+    #[command(subcommand)]
+    Import(import::ImportCommand),
     /// Show what is in a data directory.
     Inspect(inspect::InspectArgs),
     /// Copy the data directory of a broker, running or not.
     Backup(backup::BackupArgs),
     /// Make a data directory from a backup.
     Restore(backup::RestoreArgs),
+    Queue(queue::QueueArgs),
     Bench(Box<bench::BenchArgs>),
     Ctl(ctl::CtlArgs),
+    /// Publish messages to a broker, with mosquitto_pub's letters.
+    Pub(Box<mqtt::PubArgs>),
+    /// Subscribe to topics of a broker and print the messages, with mosquitto_sub's letters.
+    Sub(Box<mqtt::SubArgs>),
+    /// Print what a shell needs to complete this program's arguments.
+    Completions(complete::CompletionsArgs),
+    /// Print the manual page, or write those of all subcommands into a folder.
+    Man(complete::ManArgs),
     /// Print the version.
     Version,
 }
@@ -77,11 +95,18 @@ pub fn main() -> ExitCode {
         Some(Command::Passwd(args)) => result(passwd::passwd(&args)),
         Some(Command::Apikey(command)) => result(apikey::apikey(&command)),
         Some(Command::Certs(args)) => result(certs::certs(&args)),
+        Some(Command::Health(args)) => health::health(&args),
+        Some(Command::Import(command)) => import::import(&command),
         Some(Command::Inspect(args)) => inspect::inspect(&args),
         Some(Command::Backup(args)) => result(backup::backup(&args)),
         Some(Command::Restore(args)) => result(backup::restore(&args)),
         Some(Command::Ctl(args)) => ctl::ctl(&args),
+        Some(Command::Queue(args)) => queue::queue(&args),
         Some(Command::Bench(args)) => bench::bench(*args),
+        Some(Command::Pub(args)) => mqtt::publish(*args),
+        Some(Command::Sub(args)) => mqtt::subscribe(*args),
+        Some(Command::Completions(args)) => result(complete::completions(&args, Cli::command())),
+        Some(Command::Man(args)) => result(complete::man(&args, Cli::command())),
         Some(Command::Version) => {
             say(concat!("dunlin ", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS
@@ -111,12 +136,17 @@ fn complain(text: impl Display) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(arguments: &[&str]) -> Cli {
         Cli::try_parse_from([&["dunlin"], arguments].concat()).unwrap()
+    }
+
+    #[test]
+    fn flags_of_queue_may_stand_before_and_behind_its_commands() {
+        for arguments in [["queue", "--data-dir", "d", "list"], ["queue", "list", "--data-dir", "d"]] {
+            assert!(matches!(parse(&arguments).command, Some(Command::Queue(_))));
+        }
     }
 
     #[test]

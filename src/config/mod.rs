@@ -22,12 +22,16 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use flags::Flags;
+pub use schema::nearest;
 pub use sections::{Log, LogFormat, Server};
 pub use source::ConfigSource;
 pub use validate::{OPEN_API, Warning, check_log_level};
 
 use crate::admin::{AdminConfig, SysConfig};
 use crate::auth::AuthConfig;
+use crate::broker::QueueSettings;
+use crate::client::bridge::BridgeConfig;
+use crate::queue;
 use crate::routing::SharedSubscriptions;
 use crate::session::Limits;
 use crate::storage::Durability;
@@ -53,6 +57,13 @@ pub struct Config {
     pub limits: Limits,
     /// How `$share` groups share.
     pub shared_subscriptions: SharedSubscriptions,
+    /// Other brokers that topics are shared with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bridges: Vec<BridgeConfig>,
+    /// What holds for all work queues together.
+    pub work_queues: QueueSettings,
+    /// The work queues, besides those that clients and operators make.
+    pub queues: Vec<queue::Config>,
     /// HTTP for people and Prometheus.
     pub admin: AdminConfig,
     /// What the broker tells about itself over MQTT.
@@ -73,6 +84,9 @@ impl Default for Config {
             durability: Durability::default(),
             limits: Limits::default(),
             shared_subscriptions: SharedSubscriptions::default(),
+            bridges: Vec::new(),
+            work_queues: QueueSettings::default(),
+            queues: Vec::new(),
             admin: AdminConfig::default(),
             sys: SysConfig::default(),
         }

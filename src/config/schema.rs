@@ -8,6 +8,10 @@ use toml::{Table, Value};
 
 use super::Config;
 use crate::admin::AdminTlsConfig;
+use crate::auth::jwt::Algorithm;
+use crate::auth::{HttpConfig, JwtConfig, MethodName, RequiredClaim};
+use crate::client::bridge::{BridgeConfig, BridgeTls, BridgeTopic, Direction};
+use crate::queue::{self, QueueName};
 use crate::storage::{Level, TopicLevel};
 use crate::transport::ListenerConfig;
 use crate::transport::config::{CertificateAndKey, TlsConfig};
@@ -53,7 +57,9 @@ impl Schema {
                 Shape::Leaf(_) => return None,
             };
         }
-        table.get(*last).map(shape_of)
+        let value = table.get(*last)?;
+        // A table or a list.
+        Some(if names == ["queues", "backoff"] { Shape::Leaf(value) } else { shape_of(value) })
     }
 
     /// Whether `value` fits the key; if not, why.
@@ -121,7 +127,7 @@ pub(super) fn is_path(value: &Value) -> bool {
 }
 
 /// The name that was most likely meant, if any is near.
-pub(super) fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let wrong = wrong.to_ascii_lowercase().replace('-', "_");
     names
         .map(|name| (strsim::jaro_winkler(&wrong, name), name))
@@ -188,16 +194,48 @@ fn every_key() -> Config {
     config.auth.acl_file = Some(PATH.into());
     config.admin.api.key_file = Some(PATH.into());
     config.admin.tls = Some(AdminTlsConfig { certificate: PATH.into(), key: PATH.into() });
+    config.auth.methods = Some(vec![MethodName::Certificate]);
+    config.auth.jwt = Some(JwtConfig {
+        secret_file: Some(PATH.into()),
+        public_keys: vec![PATH.into()],
+        jwks_file: Some(PATH.into()),
+        jwks_url: Some("http://localhost/".into()),
+        ca_file: Some(PATH.into()),
+        algorithms: vec![Algorithm::HS256],
+        claims: vec![RequiredClaim { name: "model".into(), value: "%c".into() }],
+        ..JwtConfig::default()
+    });
+    config.auth.http = Some(HttpConfig {
+        authenticate_url: Some("http://localhost/".into()),
+        authorize_url: Some("http://localhost/".into()),
+        bearer_file: Some(PATH.into()),
+        ca_file: Some(PATH.into()),
+        ..HttpConfig::default()
+    });
     config.durability.topics = vec![TopicLevel { filter: "model/#".into(), level: Level::Memory }];
     let mut listener = ListenerConfig::new("model", "unix:///path");
     listener.max_packet_size = Some(ByteSize(1));
     listener.max_keep_alive = Some(Span::seconds(1));
     listener.allow_anonymous = Some(true);
+    listener.methods = Some(vec![MethodName::Certificate]);
     listener.password_file = Some(PATH.into());
     listener.acl_file = Some(PATH.into());
     listener.tls = Some(every_tls_key());
     config.listeners = vec![listener];
+    config.bridges = vec![every_bridge_key()];
+    config.queues =
+        vec![queue::Config { bind: vec!["model/#".into()], ..queue::Config::named(QueueName::new("model").expect("a name")) }];
     config
+}
+
+fn every_bridge_key() -> BridgeConfig {
+    let mut bridge = BridgeConfig::new("model", "tcp://model", BridgeTopic::new("model/#", Direction::Both));
+    bridge.username = Some("model".into());
+    bridge.password = Some("model".into());
+    bridge.password_file = Some(PATH.into());
+    let path = || Some(PATH.into());
+    bridge.tls = Some(BridgeTls { ca: path(), certificate: path(), key: path(), verify_name: true });
+    bridge
 }
 
 fn every_tls_key() -> TlsConfig {

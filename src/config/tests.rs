@@ -409,7 +409,9 @@ fn shipped(name: &str) -> PathBuf {
 fn uncommented(text: &str) -> String {
     let is_toml = |line: &str| {
         line.starts_with('[')
-            || line.split_once(" = ").is_some_and(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+            || line
+                .split_once(" = ")
+                .is_some_and(|(key, _)| key.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')))
     };
     let lines = text.lines().map(|line| match line.strip_prefix("# ") {
         Some(rest) if is_toml(rest) => rest,
@@ -460,6 +462,7 @@ fn the_shipped_dunlin_toml_has_every_key() {
     let set: Table = toml::from_str(&fs::read_to_string(shipped("dunlin.toml")).unwrap()).unwrap();
     let mut default = Table::try_from(Config::default()).unwrap();
     default.remove("data_dir");
+    default.remove("queues"); // there are none
     assert_eq!(missing(&default, &[&set], ""), Vec::<String>::new());
 }
 
@@ -478,6 +481,54 @@ fn the_shipped_minimal_toml_loads_without_a_warning() {
     let config = ConfigSource::new(Some(shipped("minimal.toml")), Flags::default()).with_environment(&[]).load().unwrap();
     assert_eq!(config.listeners.len(), 1);
     assert_eq!(config.warnings(), []);
+}
+
+#[test]
+fn the_shipped_bridge_toml_loads_without_a_warning() {
+    let config = ConfigSource::new(Some(shipped("bridge.toml")), Flags::default()).with_environment(&[]).load().unwrap();
+    assert_eq!(config.bridges[0].topics.len(), 2);
+    assert_eq!(config.warnings(), []);
+}
+
+#[test]
+fn what_is_wrong_with_a_bridge_is_told_with_its_line() {
+    let text = r#"[[bridges]]
+name = "a"
+urls = ["http://x"]
+version = "4"
+password = "p"
+max_inflight = 0
+reconnect_min = "5m"
+[[bridges.topics]]
+filter = "a/#/b"
+[[bridges]]
+name = "a"
+urls = ["tcp://x"]
+topics = []
+[bridges.tls]
+certificate = "missing.pem"
+[[bridges]]
+name = "b/c"
+urls = ["tcp://x"]
+topics = []
+"#;
+    let folder = Folder::new(text);
+    let errors = folder.source(&[], Flags::default()).load().unwrap_err().to_string();
+    for expected in [
+        "toml:3: bridges[0].urls: \"http://x\" is none of",
+        "toml:4: bridges[0].version",
+        "bridges[0].username: a password needs a user name",
+        "toml:6: bridges[0].max_inflight: must not be 0",
+        "bridges[0].reconnect_max: must not be below reconnect_min",
+        "toml:8: bridges[0].topics[0]: \"a/#/b\" is no topic filter",
+        "toml:11: bridges[1].name: another bridge is called \"a\" too",
+        "bridges[1].topics: there must be at least one topic",
+        "bridges[1].tls: no URL is tls://",
+        "bridges[1].tls.certificate: cannot read",
+        "bridges[2].name: must not be empty, nor contain",
+    ] {
+        assert!(errors.contains(expected), "{expected:?} is not in\n{errors}");
+    }
 }
 
 #[test]

@@ -64,19 +64,25 @@ kinds! {
         NoSubscriber = "no_subscriber",
     }
 
-    /// The keys of `[limits]` that can be hit, and the bounds of a listener.
+    /// The keys of `[limits]` that can be hit, and the bounds of a listener and of `[auth.http]`.
     Limit {
         MaxConnections = "max_connections", MaxConnectionsPerAddress = "max_connections_per_address",
         MaxPendingConnections = "max_pending_connections", ConnectTimeout = "connect_timeout", MaxConnectSize = "max_connect_size",
         MaxPacketSize = "max_packet_size", ReceiveMaximum = "receive_maximum", MaxInflight = "max_inflight",
         MaxQueuedMessages = "max_queued_messages", MaxQueuedBytes = "max_queued_bytes", MaxWriteBuffer = "max_write_buffer",
-        SlowConsumerTimeout = "slow_consumer_timeout", MaxSubscriptions = "max_subscriptions", MaxTopicLevels = "max_topic_levels",
+        SlowConsumerTimeout = "slow_consumer_timeout", MaxSubscriptions = "max_subscriptions", MaxQueues = "max_queues", MaxDelayedMessages = "max_delayed_messages", MaxTopicLevels = "max_topic_levels",
         MaxTopicLength = "max_topic_length", MaxRetainedMessages = "max_retained_messages", MaxRetainedBytes = "max_retained_bytes",
         TopicAliasMaximum = "topic_alias_maximum", MaxTopicAliasesOut = "max_topic_aliases_out", MaxKeepAlive = "max_keep_alive",
         MaxSessionExpiry = "max_session_expiry", MaxSessions = "max_sessions", MaxClientIdLength = "max_client_id_length",
         MaxUserProperties = "max_user_properties",
         /// Bans, which fill up when they are made by themselves.
         MaxBans = "max_bans",
+        /// `max_waiting` of `[auth.http]`.
+        HttpMaxWaiting = "auth_http_max_waiting",
+        /// `max_cached` of `[auth.http]`: answers for one session.
+        HttpMaxCached = "auth_http_max_cached",
+        /// `max_cached_logins` of `[auth.http]`.
+        HttpMaxCachedLogins = "auth_http_max_cached_logins",
         /// `max_connections` of one listener.
         ListenerMaxConnections = "listener_max_connections",
     }
@@ -101,6 +107,23 @@ kinds! {
         /// What knows the users could not be asked.
         Unavailable = "unavailable",
     }
+
+    /// What became of a question to the HTTP server that says who clients are and what they may do.
+    HookResult {
+        /// It said yes, no, or that the client is none of its own.
+        Answered = "answered",
+        /// An answer of before was still good.
+        Cached = "cached",
+        /// No connection, no answer in time, or one that cannot be used.
+        Failed = "failed",
+        /// Not asked: too many questions were waiting.
+        Overloaded = "overloaded",
+        /// Not asked: it had not answered several times in a row.
+        Paused = "paused",
+    }
+
+    /// What became of a request for keys.
+    KeyFetch { Success = "success", Failure = "failure" }
 
     /// What a client wanted and was not let.
     Denied {
@@ -177,6 +200,8 @@ mod tests {
         names_are_distinct::<Limit>();
         names_are_distinct::<Authentication>();
         names_are_distinct::<Denied>();
+        names_are_distinct::<HookResult>();
+        names_are_distinct::<KeyFetch>();
         names_are_distinct::<MalformedKind>();
     }
 

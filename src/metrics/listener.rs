@@ -16,6 +16,8 @@ pub struct ListenerMetrics {
     connected: [Gauge; 3],
     /// TLS, WebSocket and PROXY protocol handshakes that failed or took too long.
     pub handshake_failures: Counter,
+    /// When the first of its certificates ends, in seconds since 1970; zero without TLS.
+    pub certificate_expiry: Gauge,
 }
 
 impl ListenerMetrics {
@@ -26,6 +28,7 @@ impl ListenerMetrics {
             pending: Gauge::default(),
             connected: Default::default(),
             handshake_failures: Counter::default(),
+            certificate_expiry: Gauge::default(),
         }
     }
 

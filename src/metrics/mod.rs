@@ -2,10 +2,12 @@
 //! Nothing here knows a socket, a clock or a packet: codes and levels come as the numbers on the wire.
 
 mod batch;
+mod bridge;
 mod cells;
 mod kinds;
 mod latency;
 mod listener;
+mod queues;
 mod shards;
 mod storage;
 
@@ -14,10 +16,12 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 pub use batch::Batch;
+pub use bridge::{BridgeDrop, BridgeMetrics};
 pub use cells::{Counter, Family, Gauge, Kind, Reasons};
-pub use kinds::{Authentication, Denied, DropReason, Limit, MalformedKind, PacketType};
+pub use kinds::{Authentication, Denied, DropReason, HookResult, KeyFetch, Limit, MalformedKind, PacketType};
 pub use latency::Latency;
 pub use listener::{ListenerMetrics, OpenConnection, VERSIONS};
+pub use queues::QueueFigures;
 pub use storage::{StorageHistograms, StorageMetrics};
 
 use shards::Shards;
@@ -27,6 +31,7 @@ use shards::Shards;
 pub struct Metrics {
     traffic: Shards,
     listeners: RwLock<Vec<Arc<ListenerMetrics>>>,
+    bridges: RwLock<Vec<Arc<BridgeMetrics>>>,
     pub sessions: Sessions,
     /// Subscriptions in all, shared ones too.
     pub subscriptions: Gauge,
@@ -43,11 +48,34 @@ pub struct Metrics {
     pub disconnects_received: Reasons,
     pub authentications: Family<Authentication>,
     pub authorization_denied: Family<Denied>,
+    pub hook_requests: Family<HookResult>,
+    pub key_fetches: Family<KeyFetch>,
     pub limit_hits: Family<Limit>,
     pub malformed_packets: Family<MalformedKind>,
     pub wills_published: Counter,
+    /// Publishes and subscriptions to topics of work queues that asked for what is not, or not theirs.
+    pub queue_refusals: Counter,
+    /// Messages that wait for the time of their `$delayed/SECONDS/…`.
+    pub delayed_messages: Gauge,
+    /// Bytes of topic, properties and payload of those.
+    pub delayed_bytes: Gauge,
+    pub queues: Queues,
     pub latency: Latency,
     pub storage: StorageMetrics,
+}
+
+/// The work queues as they were when somebody last looked.
+#[derive(Debug, Default)]
+pub struct Queues(RwLock<Arc<[QueueFigures]>>);
+
+impl Queues {
+    pub fn set(&self, figures: Vec<QueueFigures>) {
+        *self.0.write() = figures.into();
+    }
+
+    pub fn get(&self) -> Arc<[QueueFigures]> {
+        self.0.read().clone()
+    }
 }
 
 /// Sessions, by whether a connection holds them.
@@ -104,6 +132,22 @@ impl Metrics {
     /// All listeners so far, in the order of their first mention; none ever leaves.
     pub fn listeners(&self) -> Vec<Arc<ListenerMetrics>> {
         self.listeners.read().clone()
+    }
+
+    /// The figures of the bridge of that name, made at its first call.
+    pub fn bridge(&self, name: &str) -> Arc<BridgeMetrics> {
+        let mut bridges = self.bridges.write();
+        if let Some(known) = bridges.iter().find(|bridge| bridge.name() == name) {
+            return known.clone();
+        }
+        let bridge = Arc::new(BridgeMetrics::new(name));
+        bridges.push(bridge.clone());
+        bridge
+    }
+
+    /// All bridges so far, in the order of their first mention; none ever leaves.
+    pub fn bridges(&self) -> Vec<Arc<BridgeMetrics>> {
+        self.bridges.read().clone()
     }
 }
 

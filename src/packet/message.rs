@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{ForwardedProperties, MessageView, QoS, TopicName};
+use super::{ForwardedProperties, MessageView, QoS, TopicName, UserPropertiesBuf};
 
 /// An Application Message that is kept beyond the packet it came in: retained, queued, inflight, a will. Topic, properties and
 /// payload lie in one allocation, copied out of the read buffer (a slice would pin all of it).
@@ -29,6 +29,30 @@ impl Message {
         body.extend_from_slice(view.payload);
         Self {
             body: Bytes::from(body),
+            topic_length: topic.len() as u16,
+            properties_length: properties_length as u32,
+            qos,
+            retain,
+            expires_at,
+        }
+    }
+
+    /// The same with further properties behind those of the view. `scratch` is memory to put it together in.
+    pub fn extended(
+        view: MessageView<'_>,
+        more: &UserPropertiesBuf,
+        (qos, retain, expires_at): (QoS, bool, Option<Instant>),
+        scratch: &mut Vec<u8>,
+    ) -> Self {
+        let topic = view.topic.as_str();
+        scratch.clear();
+        scratch.extend_from_slice(topic.as_bytes());
+        view.properties.copy_to(scratch);
+        more.copy_to(scratch);
+        let properties_length = scratch.len() - topic.len();
+        scratch.extend_from_slice(view.payload);
+        Self {
+            body: Bytes::copy_from_slice(scratch),
             topic_length: topic.len() as u16,
             properties_length: properties_length as u32,
             qos,

@@ -163,6 +163,15 @@ impl<'a> PublishProperties<'a> {
             sink.u8(PropertyId::SubscriptionIdentifier as u8);
             sink.varint(*identifier);
         }
+        self.write_run(sink);
+    }
+
+    /// Appends those that are handed on, as [`ForwardedProperties::read`] takes them.
+    pub fn write_forwarded(&self, out: &mut Vec<u8>) {
+        self.write_run(out);
+    }
+
+    fn write_run(&self, sink: &mut dyn Sink) {
         if let Some(is_text) = self.payload_format_indicator {
             put_bool(sink, PropertyId::PayloadFormatIndicator, is_text);
         }

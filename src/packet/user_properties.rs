@@ -70,6 +70,21 @@ impl UserPropertiesBuf {
         self.section.string(value);
     }
 
+    /// The pairs as bytes of a property section.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.section
+    }
+
+    /// Forgets all pairs and keeps the memory.
+    pub fn clear(&mut self) {
+        self.section.clear();
+    }
+
+    /// Appends them as they are on the wire.
+    pub fn copy_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.section);
+    }
+
     /// The pairs as packets carry them.
     pub fn as_ref(&self) -> UserProperties<'_> {
         UserProperties { section: &self.section }

@@ -23,9 +23,9 @@ pub enum Change<B> {
     Died { seq: u64, letter: Arc<DeadLetter>, blocks: Option<Key> },
     /// It is gone without having been done.
     Dropped { seq: u64, cause: DropCause },
-    /// Among the dead letters: it is back in its queue, under the same number, with no attempt counted. `is_first`: before the
-    /// others of its key, which goes on.
-    Redriven { seq: u64, at: UnixMillis, is_first: bool },
+    /// Among the dead letters: it is back in its queue, under the same number, with no attempt counted. `unblocks`: the key that
+    /// stood still for it goes on, with it before the others.
+    Redriven { seq: u64, at: UnixMillis, unblocks: Option<Key> },
     /// A deduplication identifier that is still remembered, though its message need not be here any more.
     Seen { id: DedupId, at: UnixMillis },
     /// Numbers below this may have been given out.
@@ -34,8 +34,6 @@ pub enum Change<B> {
     Paused,
     /// Messages leave again.
     Resumed,
-    /// All messages that were here are gone, leased ones included.
-    Purged,
     /// A key stands still because of a dead message.
     KeyBlocked { key: Key, by: u64 },
     /// The key goes on.
@@ -73,6 +71,30 @@ pub struct Record<B> {
     pub dead: Option<Arc<DeadLetter>>,
     /// Where the message itself is.
     pub body: B,
+}
+
+impl<B> Record<B> {
+    /// The same with something else in place of the body.
+    pub fn map_body<C>(self, map: impl FnOnce(B) -> C) -> Record<C> {
+        Record {
+            seq: self.seq,
+            enqueued_at: self.enqueued_at,
+            not_before: self.not_before,
+            expires_at: self.expires_at,
+            size: self.size,
+            key: self.key,
+            dedup_id: self.dedup_id,
+            attempts: self.attempts,
+            busy: self.busy,
+            leases: self.leases,
+            is_first: self.is_first,
+            lease: self.lease,
+            last_client: self.last_client,
+            last_code: self.last_code,
+            dead: self.dead,
+            body: map(self.body),
+        }
+    }
 }
 
 /// What stands for a deduplication identifier: a keyed hash of it, long enough that two never meet.
@@ -126,9 +148,32 @@ impl<B> Change<B> {
             | Self::Redriven { .. }
             | Self::Paused
             | Self::Resumed
-            | Self::Purged
             | Self::KeyBlocked { .. }
             | Self::KeyUnblocked { .. } => Durability::BeforeAnswer,
+        }
+    }
+
+    /// The same with something else in place of the body.
+    pub fn map_body<C>(self, map: impl FnOnce(B) -> C) -> Change<C> {
+        match self {
+            Self::Enqueued(record) => Change::Enqueued(record.map_body(map)),
+            Self::Leased { seq, number, attempts, client, deadline } => {
+                Change::Leased { seq, number, attempts, client, deadline }
+            }
+            Self::Extended { seq, deadline } => Change::Extended { seq, deadline },
+            Self::Returned { seq, attempts, busy, not_before, code } => {
+                Change::Returned { seq, attempts, busy, not_before, code }
+            }
+            Self::Settled { seq } => Change::Settled { seq },
+            Self::Died { seq, letter, blocks } => Change::Died { seq, letter, blocks },
+            Self::Dropped { seq, cause } => Change::Dropped { seq, cause },
+            Self::Redriven { seq, at, unblocks } => Change::Redriven { seq, at, unblocks },
+            Self::Seen { id, at } => Change::Seen { id, at },
+            Self::Reserved { until } => Change::Reserved { until },
+            Self::Paused => Change::Paused,
+            Self::Resumed => Change::Resumed,
+            Self::KeyBlocked { key, by } => Change::KeyBlocked { key, by },
+            Self::KeyUnblocked { key } => Change::KeyUnblocked { key },
         }
     }
 

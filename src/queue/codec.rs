@@ -1,5 +1,5 @@
-//! Changes as bytes, for a journal. Numbers are written in groups of seven bits, lowest first; texts and optional parts after a length
-//! or a flag. The first byte says which change it is. How a body is written is the caller's business.
+//! Changes as bytes, for a journal, of the parts that its own records are made of; an optional one comes after a flag. The first byte
+//! says which change it is. How a body is written is the caller's business.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use super::change::{Change, DedupId, DropCause, Record};
 use super::dead_letter::{DeadLetter, DeadReason};
 use super::key::Key;
 use super::time::UnixMillis;
+use crate::storage::{Parts, Put};
 
 /// Bytes that are no change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +21,15 @@ pub trait Body: Sized {
     fn read(bytes: &mut &[u8]) -> Option<Self>;
 }
 
+/// Where the body is written is kept elsewhere.
+impl Body for () {
+    fn write(&self, _: &mut Vec<u8>) {}
+
+    fn read(_: &mut &[u8]) -> Option<Self> {
+        Some(())
+    }
+}
+
 impl<B: Body> Change<B> {
     /// Appends the change.
     pub fn write(&self, out: &mut Vec<u8>) {
@@ -27,7 +37,9 @@ impl<B: Body> Change<B> {
         match self {
             Self::Enqueued(record) => out.kind(0).record(record),
             Self::Leased { seq, number, attempts, client, deadline } => {
-                out.kind(1).number(*seq).number(*number).number(*attempts).text(client).number(deadline.0)
+                let out = out.kind(1).number(*seq).number(*number).number(*attempts);
+                out.0.put_text(client);
+                out.number(deadline.0)
             }
             Self::Extended { seq, deadline } => out.kind(2).number(*seq).number(deadline.0),
             Self::Returned { seq, attempts, busy, not_before, code } => {
@@ -36,20 +48,19 @@ impl<B: Body> Change<B> {
             Self::Settled { seq } => out.kind(4).number(*seq),
             Self::Died { seq, letter, blocks } => out.kind(5).number(*seq).letter(letter).optional(blocks.map(|key| key.0)),
             Self::Dropped { seq, cause } => out.kind(6).number(*seq).number(number_of(*cause)),
-            Self::Redriven { seq, at, is_first } => out.kind(7).number(*seq).number(at.0).number(*is_first),
+            Self::Redriven { seq, at, unblocks } => out.kind(7).number(*seq).number(at.0).optional(unblocks.map(|key| key.0)),
             Self::Seen { id, at } => out.kind(8).number(id.0[0]).number(id.0[1]).number(at.0),
             Self::Reserved { until } => out.kind(9).number(*until),
             Self::Paused => out.kind(10),
             Self::Resumed => out.kind(11),
-            Self::Purged => out.kind(12),
-            Self::KeyBlocked { key, by } => out.kind(13).number(key.0).number(*by),
-            Self::KeyUnblocked { key } => out.kind(14).number(key.0),
+            Self::KeyBlocked { key, by } => out.kind(12).number(key.0).number(*by),
+            Self::KeyUnblocked { key } => out.kind(13).number(key.0),
         };
     }
 
     /// Reads what [`Self::write`] wrote: all of `bytes`, no less and no more.
     pub fn read(bytes: &[u8]) -> Result<Self, MalformedChange> {
-        let mut bytes = Reader(bytes);
+        let mut bytes = Reader(Parts(bytes));
         let change = bytes.change().ok_or(MalformedChange)?;
         if bytes.0.is_empty() { Ok(change) } else { Err(MalformedChange) }
     }
@@ -64,18 +75,7 @@ impl Writer<'_> {
     }
 
     fn number(&mut self, number: impl Into<u64>) -> &mut Self {
-        let mut number = number.into();
-        while number >= 0x80 {
-            self.0.push(number as u8 | 0x80);
-            number >>= 7;
-        }
-        self.0.push(number as u8);
-        self
-    }
-
-    fn text(&mut self, text: &str) -> &mut Self {
-        self.number(text.len() as u64);
-        self.0.extend_from_slice(text.as_bytes());
+        self.0.put_varint(number.into());
         self
     }
 
@@ -87,10 +87,8 @@ impl Writer<'_> {
     }
 
     fn optional_text(&mut self, text: Option<&Arc<str>>) -> &mut Self {
-        match text {
-            None => self.kind(0),
-            Some(text) => self.kind(1).text(text),
-        }
+        self.0.put_option(text.map(|text| &**text));
+        self
     }
 
     fn letter(&mut self, letter: &DeadLetter) -> &mut Self {
@@ -118,7 +116,7 @@ impl Writer<'_> {
     }
 }
 
-struct Reader<'a>(&'a [u8]);
+struct Reader<'a>(Parts<'a>);
 
 impl Reader<'_> {
     fn change<B: Body>(&mut self) -> Option<Change<B>> {
@@ -142,14 +140,13 @@ impl Reader<'_> {
             4 => Change::Settled { seq: self.number()? },
             5 => Change::Died { seq: self.number()?, letter: self.letter()?, blocks: self.optional(Self::key)? },
             6 => Change::Dropped { seq: self.number()?, cause: self.cause()? },
-            7 => Change::Redriven { seq: self.number()?, at: self.moment()?, is_first: self.flag()? },
+            7 => Change::Redriven { seq: self.number()?, at: self.moment()?, unblocks: self.optional(Self::key)? },
             8 => Change::Seen { id: self.dedup_id()?, at: self.moment()? },
             9 => Change::Reserved { until: self.number()? },
             10 => Change::Paused,
             11 => Change::Resumed,
-            12 => Change::Purged,
-            13 => Change::KeyBlocked { key: self.key()?, by: self.number()? },
-            14 => Change::KeyUnblocked { key: self.key()? },
+            12 => Change::KeyBlocked { key: self.key()?, by: self.number()? },
+            13 => Change::KeyUnblocked { key: self.key()? },
             _ => return None,
         })
     }
@@ -166,7 +163,7 @@ impl Reader<'_> {
             // Who has it is who had it last.
             Some(deadline) => Some((last_client.clone()?, deadline)),
         };
-        let record = Record::new(B::read(&mut self.0)?, seq, size, enqueued_at);
+        let record = Record::new(B::read(&mut self.0.0)?, seq, size, enqueued_at);
         Some(Record {
             not_before,
             expires_at,
@@ -207,30 +204,15 @@ impl Reader<'_> {
     }
 
     fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
+        self.0.u8()
     }
 
     fn number(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..u64::BITS).step_by(7) {
-            let byte = self.byte()?;
-            let part = u64::from(byte & 0x7F);
-            // Bits beyond the 64th, and a last group of nothing, are not what a number is written as.
-            if part << shift >> shift != part || shift > 0 && byte == 0 {
-                return None;
-            }
-            number |= part << shift;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
+        self.0.varint()
     }
 
     fn small<N: TryFrom<u64>>(&mut self) -> Option<N> {
-        N::try_from(self.number()?).ok()
+        self.0.number()
     }
 
     fn flag(&mut self) -> Option<bool> {
@@ -254,10 +236,7 @@ impl Reader<'_> {
     }
 
     fn text(&mut self) -> Option<Arc<str>> {
-        let length = self.small()?;
-        let (text, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        std::str::from_utf8(text).ok().map(Arc::from)
+        self.0.text().map(Arc::from)
     }
 
     fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {

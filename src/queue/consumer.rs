@@ -9,6 +9,18 @@ use super::time::UnixMillis;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConsumerId(pub(super) u64);
 
+impl ConsumerId {
+    /// The number behind it, for callers that keep it where no queue is known.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The consumer of a number that [`Self::get`] gave.
+    pub const fn of(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// What a consumer asks for when it joins.
 #[derive(Clone, Debug)]
 pub struct Join {

@@ -43,6 +43,40 @@ pub enum DelayedChange<B> {
     Reserved { until: u64 },
 }
 
+impl<B> DelayedChange<B> {
+    /// Appends the change as bytes, without its body.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let numbers = match self {
+            Self::Scheduled { number, at, size, .. } => [0, *number, at.0, u64::from(*size)],
+            Self::Released { number } => [1, *number, 0, 0],
+            Self::Reserved { until } => [2, *until, 0, 0],
+        };
+        numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+    }
+
+    /// Reads what [`Self::write`] wrote. `None`: it is none, or its body is missing.
+    pub fn read(bytes: &[u8], body: Option<B>) -> Option<Self> {
+        let (numbers, rest) = bytes.as_chunks::<8>();
+        let [kind, number, at, size] = numbers else { return None };
+        let [kind, number, at, size] = [kind, number, at, size].map(|bytes| u64::from_le_bytes(*bytes));
+        match kind {
+            _ if !rest.is_empty() => None,
+            0 => Some(Self::Scheduled { number, at: UnixMillis(at), size: u32::try_from(size).ok()?, body: body? }),
+            1 => Some(Self::Released { number }),
+            2 => Some(Self::Reserved { until: number }),
+            _ => None,
+        }
+    }
+
+    /// Its body, if it brings one.
+    pub const fn body(&self) -> Option<&B> {
+        match self {
+            Self::Scheduled { body, .. } => Some(body),
+            Self::Released { .. } | Self::Reserved { .. } => None,
+        }
+    }
+}
+
 /// There is no room for one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many delayed messages")]
@@ -113,6 +147,13 @@ impl<B: Clone> DelayedMessages<B> {
         Ok(number)
     }
 
+    /// Keeps a message again that was due and could not be published, whatever the bounds.
+    pub fn put_back(&mut self, body: B, size: u32, at: UnixMillis) {
+        let bounds = std::mem::replace(&mut self.bounds, DelayedBounds { messages_max: u64::MAX, bytes_max: u64::MAX });
+        let _ = self.schedule(body, size, at); // within these it is taken
+        self.bounds = bounds;
+    }
+
     /// The next message whose time has come, with its number. To be called until there is none, or until enough was done at once.
     pub fn poll_due(&mut self, now: UnixMillis) -> Option<(u64, B)> {
         self.now = self.now.max(now);
@@ -169,6 +210,12 @@ impl<B: Clone> DelayedMessages<B> {
     /// Keeps numbers from being given out twice, where the journal has cleared away all other records.
     pub const fn snapshot_of_numbers(&self) -> DelayedChange<B> {
         DelayedChange::Reserved { until: if self.reserved > self.next_number { self.reserved } else { self.next_number } }
+    }
+
+    /// All that waits.
+    pub fn snapshot(&self) -> impl Iterator<Item = DelayedChange<B>> + '_ {
+        let all = self.slab.iter();
+        all.map(|one| DelayedChange::Scheduled { number: one.number, at: one.at, size: one.size, body: one.body.clone() })
     }
 
     pub fn set_bounds(&mut self, bounds: DelayedBounds) {

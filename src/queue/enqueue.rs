@@ -81,6 +81,21 @@ impl<B: Clone> Queue<B> {
         Ok(Enqueued::Stored { seq })
     }
 
+    /// Whether [`Self::enqueue`] would take a message, as new or as a repeated one. Nothing changes but a figure.
+    pub fn admits(&mut self, size: u32, delay: Duration, dedup_id: Option<&str>, now: UnixMillis) -> Result<(), Refused> {
+        let now = self.advance(now);
+        if delay > self.config.max_delay.0 {
+            return Err(Refused::DelayTooLong);
+        }
+        let dedup_id = self.dedup_id(dedup_id, now);
+        let is_repeated = dedup_id.is_some_and(|id| self.dedup.contains(id));
+        if is_repeated || self.has_room(size) || self.can_make_room(size) {
+            return Ok(());
+        }
+        self.counters.overflow_rejected += 1;
+        Err(Refused::Full)
+    }
+
     /// Puts a message into the queue as its record tells, as the youngest, and in its line.
     pub(super) fn insert(&mut self, record: &Record<B>) {
         let id = self.add(record);
@@ -129,6 +144,13 @@ impl<B: Clone> Queue<B> {
             }
         }
         true
+    }
+
+    /// Whether [`Self::make_room`] would succeed: all but what consumers have can go.
+    fn can_make_room(&self, size: u32) -> bool {
+        self.config.overflow != Overflow::RejectPublish
+            && (self.entries.leased() as u64) < self.config.max_messages
+            && self.entries.leased_bytes() + u64::from(size) <= self.config.max_bytes.0
     }
 
     pub(super) fn has_room(&self, size: u32) -> bool {

@@ -16,6 +16,7 @@ pub(super) struct Entries<B> {
     wheel: Wheel<TIMER>,
     bytes: u64,
     leased: usize,
+    leased_bytes: u64,
     waiting: usize,
 }
 
@@ -29,6 +30,7 @@ impl<B> Entries<B> {
             wheel: Wheel::new(now),
             bytes: 0,
             leased: 0,
+            leased_bytes: 0,
             waiting: 0,
         }
     }
@@ -43,6 +45,10 @@ impl<B> Entries<B> {
 
     pub(super) const fn leased(&self) -> usize {
         self.leased
+    }
+
+    pub(super) const fn leased_bytes(&self) -> u64 {
+        self.leased_bytes
     }
 
     /// Those that nobody gets before some moment.
@@ -84,6 +90,9 @@ impl<B> Entries<B> {
     pub(super) fn set_state(&mut self, id: u32, state: State) {
         let before = std::mem::replace(&mut self.slab[id].state, state);
         self.leased = self.leased + usize::from(state == State::Leased) - usize::from(before == State::Leased);
+        let size = u64::from(self.slab[id].size);
+        self.leased_bytes =
+            self.leased_bytes + size * u64::from(state == State::Leased) - size * u64::from(before == State::Leased);
         self.waiting = self.waiting + usize::from(state == State::Waiting) - usize::from(before == State::Waiting);
         if before == State::Leased && state != State::Leased && self.is_before_hint(id) {
             self.first_waiting = id;

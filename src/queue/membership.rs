@@ -1,6 +1,8 @@
 use super::consumer::{Consumer, ConsumerId, Join};
+use super::entry::State;
 use super::machine::Queue;
 use super::stats::Cause;
+use super::tag::Lease;
 use super::time::UnixMillis;
 
 impl<B: Clone> Queue<B> {
@@ -44,6 +46,7 @@ impl<B: Clone> Queue<B> {
         let now = self.advance(now);
         let Some(index) = self.consumers.find(consumer) else { return };
         self.consumers.get_mut(index).is_online = false;
+        self.consumers.set_present(index); // so that it does not go with its last message
         self.consumers.refresh(index);
         // Oldest first: without a key they come back in this order.
         let mut held = self.consumers.get(index).held.clone();
@@ -53,6 +56,22 @@ impl<B: Clone> Queue<B> {
         }
         let name = self.consumers.remove(index).name;
         self.names.release(name);
+    }
+
+    /// After a restart, once all sessions that are kept have joined: the others ended with the process, and what they had has failed.
+    pub fn end_absent(&mut self, now: UnixMillis) {
+        let absent: Vec<_> = self.consumers.absent().map(|index| self.consumers.get(index).id).collect();
+        for consumer in absent {
+            self.leave(consumer, now);
+        }
+    }
+
+    /// Whether a lease goes on.
+    pub fn is_leased(&self, lease: Lease) -> bool {
+        self.entries.find(lease.seq).is_some_and(|id| {
+            let entry = &self.entries.slab[id];
+            entry.state == State::Leased && entry.leases == lease.number
+        })
     }
 
     /// Unsettled messages that a consumer has.

@@ -56,13 +56,15 @@ impl<B: Clone> Queue<B> {
     /// Takes out all messages, also those that consumers have, and says how many. Blocked keys go on. Deduplication identifiers are
     /// still remembered.
     pub fn purge(&mut self) -> usize {
+        // Told one by one: replayed onto a later state, "all" would mean others.
         let count = self.entries.len();
         while let Some(id) = self.entries.oldest() {
-            self.forget(id);
+            self.drop_message(id, DropCause::Deleted);
         }
-        self.ready.blocked.clear();
-        self.counters.deleted += count as u64;
-        self.changes.push_back(Change::Purged);
+        let blocked: Vec<Key> = self.ready.blocked.keys().copied().collect();
+        for key in blocked {
+            self.unblock(key);
+        }
         count
     }
 

@@ -89,7 +89,7 @@ pub struct DeliveryProperties {
 impl DeliveryProperties {
     /// Hands out each name with its value. `key` is the ordering key where the message does not carry it itself.
     pub fn each(&self, key: Option<&str>, mut push: impl FnMut(&'static str, &str)) {
-        let mut text = String::new();
+        let mut text = String::with_capacity(64);
         let mut write = |name, value: &dyn fmt::Display| {
             text.clear();
             // Writing to a String does not fail.

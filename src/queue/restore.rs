@@ -59,14 +59,13 @@ impl<B: Clone> Restore<B> {
                     self.dead.insert(Record { dead: Some(letter), ..dead });
                 }
             }
-            Change::Redriven { seq, at, is_first } => {
+            Change::Redriven { seq, at, unblocks } => {
+                // Said even if the message is not here any more: the death that blocked the key is replayed without it, too.
+                unblocks.iter().for_each(|key| _ = self.main.blocked.remove(key));
                 let Some(record) = self.dead.records.remove(&seq) else { return };
                 let key = record.dead.and_then(|letter| letter.key);
-                if let Some(key) = key.filter(|_| is_first) {
-                    self.main.blocked.remove(&key);
-                }
                 let fresh = Record::new(record.body, seq, record.size, at);
-                self.main.insert(Record { key, leases: record.leases, is_first, ..fresh });
+                self.main.insert(Record { key, leases: record.leases, is_first: unblocks.is_some(), ..fresh });
             }
             change => match part {
                 Part::Main => self.main.apply(change),
@@ -75,11 +74,53 @@ impl<B: Clone> Restore<B> {
         }
     }
 
+    /// The bodies of all messages that are here.
+    pub fn bodies(&self) -> impl Iterator<Item = &B> {
+        let records = self.main.records.values().chain(self.dead.records.values());
+        records.map(|record| &record.body)
+    }
+
+    /// The same, to be changed.
+    pub fn bodies_mut(&mut self) -> impl Iterator<Item = &mut B> {
+        let records = self.main.records.values_mut().chain(self.dead.records.values_mut());
+        records.map(|record| &mut record.body)
+    }
+
+    /// Keeps messages by their bodies, and says how many went.
+    pub fn retain_bodies(&mut self, mut keep: impl FnMut(&B) -> bool) -> usize {
+        let mut gone = 0;
+        for side in [&mut self.main, &mut self.dead] {
+            let before = side.records.len();
+            side.records.retain(|_, record| keep(&record.body));
+            gone += before - side.records.len();
+        }
+        gone
+    }
+
+    /// Messages in the queue, and among its dead letters.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.main.records.len(), self.dead.records.len())
+    }
+
+    /// The same with other bodies; messages for which there is none are left out.
+    pub fn map_bodies<C>(self, mut map: impl FnMut(B) -> Option<C>) -> Restore<C> {
+        Restore { main: self.main.map_bodies(&mut map), dead: self.dead.map_bodies(&mut map) }
+    }
+
+    /// The shortest list of changes that makes this again.
+    pub fn snapshot(&self) -> impl Iterator<Item = (Part, Change<B>)> + '_ {
+        let main = self.main.snapshot().map(|change| (Part::Main, change));
+        main.chain(self.dead.snapshot().map(|change| (Part::Dead, change)))
+    }
+
     /// The queue. `seed` is for jitter and lots. What has become due meanwhile happens with the first `handle_timeout`.
     pub fn finish(self, name: QueueName, config: Config, secret: Secret, seed: u64, now: UnixMillis) -> WorkQueue<B> {
         let mut queue = WorkQueue::new(name, config, secret, seed, now);
+        // Behind what the journal knows some numbers may have been given out, and consumers have seen them: their tags and `q-id` must
+        // not come to mean other messages. They are few, and a step whose length is left to chance leads past them.
+        let step = 1 + (queue.main.random.next() >> 44);
         // Numbers of the dead were given out by the other part.
-        let next_seq = self.main.next_seq.max(self.dead.next_seq);
+        let next_seq = self.main.next_seq.max(self.dead.next_seq) + step;
         self.main.finish(&mut queue.main);
         self.dead.finish(&mut queue.dead);
         queue.main.next_seq = next_seq;
@@ -88,26 +129,52 @@ impl<B: Clone> Restore<B> {
     }
 }
 
+impl<B> Side<B> {
+    fn map_bodies<C>(self, map: &mut impl FnMut(B) -> Option<C>) -> Side<C> {
+        let with_body = |(seq, record): (u64, Record<B>)| {
+            let mut kept = None;
+            let record = record.map_body(|body| kept = map(body));
+            kept.map(|body| (seq, record.map_body(|()| body)))
+        };
+        Side {
+            records: self.records.into_iter().filter_map(with_body).collect(),
+            seen: self.seen,
+            blocked: self.blocked,
+            next_seq: self.next_seq,
+            is_paused: self.is_paused,
+        }
+    }
+}
+
 impl<B: Clone> Side<B> {
+    fn snapshot(&self) -> impl Iterator<Item = Change<B>> + '_ {
+        let numbers = (self.next_seq > 1).then_some(Change::Reserved { until: self.next_seq });
+        let seen = self.seen.iter().map(|(id, at)| Change::Seen { id: *id, at: *at });
+        let records = self.records.values().map(|record| Change::Enqueued(record.clone()));
+        let blocked = self.blocked.iter().map(|(key, by)| Change::KeyBlocked { key: *key, by: *by });
+        numbers.into_iter().chain(self.is_paused.then_some(Change::Paused)).chain(seen).chain(records).chain(blocked)
+    }
+
     fn insert(&mut self, record: Record<B>) {
         self.next_seq = self.next_seq.max(record.seq + 1);
         if let Some(id) = record.dedup_id {
-            self.seen.insert(id, record.enqueued_at);
+            self.see(id, record.enqueued_at);
         }
         self.records.insert(record.seq, record);
+    }
+
+    /// The latest time counts: an identifier may come again once its window is over, while its first message is still here.
+    fn see(&mut self, id: DedupId, at: UnixMillis) {
+        self.seen.entry(id).and_modify(|there| *there = at.max(*there)).or_insert(at);
     }
 
     fn apply(&mut self, change: Change<B>) {
         match change {
             Change::Enqueued(record) => self.insert(record),
-            Change::Seen { id, at } => _ = self.seen.insert(id, at),
+            Change::Seen { id, at } => self.see(id, at),
             Change::Reserved { until } => self.next_seq = self.next_seq.max(until),
             Change::Paused => self.is_paused = true,
             Change::Resumed => self.is_paused = false,
-            Change::Purged => {
-                self.records.clear();
-                self.blocked.clear();
-            }
             Change::KeyBlocked { key, by } => _ = self.blocked.insert(key, by),
             Change::KeyUnblocked { key } => _ = self.blocked.remove(&key),
             Change::Settled { seq } | Change::Dropped { seq, .. } => _ = self.records.remove(&seq),

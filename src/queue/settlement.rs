@@ -94,7 +94,9 @@ impl<B: Clone> Queue<B> {
         }
         let id = self.entries.find(tag.lease.seq).ok_or(SettleError::Over)?;
         let entry = &self.entries.slab[id];
-        if entry.state != State::Leased || entry.leases != tag.lease.number {
+        // After a crash that took the record of a lease with it, another client may have one of the same number.
+        let is_holder = entry.state == State::Leased && *self.consumers.get(entry.holder).client == *client;
+        if !is_holder || entry.leases != tag.lease.number {
             if settle != Settle::Ack || entry.given_up == tag.lease.number {
                 return Err(SettleError::Over);
             }

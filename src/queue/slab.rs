@@ -74,6 +74,15 @@ impl<T> Slab<T> {
         value
     }
 
+    /// All values, by their numbers.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        let slots = self.pages.iter().flat_map(|page| &page.slots);
+        slots.filter_map(|slot| match slot {
+            Slot::Full(value) => Some(value),
+            Slot::Free(_) => None,
+        })
+    }
+
     pub(super) fn get(&self, id: u32) -> Option<&T> {
         match self.pages.get((id / Self::PAGE) as usize)?.slots.get((id % Self::PAGE) as usize)? {
             Slot::Full(value) => Some(value),

@@ -38,6 +38,7 @@ pub(super) mod purpose {
     pub(crate) const PLACE: u8 = 1;
     pub(crate) const KEY: u8 = 2;
     pub(crate) const DEDUP: [u8; 2] = [3, 4];
+    pub(crate) const QUEUE: u8 = 5;
 }
 
 const CODE: usize = 5;
@@ -48,6 +49,13 @@ impl Secret {
     pub const fn new(bytes: [u8; 16]) -> Self {
         let both = u128::from_le_bytes(bytes);
         Self([both as u64, (both >> 64) as u64])
+    }
+
+    /// One of its own for each queue of the data directory: queues of one name, for clients of several mount points, have nothing in common.
+    #[must_use]
+    pub fn of_queue(&self, number: u64) -> Self {
+        let half = |half: u8| self.hash(purpose::QUEUE, &[&[half], &number.to_le_bytes()]);
+        Self([half(0), half(1)])
     }
 
     /// A number that nobody without the secret can foresee. `purpose` keeps equal texts with different uses apart.

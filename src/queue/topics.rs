@@ -37,8 +37,8 @@ pub struct PublishTopic<'a> {
 pub enum Target<'a> {
     /// An ordinary topic.
     Topic(TopicName<'a>),
-    /// `$queue/NAME/$put/TOPIC`: into this queue alone.
-    Put { name: &'a str, topic: TopicName<'a> },
+    /// `$queue/NAME/$put/TOPIC`: into this queue alone. `whole` is all of that.
+    Put { name: &'a str, topic: TopicName<'a>, whole: TopicName<'a> },
     /// The end, or another deadline, of a lease. Without a tag in the topic, the user property `q-tag` names it.
     Settle { queue: QueueRef<'a>, tag: Option<Tag>, settle: Settle },
 }
@@ -158,9 +158,11 @@ pub fn parse_subscribe(filter: &str) -> Result<Option<SubscribeFilter<'_>>, Topi
     Ok(Some(SubscribeFilter { queue, form }))
 }
 
-/// Nobody subscribes to what is only published to.
+/// Nobody subscribes to what is only published to, and a queue shares its work without `$share`.
 fn no_queue(filter: &str) -> Result<Option<SubscribeFilter<'_>>, TopicError> {
-    let is_ours = matches!(split(filter).0, "$delayed" | "$dedup");
+    let shared = filter.strip_prefix("$share/").map_or("", |shared| split(split(shared).1).0);
+    let is_ours =
+        matches!(split(filter).0, "$delayed" | "$dedup") || matches!(shared, "$queue" | "$dlq" | "$delayed" | "$dedup");
     if is_ours { Err(TopicError::NoFilter) } else { Ok(None) }
 }
 
@@ -183,7 +185,10 @@ fn parse_target(topic: &str) -> Result<Option<Target<'_>>, TopicError> {
     if verb == "$put" {
         return match queue.part {
             Part::Main if rest.starts_with('$') => Err(TopicError::Inner),
-            Part::Main => Ok(Some(Target::Put { name: queue.name, topic: TopicName::new(rest)? })),
+            Part::Main => {
+                let whole = TopicName::new(topic)?;
+                Ok(Some(Target::Put { name: queue.name, topic: TopicName::new(rest)?, whole }))
+            }
             Part::Dead => Err(TopicError::PutToDead),
         };
     }

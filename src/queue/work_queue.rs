@@ -141,12 +141,13 @@ impl<B: Clone> Queue<B> {
     fn take_redriven(&mut self, seq: u64, now: UnixMillis, blocks: impl Fn(super::Key) -> bool) -> Option<Record<B>> {
         let id = self.entries.find(seq)?;
         let letter = self.letters.get(&seq)?.clone();
-        let is_first = letter.key.is_some_and(blocks);
+        let unblocks = letter.key.filter(|key| blocks(*key));
         let entry = self.take(id);
         self.names.release(entry.holder);
         self.letters.remove(&seq);
         self.counters.redriven += 1;
-        self.changes.push_back(Change::Redriven { seq, at: now, is_first });
+        self.changes.push_back(Change::Redriven { seq, at: now, unblocks });
+        let is_first = unblocks.is_some();
         let record =
             Record { key: letter.key, leases: entry.leases, is_first, ..Record::new(entry.body, seq, entry.size, now) };
         Some(record)

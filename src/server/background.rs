@@ -27,13 +27,25 @@ pub async fn run_timers(broker: Arc<Broker>) {
     }
 }
 
+/// How long the work queues are left alone after each look, however much is due.
+const QUEUES_REST: Duration = Duration::from_millis(1);
+
+/// Ends leases, makes delayed messages ready, and takes back what sessions have let go of, for ever.
+pub async fn run_queues(broker: Arc<Broker>) {
+    loop {
+        broker.queues_are_due().await;
+        broker.tend_queues(Instant::now());
+        tokio::time::sleep(QUEUES_REST).await;
+    }
+}
+
 /// Brings gauges up to date once a second, and counts what the listeners have refused, for ever.
 pub async fn run_gauges(broker: Arc<Broker>, listeners: Vec<(Arc<ListenerContext>, Arc<ListenerMetrics>)>) {
     let mut ticks = interval(Duration::from_secs(1));
     let mut known = vec![([0; HandshakeStep::ALL.len()], [0; Refused::ALL.len()]); listeners.len()];
     loop {
         ticks.tick().await;
-        broker.measure();
+        broker.measure(Instant::now());
         for ((context, metrics), (failures, refusals)) in listeners.iter().zip(&mut known) {
             for (step, before) in HandshakeStep::ALL.into_iter().zip(failures) {
                 let now = context.stats.handshake_failures(step);
@@ -61,9 +73,9 @@ pub async fn run_sys_topics(broker: Arc<Broker>, config: SysConfig) {
     loop {
         ticks.tick().await;
         let now = Instant::now();
-        broker.measure();
+        broker.measure(now);
         for (topic, payload) in topics.tick(&broker.metrics, &Process::read(), now) {
-            publish(&broker, &topic, &payload, true, now);
+            publish_sys(&broker, &topic, &payload, true, now);
         }
     }
 }
@@ -94,7 +106,7 @@ pub async fn run_presence(broker: Arc<Broker>, config: SysConfig, mut events: mp
                 presence::disconnected(&config.node, &client, reason.name_in_disconnect(), now)
             }
         };
-        publish(&broker, &topic, &payload, false, Instant::now());
+        publish_sys(&broker, &topic, &payload, false, Instant::now());
     }
 }
 
@@ -108,7 +120,8 @@ pub async fn run_watchdog() {
     }
 }
 
-fn publish(broker: &Broker, topic: &str, payload: &str, retain: bool, now: Instant) {
+/// Publishes a figure of the broker itself.
+pub fn publish_sys(broker: &Broker, topic: &str, payload: &str, retain: bool, now: Instant) {
     let Ok(topic) = TopicName::new(topic) else { return };
     let view = MessageView { topic, properties: ForwardedProperties::default(), payload: payload.as_bytes() };
     let message = Arc::new(Message::new(view, QoS::AtMostOnce, retain, None));

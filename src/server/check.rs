@@ -1,11 +1,13 @@
+use std::sync::Arc;
+
 use super::admin_port::{key_error, tls_error};
-use super::rights::{RightsLoader, RightsSource};
+use super::rights::{Outside, RightsLoader, RightsSource};
 use crate::config::Config;
 use crate::transport::tls::server_config;
 
 /// What is wrong with the files that a config names, beyond their not being there: each file is read as at the start.
 pub fn file_errors(config: &Config) -> Vec<String> {
-    let mut loader = RightsLoader::default();
+    let mut loader = RightsLoader::new(&config.auth, Arc::default(), Outside::default());
     let mut errors = Vec::new();
     for listener in &config.listeners {
         // Whether it is on loopback decides about anonymous clients only, not about files.

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Take};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
+use crate::admin::queues::QueueCommand;
 use crate::broker::{Broker, Waiter};
 use crate::storage::Keeper;
 
@@ -18,6 +20,8 @@ use crate::storage::Keeper;
 const SOCKET: &str = "control.sock";
 /// A path to a socket may not be longer than about this (`sun_path`).
 const PATH_MAX: usize = 100;
+/// Bytes of the longest request.
+const REQUEST_MAX: u64 = 1 << 20;
 /// How long a request may take to come.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 
@@ -53,7 +57,7 @@ pub fn bind(data_dir: &Path) -> std::io::Result<UnixListener> {
 }
 
 /// Answers requests, for ever.
-pub async fn run(listener: UnixListener, broker: Arc<Broker>, keeper: Arc<Keeper<Waiter>>) {
+pub async fn run(listener: UnixListener, broker: Arc<Broker>, keeper: Option<Arc<Keeper<Waiter>>>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => drop(tokio::spawn(serve(stream, broker.clone(), keeper.clone()))),
@@ -65,16 +69,40 @@ pub async fn run(listener: UnixListener, broker: Arc<Broker>, keeper: Arc<Keeper
     }
 }
 
+/// One request, a line; one answer, a line of JSON.
+async fn serve(stream: UnixStream, broker: Arc<Broker>, keeper: Option<Arc<Keeper<Waiter>>>) {
+    let (read, mut write) = stream.into_split();
+    let mut read = BufReader::new(read.take(REQUEST_MAX));
+    let mut line = String::new();
+    let Ok(Ok(_)) = timeout(REQUEST_TIME, read.read_line(&mut line)).await else { return };
+    let line = line.trim_end();
+    if line == "backup" {
+        return back_up(read, write, broker, keeper).await;
+    }
+    let Some(command) = line.strip_prefix("queue ") else { return };
+    let answer = match serde_json::from_str::<QueueCommand>(command) {
+        Ok(command) => {
+            tracing::info!(?command, "asked by the control socket");
+            command.run(&broker).await.unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }))
+        }
+        Err(error) => serde_json::json!({ "error": error.to_string() }),
+    };
+    let _ = write.write_all(format!("{answer}\n").as_bytes()).await; // whoever asked may have gone
+}
+
 /// `backup`: a checkpoint is made, and the answer names the files and how many bytes of each to copy. They stay as they are until the
 /// other side closes.
-async fn serve(stream: UnixStream, broker: Arc<Broker>, keeper: Arc<Keeper<Waiter>>) {
-    let (read, mut write) = stream.into_split();
-    let mut read = BufReader::new(read.take(64));
+async fn back_up(
+    mut read: BufReader<Take<OwnedReadHalf>>,
+    mut write: OwnedWriteHalf,
+    broker: Arc<Broker>,
+    keeper: Option<Arc<Keeper<Waiter>>>,
+) {
+    let Some(keeper) = keeper else {
+        let _ = write.write_all(b"{\"error\":\"nothing is stored: durability is memory\"}\n").await;
+        return;
+    };
     let mut line = String::new();
-    match timeout(REQUEST_TIME, read.read_line(&mut line)).await {
-        Ok(Ok(_)) if line.trim_end() == "backup" => {}
-        _ => return,
-    }
     let held = tokio::task::spawn_blocking(move || keeper.hold(&*broker)).await;
     let answer = match &held {
         Ok(Ok(Some(held))) => serde_json::json!({ "files": held.files }),

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -12,18 +12,20 @@ use super::admin_port::{AdminPort, BoundPort};
 use super::background;
 use super::backups::Backups;
 use super::ban_file::{self, BanFile};
+use super::bridges::{self, Bridges};
 use super::control;
 use super::data_dir::DataDir;
 use super::journal::{self, RunningJournal};
 use super::office::{Office, ReloadRequest};
-use super::rights::{RightsLoader, RightsSource};
+use super::rights::{Outside, RightsLoader, RightsSource};
 use crate::admin::{AdminState, Api, Condition, Exporter, Readiness};
-use crate::auth::{AclFile, Authenticator, Authorizer, CertificateIdentity, certificate};
+use crate::auth::{AclFile, Authenticator, Authorizer, CertificateIdentity, MountPoint, certificate};
 use crate::broker::{Admission, Broker, BrokerSettings, Client, Door, LogLimiter, Origin, Recovered, Rights, RightsOf, Waiter};
 use crate::cli::exit;
 use crate::config::{Config, ConfigSource};
 use crate::metrics::{Limit, Metrics};
 use crate::packet::ProtocolVersion;
+use crate::remote::KeyFetcher;
 use crate::session::Limits;
 use crate::storage::{Opened, Recover};
 use crate::transport::{
@@ -38,6 +40,9 @@ pub struct House {
     pub broker: Arc<Broker>,
     pub gate: Arc<ConnectionGate>,
     pub doors: Arc<HashMap<String, OpenDoor>>,
+    /// Those outside that are asked about clients.
+    pub outside: Outside,
+    pub bridges: Bridges,
     pub office: Arc<Office>,
     pub admin: Option<AdminPort>,
     /// Taken by who waits for them.
@@ -80,21 +85,41 @@ impl House {
             metrics: metrics.clone(),
             events: config.sys.presence.then_some(events),
             journal: opened.as_ref().map(|opened| opened.committer.journal().clone()),
+            queues: config.work_queues.clone(),
+            clock: opened.as_ref().map_or_else(journal::clock, |opened| opened.committer.journal().clock),
         };
         let broker = Broker::new(settings, Instant::now());
         let gate = ConnectionGate::new(gate_limits(&config.limits));
         let bans = BanFile::open(&config.data_dir, &broker.bans);
         let bans = Arc::new(bans.map_err(|cause| StartError { code: exit::STORAGE, cause })?);
-        let (listeners, doors) = open_doors(&config, &metrics)?;
+        let (listeners, doors, (outside, fetchers)) = open_doors(&config, &metrics)?;
         let doors = Arc::new(doors);
-        let journal = opened.map(|opened| take_over(&broker, opened, &doors, &config)).transpose()?;
+        for mut fetcher in fetchers {
+            fetcher.fetch().await; // So that the first clients find the keys there.
+            tokio::spawn(fetcher.run());
+        }
+        let bridge_rights = bridges::rights();
+        let rights = RightsOfDoors::new(&doors, &config, &bridge_rights);
+        let journal = opened.map(|opened| take_over(&broker, opened, &rights, &config)).transpose()?;
+        broker.configure_queues(&config.queues, config.work_queues.clone(), Instant::now());
+        let socket = control::bind(&config.data_dir).map_err(|error| StartError {
+            code: exit::STORAGE,
+            cause: format!("the control socket cannot be made: {error}"),
+        })?;
+        let keeper = journal.as_ref().map(|journal: &RunningJournal| journal.keeper.clone());
+        tokio::spawn(control::run(socket, broker.clone(), keeper));
         let readiness = Arc::new(Readiness::default());
         let serving = readiness.condition("serving");
         let reception =
             Hall { broker: broker.clone(), gate: gate.clone(), logs: Arc::default(), limits: config.limits.clone() };
+        // They are subscribed before anybody can publish.
+        let mut bridges = Bridges::new(broker.clone(), bridge_rights);
+        bridges.apply(&config).await;
         for listener in listeners {
-            let door = doors[&listener.context().name].door.clone();
-            tokio::spawn(listener.run(reception.for_door(door), stopping.clone()));
+            let name = &listener.context().name;
+            let door = doors[name].door.clone();
+            let has_revocations = has_revocations(&config, name);
+            tokio::spawn(listener.run(reception.for_door(door, has_revocations), stopping.clone()));
         }
         let (reload, reloads) = mpsc::channel(1);
         let backups = journal.as_ref().map(|journal| {
@@ -117,13 +142,28 @@ impl House {
         let admin = admin.serve(AdminState { api, dashboard: config.admin.dashboard, ..AdminState::new(metrics, exporter, readiness) });
         tokio::spawn(ban_file::run(bans, broker.clone()));
         tokio::spawn(background::run_timers(broker.clone()));
+        tokio::spawn(background::run_queues(broker.clone()));
         let contexts = doors.values().map(|door| (door.context.clone(), door.door.metrics.clone())).collect();
         tokio::spawn(background::run_gauges(broker.clone(), contexts));
         tokio::spawn(background::run_sys_topics(broker.clone(), config.sys.clone()));
         tokio::spawn(background::run_presence(broker.clone(), config.sys.clone(), told));
         tokio::spawn(background::run_watchdog());
         let (admin, reloads) = (Some(admin), Some(reloads));
-        Ok(Self { config, source, broker, gate, doors, office, admin, reloads, serving, journal, _data_dir: data_dir })
+        Ok(Self {
+            config,
+            source,
+            broker,
+            gate,
+            doors,
+            outside,
+            bridges,
+            office,
+            admin,
+            reloads,
+            serving,
+            journal,
+            _data_dir: data_dir,
+        })
     }
 
     pub fn ready(&self) {
@@ -170,8 +210,10 @@ struct Hall {
 }
 
 impl Hall {
-    fn for_door(&self, door: Arc<Door>) -> Reception {
+    /// `has_revocations`: a certificate may be revoked while its client is connected.
+    fn for_door(&self, door: Arc<Door>, has_revocations: bool) -> Reception {
         let broker = self.broker.clone();
+        let reads_certificate = has_revocations || door.mount_point.as_ref().is_some_and(MountPoint::names_certificate);
         let on_accepted = move |accepted: Accepted| {
             let Accepted { wire, peer, permit, deadline } = accepted;
             let identity = peer.certificate.as_deref().and_then(|der| certificate::identity(der, peer.listener.identity));
@@ -179,6 +221,7 @@ impl Hall {
             let origin = Origin {
                 door: door.clone(),
                 address: peer.address,
+                certificate: peer.certificate.as_deref().filter(|_| reads_certificate).map(Arc::from),
                 has_nameless_certificate: takes_names && peer.certificate.is_some() && identity.is_none(),
                 certificate_identity: identity,
             };
@@ -192,6 +235,12 @@ impl Hall {
             on_accepted: Arc::new(on_accepted),
         }
     }
+}
+
+/// Whether clients of a listener show certificates that a list may revoke.
+fn has_revocations(config: &Config, listener: &str) -> bool {
+    let tls = config.listeners.iter().find(|config| config.name == listener).and_then(|config| config.tls.as_ref());
+    tls.is_some_and(|tls| !tls.crl.is_empty())
 }
 
 /// A permit, in the broker's words.
@@ -234,12 +283,11 @@ pub(super) fn listener_limits(limits: &Limits, listener: &ListenerConfig) -> Lim
 fn take_over(
     broker: &Arc<Broker>,
     opened: Opened<Waiter>,
-    doors: &HashMap<String, OpenDoor>,
+    rights: &RightsOfDoors,
     config: &Config,
 ) -> Result<RunningJournal, StartError> {
-    let Opened { committer, state, bodies, messages, report } = opened;
-    let rights = RightsOfDoors::new(doors);
-    broker.restore(Recovered { state, bodies, messages, rights: &rights }, Instant::now());
+    let Opened { committer, state, bodies, messages, report, starts } = opened;
+    broker.restore(Recovered { state, bodies, messages, starts, rights }, Instant::now());
     let wrong =
         |error: std::io::Error| StartError { code: exit::STORAGE, cause: format!("the journal cannot be run: {error}") };
     let journal = journal::start(broker, committer, config).map_err(wrong)?;
@@ -248,8 +296,6 @@ fn take_over(
         let held = journal.keeper.hold(&**broker);
         held.map_err(|error| StartError { code: exit::STORAGE, cause: format!("after recovery: {error}") })?;
     }
-    let socket = control::bind(&config.data_dir).map_err(wrong)?;
-    tokio::spawn(control::run(socket, broker.clone(), journal.keeper.clone()));
     Ok(journal)
 }
 
@@ -262,14 +308,15 @@ struct RightsOfDoors {
 }
 
 impl RightsOfDoors {
-    fn new(doors: &HashMap<String, OpenDoor>) -> Self {
-        let by_name: HashMap<_, _> = doors.iter().map(|(name, open)| (name.clone(), open.door.rights.clone())).collect();
+    fn new(doors: &HashMap<String, OpenDoor>, config: &Config, of_bridges: &Arc<Rights>) -> Self {
+        let mut by_name: HashMap<_, _> = doors.iter().map(|(name, open)| (name.clone(), open.door.rights.clone())).collect();
         let first = by_name.values().next();
         let common = first.filter(|first| by_name.values().all(|rights| Arc::ptr_eq(rights, first))).cloned();
         let others = common.unwrap_or_else(|| {
             let nothing = AclFile::parse("").expect("no line is wrong");
             Arc::new(Rights::new(Authenticator::new(false, None), Authorizer::new(Some(Arc::new(nothing)))))
         });
+        by_name.extend(config.bridges.iter().map(|bridge| (bridges::door_name(&bridge.name), of_bridges.clone())));
         Self { by_name, others }
     }
 }
@@ -280,10 +327,10 @@ impl RightsOf for RightsOfDoors {
     }
 }
 
-type Doors = (Vec<Listener>, HashMap<String, OpenDoor>);
+type Doors = (Vec<Listener>, HashMap<String, OpenDoor>, (Outside, Vec<KeyFetcher>));
 
-fn open_doors(config: &Config, metrics: &Metrics) -> Result<Doors, StartError> {
-    let mut loader = RightsLoader::default();
+fn open_doors(config: &Config, metrics: &Arc<Metrics>) -> Result<Doors, StartError> {
+    let mut loader = RightsLoader::new(&config.auth, metrics.clone(), Outside::default());
     let mut listeners = Vec::new();
     let mut doors = HashMap::new();
     for listener_config in &config.listeners {
@@ -296,18 +343,40 @@ fn open_doors(config: &Config, metrics: &Metrics) -> Result<Doors, StartError> {
         let door = Arc::new(Door {
             name: context.name.as_str().into(),
             versions: versions.into_iter().filter(|version| context.versions.contains(*version)).collect(),
-            mount_point: (!context.mount_point.is_empty()).then(|| context.mount_point.as_str().into()),
+            mount_point: mount_point(&context.mount_point)?,
             limits: ArcSwap::from_pointee(listener_limits(&config.limits, listener_config)),
             rights,
             metrics: metrics.listener(&context.name),
         });
         let address = listener.local_addr().map_or_else(|| listener_config.url.clone(), |address| address.to_string());
         tracing::info!(listener = context.name, transport = context.transport, address = &*address, "listening");
+        if let Some(slot) = listener.tls() {
+            door.metrics.certificate_expiry.set(slot.expires_at());
+            warn_of_expiry(&context.name, slot.expires_at());
+        }
         let (tls, max_connections) = (listener.tls().cloned(), listener_config.max_connections);
         doors.insert(context.name.clone(), OpenDoor { door, context, tls, address, max_connections });
         listeners.push(listener);
     }
-    Ok((listeners, doors))
+    Ok((listeners, doors, loader.finish()))
+}
+
+/// Time in which a certificate that is about to end is told in the log.
+const EXPIRY_WARNING: u64 = 14 * 24 * 3600;
+
+/// Tells of certificates that end soon, or have.
+pub(super) fn warn_of_expiry(listener: &str, expires_at: u64) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    if expires_at <= now {
+        tracing::error!(listener, expires_at, "a certificate has expired");
+    } else if expires_at - now < EXPIRY_WARNING {
+        tracing::warn!(listener, expires_at, days = (expires_at - now) / (24 * 3600), "a certificate expires soon");
+    }
+}
+
+fn mount_point(text: &str) -> Result<Option<MountPoint>, StartError> {
+    let parsed = (!text.is_empty()).then(|| MountPoint::parse(text)).transpose();
+    parsed.map_err(|error| StartError { code: exit::CONFIG, cause: format!("mount_point {text:?}: {error}") })
 }
 
 /// A certificate that cannot be read is a wrong config; an address that cannot be had is not.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use super::StartError;
-use crate::broker::{Broker, Waiter};
+use crate::broker::{Broker, QueueFold, Waiter};
 use crate::cli::exit;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -33,9 +33,7 @@ pub fn open(config: &Config, recover: Option<Recover>, metrics: &Arc<Metrics>) -
         tracing::warn!("durability is \"memory\": sessions, their messages and retained messages end with this process");
         return Ok(None);
     }
-    let started = Instant::now();
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-    let clock = Clock::new(started, wall);
+    let (started, clock) = (Instant::now(), clock());
     let backend: Arc<dyn Backend> = Arc::new(FileBackend::new(&config.data_dir));
     let mut told = started;
     let mut progress = |read: u64, all: u64| {
@@ -44,10 +42,19 @@ pub fn open(config: &Config, recover: Option<Recover>, metrics: &Arc<Metrics>) -
             tracing::info!(read, all, "reading the journal");
         }
     };
-    let opened =
-        storage::open(backend, &config.durability, recover, (clock, Instant::now), metrics.clone(), &mut progress).map_err(
-            |error| StartError { code: exit::STORAGE, cause: format!("data directory {}: {error}", config.data_dir.display()) },
-        )?;
+    let opened = storage::open(
+        backend,
+        &config.durability,
+        recover,
+        (clock, Instant::now),
+        metrics.clone(),
+        Box::new(QueueFold::default()),
+        &mut progress,
+    )
+    .map_err(|error| StartError {
+        code: exit::STORAGE,
+        cause: format!("data directory {}: {error}", config.data_dir.display()),
+    })?;
     let report = &opened.report;
     for given_up in &report.given_up {
         tracing::warn!(given_up, "recovered, as asked for");
@@ -71,6 +78,12 @@ pub fn open(config: &Config, recover: Option<Recover>, metrics: &Arc<Metrics>) -
     Ok(Some(opened))
 }
 
+/// The time of day, as from now on it is told.
+pub fn clock() -> Clock {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    Clock::new(Instant::now(), wall)
+}
+
 /// Starts both threads.
 pub fn start(broker: &Arc<Broker>, mut committer: Committer<Waiter>, config: &Config) -> std::io::Result<RunningJournal> {
     let journal = committer.journal().clone();
@@ -79,7 +92,7 @@ pub fn start(broker: &Arc<Broker>, mut committer: Committer<Waiter>, config: &Co
     let (fail, failed) = watch::channel(None);
     let of_commits = broker.clone();
     let committing = std::thread::Builder::new().name("dunlin-journal".into()).spawn(move || {
-        if let Err(error) = committer.run(&mut |waiters| of_commits.release(waiters)) {
+        if let Err(error) = committer.run(&mut |waiters| of_commits.release(waiters, Instant::now())) {
             tracing::error!(%error, "the journal has failed: nothing is acknowledged any more");
             let _ = fail.send(Some(error.to_string())); // without a receiver the process is ending already
         }

@@ -4,6 +4,7 @@ mod admin_port;
 mod background;
 mod backups;
 mod ban_file;
+mod bridges;
 mod check;
 mod control;
 mod data_dir;
@@ -85,6 +86,7 @@ async fn serve(config: Config, source: ConfigSource, recover: Option<Recover>) -
         return ExitCode::from(exit::STORAGE);
     }
     let _ = stop.send(true);
+    house.bridges.stop().await;
     close(&house).await;
     let has_failed = house.close_journal().await;
     house.close_admin().await;
@@ -146,10 +148,10 @@ async fn wait_for_stop(house: &mut House, signals: &mut Signals) -> Stop {
             _ = signals.hangup.recv() => {
                 let started = NotifyState::monotonic_usec_now();
                 let _ = sd_notify::notify(&started.map_or(vec![], |now| vec![NotifyState::Reloading, now]));
-                let _ = house.reload(); // told in the log
+                let _ = house.reload().await; // told in the log
                 let _ = sd_notify::notify(&[NotifyState::Ready]);
             }
-            Some(asked) = reloads.recv() => drop(asked.send(house.reload())),
+            Some(asked) = reloads.recv() => drop(asked.send(house.reload().await)),
         }
     }
 }

@@ -1,19 +1,21 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::house::{House, OpenDoor, gate_limits, listener_limits};
+use super::house::{House, OpenDoor, gate_limits, listener_limits, warn_of_expiry};
 use super::office::Reloaded;
-use super::rights::{RightsLoader, RightsSource};
+use super::rights::{Outside, RightsLoader, RightsSource};
 use crate::broker::Rights;
 use crate::cli::logging;
 use crate::config::Config;
 use crate::transport::ListenerConfig;
+use crate::transport::config::TlsConfig;
+use crate::transport::tls::Revoked;
 
 impl House {
     /// Reads the config again and takes over what can be taken over while running; a config with an error changes nothing. Connections
     /// keep the limits that they began with; rights hold at once.
     /// Gives the keys that take effect at the next start only, or what is wrong.
-    pub fn reload(&mut self) -> Reloaded {
+    pub async fn reload(&mut self) -> Reloaded {
         let started = Instant::now();
         let config = match self.source.load() {
             Ok(config) => config,
@@ -31,8 +33,11 @@ impl House {
         }
         self.broker.set_limits(config.limits.clone());
         self.gate.set_limits(gate_limits(&config.limits));
-        self.reload_doors(&config);
-        self.broker.recheck_rights();
+        let outside = self.reload_doors(&config);
+        self.outside = outside;
+        self.broker.configure_queues(&config.queues, config.work_queues.clone(), started);
+        self.broker.recheck_rights(started);
+        self.bridges.apply(&config).await;
         if let Some(admin) = &self.admin {
             admin.reload(&config);
         }
@@ -42,23 +47,43 @@ impl House {
         Ok(unchangeable.into_iter().map(String::from).collect())
     }
 
-    fn reload_doors(&self, config: &Config) {
-        self.reload_rights(config);
+    fn reload_doors(&self, config: &Config) -> Outside {
+        let outside = self.reload_rights(config);
         for listener in &config.listeners {
             let Some(open) = self.doors.get(&listener.name) else { continue };
             open.door.limits.store(listener_limits(&config.limits, listener).into());
             if let (Some(slot), Some(tls)) = (&open.tls, &listener.tls) {
                 match slot.reload(tls) {
-                    Ok(()) => tracing::info!(listener = listener.name, "certificates read again"),
+                    Ok(()) => {
+                        open.door.metrics.certificate_expiry.set(slot.expires_at());
+                        tracing::info!(listener = listener.name, "certificates read again");
+                        warn_of_expiry(&listener.name, slot.expires_at());
+                        self.end_revoked(&listener.name, tls);
+                    }
                     Err(error) => tracing::error!(listener = listener.name, %error, "certificates stay as they were"),
                 }
             }
         }
+        outside
+    }
+
+    /// Whoever has come in by a certificate that was revoked meanwhile goes.
+    fn end_revoked(&self, listener: &str, tls: &TlsConfig) {
+        if tls.crl.is_empty() {
+            return;
+        }
+        match Revoked::load(&tls.crl) {
+            Ok(revoked) => {
+                let ended = self.broker.disconnect_revoked(|certificate| revoked.contains(certificate));
+                tracing::info!(listener, ended, "connections with revoked certificates");
+            }
+            Err(error) => tracing::error!(listener, %error, "revoked certificates are not looked for"),
+        }
     }
 
     /// Listeners that had the same files at the start share their rights, and go on doing so.
-    fn reload_rights(&self, config: &Config) {
-        let mut loader = RightsLoader::default();
+    fn reload_rights(&self, config: &Config) -> Outside {
+        let mut loader = RightsLoader::new(&config.auth, self.broker.metrics.clone(), self.outside.clone());
         let mut groups: Vec<(&Arc<Rights>, &str, RightsSource)> = Vec::new();
         let mut torn: Vec<&Arc<Rights>> = Vec::new();
         for listener in &config.listeners {
@@ -81,6 +106,9 @@ impl House {
                 Err(cause) => tracing::error!(listener, cause, "users and rights stay as they were"),
             }
         }
+        let (outside, fetchers) = loader.finish();
+        fetchers.into_iter().for_each(|fetcher| drop(tokio::spawn(fetcher.run())));
+        outside
     }
 
     /// The keys that differ from the running config and cannot be changed while running.

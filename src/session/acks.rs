@@ -16,6 +16,30 @@ pub struct AckQueue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AckToken(u64);
 
+/// What became of a PUBLISH, for its acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub reason: PublishReason,
+    pub note: Note,
+}
+
+/// What a client of 5.0 is told besides the code, if it wants to hear it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Note {
+    #[default]
+    None,
+    /// As Reason String.
+    Reason(&'static str),
+    /// As User Property, with its value.
+    Property(&'static str, &'static str),
+}
+
+impl From<PublishReason> for Answer {
+    fn from(reason: PublishReason) -> Self {
+        Self { reason, note: Note::None }
+    }
+}
+
 /// An answer to one of the client's packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ack {
@@ -31,24 +55,27 @@ pub enum Ack {
 #[derive(Debug)]
 struct Entry {
     ack: Ack,
+    note: Note,
     is_ready: bool,
 }
 
 impl AckQueue {
     /// Takes the next place.
     pub fn open(&mut self, ack: Ack) -> AckToken {
-        self.entries.push_back(Entry { ack, is_ready: false });
+        self.entries.push_back(Entry { ack, note: Note::None, is_ready: false });
         AckToken(self.first + self.entries.len() as u64 - 1)
     }
 
     /// The answer is known. Says what will be acknowledged, `None` if it was answered before.
-    pub fn complete(&mut self, token: AckToken, reason: PublishReason) -> Option<&Ack> {
+    pub fn complete(&mut self, token: AckToken, answer: impl Into<Answer>) -> Option<&Ack> {
+        let Answer { reason, note } = answer.into();
         let index = usize::try_from(token.0.checked_sub(self.first)?).ok()?;
         let entry = self.entries.get_mut(index).filter(|entry| !entry.is_ready)?;
         match &mut entry.ack {
             Ack::PubAck(_, known) | Ack::PubRec(_, known) => *known = reason,
             Ack::PubRel(..) | Ack::PubComp(..) | Ack::SubAck(..) | Ack::UnsubAck(..) => {}
         }
+        entry.note = note;
         entry.is_ready = true;
         Some(&entry.ack)
     }
@@ -64,12 +91,12 @@ impl AckQueue {
     }
 
     /// The next acknowledgement that may leave.
-    pub fn pop_ready(&mut self) -> Option<Ack> {
+    pub fn pop_ready(&mut self) -> Option<(Ack, Note)> {
         if !self.entries.front()?.is_ready {
             return None;
         }
         self.first += 1;
-        self.entries.pop_front().map(|entry| entry.ack)
+        self.entries.pop_front().map(|entry| (entry.ack, entry.note))
     }
 
     pub fn len(&self) -> usize {
@@ -96,11 +123,11 @@ mod tests {
         acks.complete(tokens[2], PublishReason::Success);
         assert_eq!(acks.pop_ready(), None);
         acks.complete(tokens[0], PublishReason::QuotaExceeded);
-        assert_eq!(acks.pop_ready(), Some(Ack::PubAck(id(1), PublishReason::QuotaExceeded)));
+        assert_eq!(acks.pop_ready(), Some((Ack::PubAck(id(1), PublishReason::QuotaExceeded), Note::None)));
         assert_eq!(acks.pop_ready(), None);
         acks.complete(tokens[1], PublishReason::Success);
-        assert_eq!(acks.pop_ready(), Some(Ack::PubAck(id(2), PublishReason::Success)));
-        assert_eq!(acks.pop_ready(), Some(Ack::PubAck(id(3), PublishReason::Success)));
+        assert_eq!(acks.pop_ready(), Some((Ack::PubAck(id(2), PublishReason::Success), Note::None)));
+        assert_eq!(acks.pop_ready(), Some((Ack::PubAck(id(3), PublishReason::Success), Note::None)));
         assert!(acks.is_empty());
     }
 

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::acks::{Ack, AckQueue, AckToken};
+use super::acks::{Ack, AckQueue, AckToken, Answer, Note};
 use super::config::Limits;
 use super::inflight::Received;
 use super::queued::Queued;
@@ -11,7 +11,7 @@ use crate::metrics::Limit;
 use crate::packet::{
     Auth, AuthReason, ConnAck, Connect, Disconnect, DisconnectReason, MalformedPacket, Packet, PacketId, ProtocolVersion,
     Publish, PublishAck, PublishReason, Release, ReleaseReason, SubAck, Subscribe, SubscribeReason, TopicName, UnsubAck,
-    Unsubscribe, UnsubscribeReason, encode_within,
+    Unsubscribe, UnsubscribeReason, UserPropertiesBuf, encode_within,
 };
 
 /// What dies with the Network Connection: version, quotas, aliases, acknowledgements that are owed. Packets go in through
@@ -49,15 +49,15 @@ pub enum Phase {
     Closed,
 }
 
-/// What the broker must do about a packet.
+/// What the broker must do about a packet. It borrows from the packet, which is large: copying it about would cost more than the rules do.
 #[derive(Debug)]
 pub enum Action<'a> {
     /// Nothing more.
     None,
     /// Decide, then [`Connection::accept`], [`Connection::challenge`] or [`Connection::refuse`].
-    Connect(Connect<'a>),
+    Connect(&'a Connect<'a>),
     /// The next step of an authentication; `reason` says whether it begins one anew.
-    Authenticate(Auth<'a>),
+    Authenticate(&'a Auth<'a>),
     /// Own the message, then [`Connection::publish_done`] if an acknowledgement is owed.
     Publish(InboundPublish<'a>),
     /// A QoS 2 identifier is free again: [`Connection::publish_done`] once that cannot be lost.
@@ -68,9 +68,9 @@ pub enum Action<'a> {
     /// PUBREL, once that cannot be lost.
     Release(AckToken, u64),
     /// Then [`Connection::subscribe_done`].
-    Subscribe(Subscribe<'a>),
+    Subscribe(&'a Subscribe<'a>),
     /// Then [`Connection::unsubscribe_done`].
-    Unsubscribe(Unsubscribe<'a>),
+    Unsubscribe(&'a Unsubscribe<'a>),
     /// The client has acknowledged one of our messages with this code.
     Settled(Queued, PublishReason),
     /// The client says goodbye. The will goes with it unless `publish_will` `[MQTT-3.14.4-3]`; `limit` is one that what it asked
@@ -82,7 +82,7 @@ pub enum Action<'a> {
 #[derive(Debug)]
 pub struct InboundPublish<'a> {
     topic: Topic<'a>,
-    pub packet: Publish<'a>,
+    pub packet: &'a Publish<'a>,
     pub ack: Option<AckToken>,
 }
 
@@ -203,7 +203,7 @@ impl Connection {
     }
 
     /// Takes one packet of the client.
-    pub fn handle_packet<'a>(&mut self, packet: Packet<'a>, session: &impl SessionCell) -> Result<Action<'a>, Violation> {
+    pub fn handle_packet<'a>(&mut self, packet: &'a Packet<'a>, session: &impl SessionCell) -> Result<Action<'a>, Violation> {
         match self.phase {
             Phase::Connected => self.handle_connected(packet, session),
             Phase::AwaitConnect => match packet {
@@ -221,14 +221,14 @@ impl Connection {
             Phase::Authenticating => match packet {
                 // [MQTT-3.1.2-30] Until CONNACK the client sends nothing but AUTH and DISCONNECT when it has named a method.
                 Packet::Auth(auth) => Ok(Action::Authenticate(auth)),
-                Packet::Disconnect(disconnect) => self.handle_disconnect(&disconnect),
+                Packet::Disconnect(disconnect) => self.handle_disconnect(disconnect),
                 _ => Err(violation(DisconnectReason::ProtocolError, "a packet other than AUTH or DISCONNECT before CONNACK")),
             },
             Phase::Closed => Ok(Action::None),
         }
     }
 
-    fn handle_connected<'a>(&mut self, packet: Packet<'a>, session: &impl SessionCell) -> Result<Action<'a>, Violation> {
+    fn handle_connected<'a>(&mut self, packet: &'a Packet<'a>, session: &impl SessionCell) -> Result<Action<'a>, Violation> {
         match packet {
             Packet::Publish(publish) => {
                 self.handle_publish(publish, session).map(Action::Publish).or_else(Duplicate::into_action)
@@ -236,7 +236,7 @@ impl Connection {
             Packet::PubAck(ack) => Ok(session
                 .with(|session| session.outbound.handle_puback(ack.packet_id))
                 .map_or(Action::None, |queued| Action::Settled(queued, ack.reason))),
-            Packet::PubRec(ack) => Ok(self.handle_pubrec(&ack, session)),
+            Packet::PubRec(ack) => Ok(self.handle_pubrec(ack, session)),
             Packet::PubRel(release) => Ok(self.handle_pubrel(release.packet_id, session)),
             Packet::PubComp(release) => {
                 session.with(|session| session.outbound.handle_pubcomp(release.packet_id));
@@ -248,7 +248,7 @@ impl Connection {
                 self.send(&Packet::PingResp); // [MQTT-3.12.4-1]
                 Ok(Action::None)
             }
-            Packet::Disconnect(disconnect) => self.handle_disconnect(&disconnect),
+            Packet::Disconnect(disconnect) => self.handle_disconnect(disconnect),
             Packet::Auth(auth) => self.handle_auth(auth),
             // [MQTT-3.1.0-2]
             Packet::Connect(_) => Err(violation(DisconnectReason::ProtocolError, "a second CONNECT")),
@@ -260,10 +260,10 @@ impl Connection {
 
     fn handle_publish<'a>(
         &mut self,
-        publish: Publish<'a>,
+        publish: &'a Publish<'a>,
         session: &impl SessionCell,
     ) -> Result<InboundPublish<'a>, Duplicate> {
-        let topic = self.resolve_topic(&publish)?;
+        let topic = self.resolve_topic(publish)?;
         let Some(id) = publish.delivery.packet_id() else {
             return Ok(InboundPublish { topic, packet: publish, ack: None });
         };
@@ -284,6 +284,14 @@ impl Connection {
         let ack =
             if is_exactly_once { Ack::PubRec(id, PublishReason::Success) } else { Ack::PubAck(id, PublishReason::Success) };
         Ok(InboundPublish { topic, packet: publish, ack: Some(self.acks.open(ack)) })
+    }
+
+    /// The topic that a PUBLISH is on, without taking it: `None` if it names none that is known.
+    pub fn topic_of(&self, publish: &Publish<'_>) -> Option<Arc<str>> {
+        match (publish.topic, publish.properties.topic_alias) {
+            (Some(topic), _) => Some(topic.as_str().into()),
+            (None, alias) => self.aliases.as_ref()?.resolve(alias?),
+        }
     }
 
     fn resolve_topic<'a>(&mut self, publish: &Publish<'a>) -> Result<Topic<'a>, Violation> {
@@ -363,7 +371,7 @@ impl Connection {
         Ok(Action::Disconnect { reason: disconnect.reason, publish_will, limit })
     }
 
-    fn handle_auth<'a>(&mut self, auth: Auth<'a>) -> Result<Action<'a>, Violation> {
+    fn handle_auth<'a>(&mut self, auth: &'a Auth<'a>) -> Result<Action<'a>, Violation> {
         // [MQTT-4.12.1-1]
         if self.authentication_method.is_none() || self.authentication_method.as_deref() != auth.authentication_method {
             return Err(violation(DisconnectReason::ProtocolError, "AUTH with another method than CONNECT"));
@@ -413,8 +421,8 @@ impl Connection {
     }
 
     /// The message is owned, or refused: its acknowledgement leaves when its turn comes. The same for all else that has a token.
-    pub fn publish_done(&mut self, token: AckToken, reason: PublishReason, session: &impl SessionCell) {
-        self.complete(token, reason, session);
+    pub fn publish_done(&mut self, token: AckToken, answer: impl Into<Answer>, session: &impl SessionCell) {
+        self.complete(token, answer.into(), session);
     }
 
     /// One code for each filter, in their order `[MQTT-3.8.4-5]`, `[MQTT-3.8.4-6]`. It leaves with [`Self::publish_done`].
@@ -452,8 +460,8 @@ impl Connection {
         self.phase = Phase::Closed;
     }
 
-    fn complete(&mut self, token: AckToken, reason: PublishReason, session: &impl SessionCell) {
-        match self.acks.complete(token, reason) {
+    fn complete(&mut self, token: AckToken, answer: Answer, session: &impl SessionCell) {
+        match self.acks.complete(token, answer) {
             // A refused QoS 2 message leaves no trace: its identifier is free, no PUBREL comes (4.3.3).
             Some(Ack::PubRec(id, reason)) if reason.is_error() => {
                 session.with(|session| session.release(*id));
@@ -462,12 +470,12 @@ impl Connection {
             Some(_) => {}
             None => return,
         }
-        while let Some(ack) = self.acks.pop_ready() {
-            self.write_ack(ack);
+        while let Some((ack, note)) = self.acks.pop_ready() {
+            self.write_ack(ack, note);
         }
     }
 
-    fn write_ack(&mut self, ack: Ack) {
+    fn write_ack(&mut self, ack: Ack, note: Note) {
         let ends_exchange = match ack {
             Ack::PubAck(..) => true,
             Ack::PubRec(_, reason) => reason.is_error(),
@@ -478,9 +486,11 @@ impl Connection {
             self.open_inbound = self.open_inbound.saturating_sub(1);
         }
         let user_properties = Default::default();
+        let note = if self.problem_information { note } else { Note::None }; // [MQTT-3.1.2-29]
         let packet = match ack {
-            Ack::PubAck(id, reason) => Packet::PubAck(PublishAck::new(id, reason)),
-            Ack::PubRec(id, reason) => Packet::PubRec(PublishAck::new(id, reason)),
+            Ack::PubAck(id, reason) if note == Note::None => Packet::PubAck(PublishAck::new(id, reason)),
+            Ack::PubRec(id, reason) if note == Note::None => Packet::PubRec(PublishAck::new(id, reason)),
+            Ack::PubAck(..) | Ack::PubRec(..) => return self.send_noted(&ack, note),
             Ack::PubRel(id, reason) => Packet::PubRel(Release::new(id, reason)), // [MQTT-4.3.3-4]
             Ack::PubComp(id, reason) => Packet::PubComp(Release::new(id, reason)),
             Ack::SubAck(packet_id, answer) => {
@@ -493,6 +503,24 @@ impl Connection {
             }
         };
         self.send(&packet);
+    }
+
+    /// The acknowledgement of a PUBLISH with more than a code.
+    fn send_noted(&mut self, ack: &Ack, note: Note) {
+        let mut properties = UserPropertiesBuf::new();
+        let mut reason_string = None;
+        match note {
+            Note::None => {}
+            Note::Reason(why) => reason_string = Some(why),
+            Note::Property(name, value) => properties.push(name, value),
+        }
+        let answer =
+            |id, reason| PublishAck { reason_string, user_properties: properties.as_ref(), ..PublishAck::new(id, reason) };
+        match *ack {
+            Ack::PubAck(id, reason) => self.send(&Packet::PubAck(answer(id, reason))),
+            Ack::PubRec(id, reason) => self.send(&Packet::PubRec(answer(id, reason))),
+            Ack::PubRel(..) | Ack::PubComp(..) | Ack::SubAck(..) | Ack::UnsubAck(..) => {}
+        }
     }
 
     fn send(&mut self, packet: &Packet<'_>) {

@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use super::numbering::Numbering;
 use super::queued::Queued;
@@ -95,6 +96,11 @@ impl Inflight {
         None
     }
 
+    /// The identifier that is tried first.
+    pub fn begin_at(&mut self, id: PacketId) {
+        self.next_id = id;
+    }
+
     /// Undoes an [`Self::open`] whose packet could not be written.
     pub fn cancel(&mut self, id: PacketId) -> Option<Queued> {
         match self.remove(id)?.state {
@@ -109,9 +115,11 @@ impl Inflight {
 
     /// PUBACK ends a QoS 1 exchange; `None` if there is none under this identifier.
     pub fn acknowledge(&mut self, id: PacketId) -> Option<Queued> {
-        match &self.get(id)?.state {
-            ExchangeState::Published(queued) if queued.qos() == QoS::AtLeastOnce => self.cancel(id),
-            _ => None,
+        let Entry::Occupied(entry) = self.open.as_mut()?.by_id.entry(id) else { return None };
+        let is_meant = matches!(&entry.get().state, ExchangeState::Published(queued) if queued.qos() == QoS::AtLeastOnce);
+        match is_meant.then(|| entry.remove().state)? {
+            ExchangeState::Published(queued) => Some(queued),
+            ExchangeState::Released(_) => None,
         }
     }
 

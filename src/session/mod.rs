@@ -2,6 +2,7 @@
 //! come out.
 
 pub mod acks;
+mod chunked_queue;
 pub mod config;
 pub mod connection;
 pub mod inflight;
@@ -17,9 +18,10 @@ mod tests;
 pub mod timers;
 pub mod topic_aliases;
 pub mod window;
+pub mod work;
 pub mod writer;
 
-pub use acks::AckToken;
+pub use acks::{AckToken, Answer, Note};
 pub use config::{Limits, QueuePolicy};
 pub use connection::{Action, Agreement, Connection, InboundPublish, Phase, Violation};
 pub use inflight::ExchangeState;
@@ -32,4 +34,5 @@ pub use queued::Queued;
 pub use state::{Replay, Session, SessionCell, Subscription};
 pub use timers::TimerWheel;
 pub use topic_aliases::OutboundAliases;
+pub use work::{Errand, Returns, Work};
 pub use writer::{Publication, Receiver, Writer};

@@ -35,6 +35,13 @@ impl Numbering {
         Self::starting(session, 0, 0)
     }
 
+    /// An identifier for a message that ends with the process, another one for each of many starts.
+    pub fn free_id(starts: u64) -> PacketId {
+        let ids = u64::from(u16::MAX - STORED_IDS);
+        let id = STORED_IDS + 1 + (starts.wrapping_mul(4099) % ids) as u16;
+        PacketId::new(id).unwrap_or_else(Self::first_free_id)
+    }
+
     /// One whose next message is `next`, and whose earlier ones cannot be lost.
     pub const fn starting(session: u64, next: u64, unsent: u64) -> Self {
         Self { session, next, unsent, handed: next, under_way: VecDeque::new() }

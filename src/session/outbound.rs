@@ -2,6 +2,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::acks::AckToken;
@@ -13,9 +15,12 @@ use super::outbound_queue::{OutboundQueue, Pushed, QueueBounds};
 use super::outlasting::Outlasting;
 use super::queued::Queued;
 use super::window::Window;
+use super::work::{Errand, Work};
 use super::writer::{Publication, Receiver, TooLarge, Writer};
 use crate::metrics::{Batch, DropReason, Limit, PacketType};
-use crate::packet::{Delivery, Message, Packet, PacketId, PublishReason, QoS, Release, ReleaseReason, TopicFilter, encode};
+use crate::packet::{
+    Delivery, DisconnectReason, Message, Packet, PacketId, PublishReason, QoS, Release, ReleaseReason, TopicFilter, encode,
+};
 use crate::storage::Body;
 
 /// The sending half of a session: what waits, what is under way, and how much more the client takes.
@@ -32,6 +37,8 @@ pub struct Outbound {
     pub outlasting: Option<Box<Outlasting>>,
     /// Of a client that gets messages of its own.
     own: Option<Box<Own>>,
+    /// Work whose PUBREC has come and whose PUBCOMP has not: until then it is not done.
+    half_done: Option<Box<HashMap<PacketId, Arc<Work>, FixedState>>>,
 }
 
 /// Messages in the queue that the client itself has published, and that come behind their acknowledgements.
@@ -78,9 +85,9 @@ impl Outbound {
         self.window = 0;
     }
 
-    /// How many exchanges may be open towards the client; `None` while there is none.
-    pub fn window(&self) -> Option<u16> {
-        (self.window > 0).then_some(self.window)
+    /// Exchanges that the client and we allow at the same time on this connection; 0 while there is none.
+    pub const fn window(&self) -> u16 {
+        self.window
     }
 
     /// Whether a message given now would leave at once.
@@ -151,6 +158,40 @@ impl Outbound {
             self.own.get_or_insert_default().behind.push_back(token);
         }
         self.push_kept(queued, Some(publication), limits, now, batch);
+    }
+
+    /// Takes what a work queue has lent, whatever the bounds of the session's own queue: the work queue has a window of its own.
+    pub fn deliver_work(
+        &mut self,
+        link: Option<(&mut Writer, &mut OutBuffer)>,
+        work: Arc<Work>,
+        grant: Grant,
+        now: Instant,
+        batch: &mut Batch,
+    ) {
+        let message = work.message().clone();
+        let mut publication = Publication::stored(&message);
+        match (grant.qos, link) {
+            (QoS::AtMostOnce, Some((writer, out))) if !self.queue.has_at_most_once() => {
+                let receiver =
+                    Receiver { delivery: Delivery::AtMostOnce, dup: false, retain: false, identifiers: &grant.identifiers };
+                let _ = write(writer, out, &mut publication, receiver, now, batch);
+            }
+            (_, Some((writer, out)))
+                if grant.qos != QoS::AtMostOnce && self.has_room() && self.resend.is_none() && out.len() < WRITE_AHEAD =>
+            {
+                self.begin(writer, out, &mut publication, Queued::work_of(work, grant), now, batch);
+            }
+            _ => self.queue.put(Queued::work_of(work, grant)),
+        }
+    }
+
+    /// Forgets exchanges of work that is not lent any more, as long as the client has not begun to answer them.
+    pub fn recall(&mut self, is_over: impl Fn(&Errand) -> bool) {
+        let is_recalled =
+            |queued: &Queued| queued.qos() == QoS::AtLeastOnce && queued.work().is_some_and(|work| is_over(work.errand()));
+        self.inflight.discard(is_recalled);
+        self.queue.extract(|queued| !is_recalled(queued));
     }
 
     /// Puts a message back at the end of the queue that was taken out of it, or of the exchanges.
@@ -300,7 +341,14 @@ impl Outbound {
 
     /// PUBREC. The caller sends PUBREL where one is due.
     pub fn handle_pubrec(&mut self, id: PacketId, reason: PublishReason) -> Received {
-        let is_published = self.inflight.get(id).is_some_and(|exchange| matches!(exchange.state, ExchangeState::Published(_)));
+        let published = self.inflight.get(id).and_then(|exchange| match &exchange.state {
+            ExchangeState::Published(queued) => Some(queued),
+            ExchangeState::Released(_) => None,
+        });
+        let is_published = published.is_some();
+        if let Some(work) = published.and_then(Queued::work).filter(|_| !reason.is_error()) {
+            self.half_done.get_or_insert_default().insert(id, work.clone());
+        }
         let received = self.inflight.receive(id, reason);
         match &received {
             Received::Refused(queued) => {
@@ -318,6 +366,10 @@ impl Outbound {
     pub fn handle_pubcomp(&mut self, id: PacketId) -> bool {
         let Some(number) = self.inflight.complete(id) else { return false };
         self.in_use = self.in_use.saturating_sub(1); // As in `give_back`.
+        if let Some(work) = self.half_done.as_mut().and_then(|half_done| half_done.remove(&id)) {
+            work.answer(PublishReason::Success as u8);
+            self.half_done.take_if(|half_done| half_done.is_empty());
+        }
         if let (Some(outlasting), Some(number)) = (&mut self.outlasting, number) {
             outlasting.completed(number);
         }
@@ -372,6 +424,7 @@ impl Outbound {
                     Ok(()) => self.in_use += 1,
                     Err(TooLarge) => {
                         self.inflight.cancel(id);
+                        note_too_large(&queued);
                         self.settle([&queued]);
                     }
                 }
@@ -445,23 +498,31 @@ impl Outbound {
         now: Instant,
         batch: &mut Batch,
     ) {
-        let kept = queued.clone();
+        let (qos, retain, sequence, notes) = (queued.qos(), queued.retain(), queued.sequence(), queued.notes().cloned());
         let lowest = if self.outlasting.is_some() { Numbering::first_free_id() } else { PacketId::FIRST };
         let id = self.inflight.open(queued, lowest).expect("the caller asked may_begin");
-        let receiver =
-            Receiver { delivery: delivery(kept.qos(), id), dup: false, retain: kept.retain(), identifiers: kept.identifiers() };
+        let identifiers: &[u32] = notes.as_ref().map_or(&[], |notes| &notes.identifiers);
+        let receiver = Receiver { delivery: delivery(qos, id), dup: false, retain, identifiers };
         match write(writer, out, publication, receiver, now, batch) {
             Ok(()) => {
                 self.in_use += 1;
-                if let (Some(outlasting), Some(sequence)) = (&mut self.outlasting, kept.sequence()) {
+                if let (Some(outlasting), Some(sequence)) = (&mut self.outlasting, sequence) {
                     outlasting.numbering.sent(sequence);
                 }
             }
             Err(TooLarge) => {
-                self.inflight.cancel(id);
-                self.settle([&kept]);
+                let cancelled = self.inflight.cancel(id);
+                cancelled.iter().for_each(note_too_large);
+                self.settle(&cancelled);
             }
         }
+    }
+}
+
+/// A work queue is told why its message was not sent.
+fn note_too_large(queued: &Queued) {
+    if let Some(work) = queued.work() {
+        work.answer(DisconnectReason::PacketTooLarge as u8);
     }
 }
 

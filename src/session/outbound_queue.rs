@@ -1,17 +1,14 @@
-use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::chunked_queue::ChunkedQueue;
 use super::config::{Limits, QueuePolicy};
 use super::queued::Queued;
 use crate::packet::QoS;
 
-/// From here on a queue does not double when it grows: there may be millions of entries.
-const GROW_BY_QUARTER: usize = 256;
-
 /// What waits for a session, bounded in messages and bytes. Offline only means that nobody takes from it.
 #[derive(Debug, Default)]
 pub struct OutboundQueue {
-    messages: VecDeque<Queued>,
+    messages: ChunkedQueue<Queued>,
     bytes: usize,
     /// How many of them have QoS 0.
     at_most_once: usize,
@@ -72,10 +69,6 @@ impl OutboundQueue {
         self.bytes += queued.size();
         self.at_most_once += usize::from(queued.qos() == QoS::AtMostOnce);
         self.stored += usize::from(queued.body().is_some());
-        let length = self.messages.len();
-        if length >= GROW_BY_QUARTER && length == self.messages.capacity() {
-            self.messages.reserve_exact(length / 4);
-        }
         self.messages.push_back(queued);
     }
 
@@ -90,16 +83,14 @@ impl OutboundQueue {
     pub fn pop(&mut self) -> Option<Queued> {
         let queued = self.messages.pop_front()?;
         self.forget(&queued);
-        if self.messages.is_empty() {
-            self.messages = VecDeque::new();
-        }
         Some(queued)
     }
 
     /// Takes out what `keep` refuses, in order.
     pub fn extract(&mut self, mut keep: impl FnMut(&Queued) -> bool) -> Vec<Queued> {
         let mut taken = Vec::new();
-        for queued in std::mem::take(&mut self.messages) {
+        let mut all = std::mem::take(&mut self.messages);
+        while let Some(queued) = all.pop_front() {
             if keep(&queued) {
                 self.messages.push_back(queued);
             } else {

@@ -7,7 +7,7 @@ use super::numbering::Numbering;
 use super::outbound::Outbound;
 use super::outlasting::Outlasting;
 use crate::packet::{PacketId, SubscriptionOptions, TopicFilter};
-use crate::storage::{Body, Record};
+use crate::storage::{Body, ConsumerWish, Record};
 
 /// What outlives the Network Connection (4.1): the subscriptions, the exchanges that are open in both directions, what waits to be
 /// sent. The broker keeps it under one lock; whoever holds the connection works on it through [`SessionCell`].
@@ -36,6 +36,8 @@ enum Receipt {
 pub struct Subscription {
     pub options: SubscriptionOptions,
     pub identifier: Option<u32>,
+    /// Of one to a work queue.
+    pub wish: ConsumerWish,
 }
 
 /// How far the retained messages of one subscription have been sent.

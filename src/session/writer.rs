@@ -4,8 +4,8 @@ use std::time::Instant;
 use super::out_buffer::OutBuffer;
 use super::topic_aliases::OutboundAliases;
 use crate::packet::{
-    AliasUse, Delivery, Message, MessageView, OutgoingPublish, PacketId, PacketTooLarge, ProtocolVersion, QoS, TopicName,
-    VARINT_MAX, encode_publish, encode_publish_head, encoded_publish_length,
+    AliasUse, Delivery, EncodedPublish, Message, MessageView, OutgoingPublish, PacketId, PacketTooLarge, ProtocolVersion, QoS,
+    TopicName, VARINT_MAX, encode_publish, encode_publish_head, encoded_publish_length,
 };
 use crate::storage::Body;
 
@@ -34,14 +34,20 @@ pub struct Publication<'a> {
 #[derive(Debug, Default)]
 struct Templates {
     bytes: Vec<u8>,
-    made: [Option<Template>; 12],
+    made: [Template; SHAPES],
+    /// A bit for each shape that was written once, without a copy: most messages have one receiver.
+    once: u16,
 }
 
-#[derive(Clone, Copy, Debug)]
+const SHAPES: usize = 12;
+
+/// Small, since each message begins with all of them unmade: only payloads that are small are copied. One that ends at zero is not made,
+/// and no Packet Identifier lies at zero.
+#[derive(Clone, Copy, Debug, Default)]
 struct Template {
-    start: usize,
-    end: usize,
-    packet_id_at: Option<usize>,
+    start: u32,
+    end: u32,
+    packet_id_at: u32,
 }
 
 impl<'a> Publication<'a> {
@@ -56,7 +62,7 @@ impl<'a> Publication<'a> {
             stored: None,
             body: None,
             is_lasting: false,
-            templates: Templates { bytes: scratch, made: [None; 12] },
+            templates: Templates { bytes: scratch, ..Default::default() },
         }
     }
 
@@ -130,17 +136,14 @@ impl<'a> Publication<'a> {
         Some(u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX))
     }
 
-    fn template(
-        &mut self,
+    /// Encodes it for a receiver who gets it as others of its shape do.
+    fn encode_common(
+        &self,
         version: ProtocolVersion,
-        delivery: Delivery,
-        retain: bool,
+        (delivery, retain): (Delivery, bool),
         now: Instant,
-    ) -> Result<Template, TooLarge> {
-        let shape = usize::from(version.has_properties()) * 6 + delivery.qos() as usize * 2 + usize::from(retain);
-        if let Some(template) = self.templates.made[shape] {
-            return Ok(template);
-        }
+        out: &mut Vec<u8>,
+    ) -> Result<EncodedPublish, TooLarge> {
         let outgoing = OutgoingPublish {
             dup: false,
             retain,
@@ -149,11 +152,34 @@ impl<'a> Publication<'a> {
             subscription_identifiers: &[],
             topic_alias: None,
         };
-        let start = self.templates.bytes.len();
-        let encoded = encode_publish(&self.view, &outgoing, version, &mut self.templates.bytes)?;
-        let template = Template { start, end: self.templates.bytes.len(), packet_id_at: encoded.packet_id_at };
-        self.templates.made[shape] = Some(template);
-        Ok(template)
+        Ok(encode_publish(&self.view, &outgoing, version, out)?)
+    }
+
+    /// The copy for a shape; `None` for the first receiver that has it.
+    fn template(
+        &mut self,
+        version: ProtocolVersion,
+        delivery: Delivery,
+        retain: bool,
+        now: Instant,
+    ) -> Result<Option<Template>, TooLarge> {
+        let shape = usize::from(version.has_properties()) * 6 + delivery.qos() as usize * 2 + usize::from(retain);
+        let made = self.templates.made[shape];
+        if made.end > 0 {
+            return Ok(Some(made));
+        }
+        if self.templates.once & 1 << shape == 0 {
+            self.templates.once |= 1 << shape;
+            return Ok(None);
+        }
+        let mut bytes = std::mem::take(&mut self.templates.bytes);
+        let start = bytes.len() as u32;
+        let encoded = self.encode_common(version, (delivery, retain), now, &mut bytes);
+        let end = bytes.len() as u32;
+        self.templates.bytes = bytes;
+        let template = Template { start, end, packet_id_at: encoded?.packet_id_at.unwrap_or(0) as u32 };
+        self.templates.made[shape] = template;
+        Ok(Some(template))
     }
 }
 
@@ -243,17 +269,35 @@ impl Writer {
         receiver: Receiver<'_>,
         now: Instant,
     ) -> Result<usize, TooLarge> {
-        let template = publication.template(self.version, receiver.delivery, receiver.retain, now)?;
-        let bytes = &publication.templates.bytes[template.start..template.end];
+        let Some(template) = publication.template(self.version, receiver.delivery, receiver.retain, now)? else {
+            return self.write_first(out, publication, receiver, now);
+        };
+        let bytes = &publication.templates.bytes[template.start as usize..template.end as usize];
         self.check_size(bytes.len())?;
         out.append_with(|out| {
             let start = out.len();
             out.extend_from_slice(bytes);
-            if let (Some(at), Some(id)) = (template.packet_id_at, receiver.delivery.packet_id()) {
+            if let Some(id) = receiver.delivery.packet_id() {
+                let at = template.packet_id_at as usize;
                 out[start + at..start + at + 2].copy_from_slice(&PacketId::get(id).to_be_bytes());
             }
         });
         Ok(bytes.len())
+    }
+
+    fn write_first(
+        &self,
+        out: &mut OutBuffer,
+        publication: &Publication<'_>,
+        receiver: Receiver<'_>,
+        now: Instant,
+    ) -> Result<usize, TooLarge> {
+        out.append_with(|out| {
+            let start = out.len();
+            let length = publication.encode_common(self.version, (receiver.delivery, receiver.retain), now, out)?.length;
+            self.check_size(length).inspect_err(|TooLarge| out.truncate(start))?;
+            Ok(length)
+        })
     }
 
     fn check_size(&self, length: usize) -> Result<(), TooLarge> {

@@ -65,6 +65,8 @@ struct Pending {
     recipients: SmallVec<[Recipient; 1]>,
     received: Option<Received>,
     retained: Option<Box<Publisher>>,
+    /// It is written whoever else waits for it: a work queue does.
+    is_held: bool,
     /// The journal has been told of it and has not had its turn yet.
     is_given: bool,
     /// It is being written there.
@@ -105,8 +107,15 @@ impl Body {
     pub fn new(message: Arc<Message>) -> Arc<Self> {
         let expiry = Expiry::of(message.expires_at);
         let size = (message.len() as u32) << 2 | message.qos as u32;
-        let pending =
-            Pending { message, recipients: SmallVec::new(), received: None, retained: None, is_given: false, place: None };
+        let pending = Pending {
+            message,
+            recipients: SmallVec::new(),
+            received: None,
+            retained: None,
+            is_held: false,
+            is_given: false,
+            place: None,
+        };
         Arc::new(Self { state: Mutex::new(State::Pending(Box::new(pending))), expiry, size })
     }
 
@@ -191,6 +200,16 @@ impl Body {
         })
     }
 
+    /// A work queue has it: it is written in any case. The record that says so, a [`Record::Work`], is told behind it, and lives on as
+    /// long as the body does.
+    #[must_use]
+    pub fn hold(self: &Arc<Self>) -> Option<Item> {
+        self.tell(|pending| {
+            pending.into_iter().for_each(|pending| pending.is_held = true);
+            None
+        })
+    }
+
     /// Another one is its topic's retained message, or none: if it is not written before that, it need not be. The journal must be told
     /// together with what takes its place, and not before: otherwise a crash in between leaves neither.
     #[must_use]
@@ -230,7 +249,7 @@ impl Body {
     /// Whether it is still to be written as a retained message.
     pub(super) fn is_wanted_unwritten(&self) -> bool {
         match &*self.state.lock() {
-            State::Pending(pending) => pending.retained.is_some() || pending.place.is_some(),
+            State::Pending(pending) => pending.retained.is_some() || pending.is_held || pending.place.is_some(),
             State::Stored { .. } => false,
         }
     }
@@ -248,8 +267,8 @@ impl Body {
         pending.is_given = false;
         let (recipients, received) = (std::mem::take(&mut pending.recipients), pending.received.take());
         let retained = pending.retained.take();
-        let unwritten =
-            Unwritten { message: &pending.message, recipients: &recipients, received, retained: retained.as_deref() };
+        let (message, retained, is_held) = (&pending.message, retained.as_deref(), pending.is_held);
+        let unwritten = Unwritten { message, recipients: &recipients, received, retained, is_held };
         pending.place = write(unwritten);
     }
 
@@ -307,6 +326,7 @@ pub(super) struct Unwritten<'a> {
     pub recipients: &'a [Recipient],
     pub received: Option<Received>,
     pub retained: Option<&'a Publisher>,
+    pub is_held: bool,
 }
 
 pub(super) const fn frame_length(size: u32) -> u64 {

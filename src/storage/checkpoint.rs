@@ -6,8 +6,9 @@ use super::body::{Body, Recipient};
 use super::codec::Put;
 use super::error::StorageError;
 use super::frame;
-use super::record::{Publisher, Record, SessionHeader, kind, put_queued, put_retained, put_session, put_subscribed};
+use super::record::{ConsumerWish, Publisher, Record, SessionHeader, kind, put_queued, put_retained, put_subscribed, put_work};
 use super::segment::{HEADER, header};
+use super::session_record::put_session;
 use super::state::{EntryState, RetainedState, State};
 use crate::packet::{PacketId, SubscriptionOptions, TopicFilter};
 
@@ -78,8 +79,13 @@ impl<'a> Walker<'a> {
         self.records += 1;
     }
 
-    pub fn subscription(&mut self, session: u64, filter: &TopicFilter, options: SubscriptionOptions, identifier: Option<u32>) {
-        put_subscribed(&mut self.buffer, session, filter, options, identifier);
+    pub fn subscription(
+        &mut self,
+        session: u64,
+        filter: &TopicFilter,
+        (options, identifier, wish): (SubscriptionOptions, Option<u32>, ConsumerWish),
+    ) {
+        put_subscribed(&mut self.buffer, session, filter, options, identifier, wish);
         self.records += 1;
     }
 
@@ -118,12 +124,26 @@ impl<'a> Walker<'a> {
         }
     }
 
+    /// Something of the work queues. One whose body is not on disk yet will be behind the checkpoint.
+    pub fn work(&mut self, stream: u64, body: Option<&Arc<Body>>, content: &[u8]) {
+        let place = body.map(|body| body.place());
+        if place == Some(None) {
+            return;
+        }
+        let place = place.flatten();
+        put_work(&mut self.buffer, stream, place, content);
+        self.records += 1;
+        if let Some(body) = body.filter(|_| place.is_some_and(|place| self.victims.contains(&place.segment))) {
+            self.to_move.push(body.clone());
+        }
+    }
+
     /// What was found in a journal.
     pub(super) fn state(&mut self, state: &State) {
         for (number, session) in &state.sessions {
             self.session(*number, &SessionHeader { next_sequence: session.next_sequence, ..session.header.clone() });
-            for (filter, (options, identifier)) in &session.subscriptions {
-                self.subscription(*number, filter, *options, *identifier);
+            for (filter, subscribed) in &session.subscriptions {
+                self.subscription(*number, filter, *subscribed);
             }
             session.replays.iter().for_each(|(filter, from)| self.replaying(*number, filter, from.as_deref()));
             session.received.iter().for_each(|id| self.received(*number, *id));
@@ -143,6 +163,11 @@ impl<'a> Walker<'a> {
             self.records += 1;
             self.pause();
         }
+        state.work.show(&mut |stream, place, content| {
+            put_work(&mut self.buffer, stream, place, content);
+            self.records += 1;
+            self.pause();
+        });
     }
 
     /// Call it between sessions and topics, under no lock: what has gathered is written.

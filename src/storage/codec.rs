@@ -63,7 +63,12 @@ impl<'a> Parts<'a> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
-            value |= u64::from(byte & 0x7F) << shift;
+            let part = u64::from(byte & 0x7F);
+            // Bits beyond the 64th, and a last group of nothing, are not what a number is written as.
+            if part << shift >> shift != part || shift > 0 && byte == 0 {
+                return None;
+            }
+            value |= part << shift;
             if byte < 0x80 {
                 return Some(value);
             }

@@ -217,7 +217,7 @@ impl<W> Committer<W> {
         if let Some(received) = body.received {
             Record::Received { session: received.session, packet_id: received.packet_id }.put(out);
         }
-        if body.recipients.is_empty() && body.retained.is_none() {
+        if body.recipients.is_empty() && body.retained.is_none() && !body.is_held {
             return None;
         }
         let place = Place { segment: segment.number, offset: (base + out.len()) as u32 };

@@ -47,7 +47,7 @@ pub(super) fn may_begin(bytes: &[u8]) -> bool {
     let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
     match head[8] {
         kind::BODY | kind::SESSION => true,
-        other => other <= kind::REMOVED && length < SMALL_MAX,
+        other => other <= kind::WORK && length < SMALL_MAX,
     }
 }
 

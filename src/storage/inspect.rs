@@ -2,6 +2,7 @@ use super::backend::Backend;
 use super::error::StorageError;
 use super::record::OnlineState;
 use super::recovery::find;
+use super::work::WorkState;
 
 /// What is in a data directory, for people and scripts.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -36,12 +37,12 @@ pub struct SessionSummary {
 }
 
 impl Summary {
-    /// Reads a data directory and changes nothing.
+    /// Reads a data directory and changes nothing. `work` folds what the work queues have told, and comes back with it.
     ///
     /// # Errors
     /// Damage, a newer format, what the operating system says.
-    pub fn read(backend: &dyn Backend) -> Result<Self, StorageError> {
-        let found = find(backend, None, &mut |_, _| ())?;
+    pub fn read(backend: &dyn Backend, work: Box<dyn WorkState>) -> Result<(Self, Box<dyn WorkState>), StorageError> {
+        let found = find(backend, None, work, &mut |_, _| ())?;
         let mut sessions: Vec<_> = found
             .state
             .sessions
@@ -65,13 +66,14 @@ impl Summary {
         sessions.sort_by(|one, other| (&one.mount_point, &one.client_id).cmp(&(&other.mount_point, &other.client_id)));
         let mut retained: Vec<_> = found.state.retained.keys().map(ToString::to_string).collect();
         retained.sort_unstable();
-        Ok(Self {
+        let summary = Self {
             segments: found.segments.len(),
             segment_bytes: found.report.bytes,
             checkpoint_bytes: found.checkpoint.1,
             torn_bytes: found.report.torn,
             sessions,
             retained,
-        })
+        };
+        Ok((summary, found.state.work))
     }
 }

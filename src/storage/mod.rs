@@ -24,14 +24,17 @@ mod record;
 mod recovery;
 mod scan;
 mod segment;
+mod session_record;
 mod state;
 #[cfg(test)]
 mod tests;
+mod work;
 
 pub use backend::{Backend, FileBackend, StoreFile};
 pub use body::{Body, Notes, Recipient};
 pub use checkpoint::{Walk, Walker};
 pub use clock::Clock;
+pub use codec::{Parts, Put};
 pub use commit::{Committed, Committer};
 pub use config::{Durability, Level, TopicLevel};
 pub use error::{Damage, StorageError};
@@ -39,7 +42,8 @@ pub use inspect::{SessionSummary, Summary};
 pub use journal::{Item, Journal, Transaction};
 pub use maintain::{Held, Keeper};
 pub use reader::load;
-pub use record::{OnlineState, Publisher, PublishingClient, Record, SessionHeader, StoredWill};
+pub use record::{ConsumerWish, OnlineState, Publisher, PublishingClient, Record, SessionHeader, StoredWill};
 pub use recovery::{Opened, Recover, open};
 pub use segment::{Place, Segment};
 pub use state::{EntryState, RetainedState, SessionState, State};
+pub use work::{NoWork, Tell, WorkState};

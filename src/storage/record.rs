@@ -6,6 +6,7 @@ use super::body::{Body, Notes, Recipient};
 use super::codec::{Parts, Put};
 use super::frame;
 use super::segment::Place;
+use super::session_record::{put_session, read_header};
 use crate::packet::{Message, PacketId, QoS, RetainHandling, SubscriptionOptions, TopicFilter};
 
 /// Something that changed and is to survive. Each can be replayed onto a state that has it already.
@@ -25,6 +26,7 @@ pub enum Record {
         filter: TopicFilter,
         options: SubscriptionOptions,
         identifier: Option<u32>,
+        wish: ConsumerWish,
     },
     Unsubscribed {
         session: u64,
@@ -70,6 +72,22 @@ pub enum Record {
         session: u64,
         filter: TopicFilter,
     },
+    /// Something of the work queues, whose content is theirs to read. One with a body that is not written (see [`Body::hold`]) is not
+    /// written either.
+    Work {
+        stream: u64,
+        body: Option<Arc<Body>>,
+        content: Box<[u8]>,
+    },
+}
+
+/// What a subscription to a work queue asks for; nothing, if it is to any other filter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConsumerWish {
+    /// Whether only a settle topic settles; `None`: as the queue says.
+    pub is_explicit: Option<bool>,
+    /// Unsettled messages at the same time.
+    pub prefetch: Option<u16>,
 }
 
 /// A session without what it holds.
@@ -148,6 +166,7 @@ pub(super) mod kind {
     pub const CHECKPOINT: u8 = 17;
     pub const CHECKPOINT_END: u8 = 18;
     pub const REMOVED: u8 = 19;
+    pub const WORK: u8 = 20;
 }
 
 /// A record as it is read back: bodies are the places where they lie.
@@ -162,7 +181,7 @@ pub(super) enum Told {
     },
     Session(u64, Box<SessionHeader>),
     SessionEnded(u64),
-    Subscribed(u64, TopicFilter, SubscriptionOptions, Option<u32>),
+    Subscribed(u64, TopicFilter, SubscriptionOptions, Option<u32>, ConsumerWish),
     Unsubscribed(u64, TopicFilter),
     Queued(Recipient, Place),
     Settled(u64, u64),
@@ -190,6 +209,11 @@ pub(super) enum Told {
     CheckpointEnd(u64),
     /// Nobody waits for anything in this segment any more: its file may be gone.
     Removed(u64),
+    Work {
+        stream: u64,
+        place: Option<Place>,
+        content: Box<[u8]>,
+    },
 }
 
 impl PartialEq for Recipient {
@@ -205,8 +229,8 @@ impl Record {
         match self {
             Self::Session { session, header } => put_session(out, *session, header),
             Self::SessionEnded { session } => frame::put(out, kind::SESSION_ENDED, |out| out.put_varint(*session)),
-            Self::Subscribed { session, filter, options, identifier } => {
-                put_subscribed(out, *session, filter, *options, *identifier);
+            Self::Subscribed { session, filter, options, identifier, wish } => {
+                put_subscribed(out, *session, filter, *options, *identifier, *wish);
             }
             Self::Unsubscribed { session, filter } => put_filter(out, kind::UNSUBSCRIBED, *session, filter),
             Self::Queued { recipient, body } => {
@@ -230,6 +254,11 @@ impl Record {
                 out.put_option(from.as_deref());
             }),
             Self::Replayed { session, filter } => put_filter(out, kind::REPLAYED, *session, filter),
+            Self::Work { stream, body, content } => match body.as_ref().map(|body| body.place()) {
+                None => put_work(out, *stream, None, content),
+                Some(Some(place)) => put_work(out, *stream, Some(place), content),
+                Some(None) => {}
+            },
         }
     }
 
@@ -244,6 +273,7 @@ impl Record {
             }
             Self::Replaying { filter, from, .. } => 24 + filter.as_str().len() + from.as_ref().map_or(0, |from| from.len()),
             Self::Unretained { topic } => 24 + topic.len(),
+            Self::Work { content, .. } => 32 + content.len(),
             Self::Queued { .. }
             | Self::SessionEnded { .. }
             | Self::Settled { .. }
@@ -276,13 +306,31 @@ pub(super) fn put_subscribed(
     filter: &TopicFilter,
     options: SubscriptionOptions,
     identifier: Option<u32>,
+    wish: ConsumerWish,
 ) {
     frame::put(out, kind::SUBSCRIBED, |out| {
         out.put_varint(session);
         out.push(options_byte(options));
         out.put_varint(identifier.unwrap_or(0).into()); // [MQTT-3.8.2.1.2]: zero is none
         out.put_text(filter.as_str());
+        if wish != ConsumerWish::default() {
+            out.push(wish.is_explicit.map_or(0, |is_explicit| 1 + u8::from(is_explicit)));
+            out.put_varint(wish.prefetch.unwrap_or(0).into());
+        }
     });
+}
+
+fn read_wish(parts: &mut Parts<'_>) -> Option<ConsumerWish> {
+    if parts.is_empty() {
+        return Some(ConsumerWish::default());
+    }
+    let is_explicit = match parts.u8()? {
+        0 => None,
+        1 => Some(false),
+        2 => Some(true),
+        _ => return None,
+    };
+    Some(ConsumerWish { is_explicit, prefetch: Some(parts.number()?).filter(|prefetch| *prefetch > 0) })
 }
 
 /// `QoS | no local << 2 | retain as published << 3 | retain handling << 4`, as in SUBSCRIBE (3.8.3.1).
@@ -314,6 +362,17 @@ pub(super) fn put_queued(out: &mut Vec<u8>, recipient: &Recipient, place: Place)
             notes.identifiers.iter().for_each(|identifier| out.put_varint((*identifier).into()));
             out.put_option(notes.share.as_ref().map(TopicFilter::as_str));
         }
+    });
+}
+
+pub(super) fn put_work(out: &mut Vec<u8>, stream: u64, place: Option<Place>, content: &[u8]) {
+    frame::put(out, kind::WORK, |out| {
+        out.put_varint(stream);
+        out.push(place.is_some().into());
+        if let Some(place) = place {
+            put_place(out, place);
+        }
+        out.extend_from_slice(content);
     });
 }
 
@@ -349,43 +408,6 @@ pub(super) fn put_commit(out: &mut Vec<u8>, start: u32, is_synced: bool) {
         out.extend_from_slice(&start.to_le_bytes());
         out.push(is_synced.into());
     });
-}
-
-pub(super) fn put_session(out: &mut Vec<u8>, session: u64, header: &SessionHeader) {
-    frame::put(out, kind::SESSION, |out| {
-        out.put_varint(session);
-        out.put_varint(header.expiry_interval.into());
-        out.put_varint(header.next_sequence);
-        out.put_varint(header.first_unsent);
-        out.put_varint(header.revision);
-        match header.state {
-            OnlineState::Online => out.push(0),
-            OnlineState::Offline { expires_at: None } => out.push(1),
-            OnlineState::Offline { expires_at: Some(at) } => {
-                out.push(2);
-                out.put_varint(at);
-            }
-        }
-        out.put_option(header.mount_point.as_deref());
-        out.put_text(&header.client_id);
-        out.put_option(header.username.as_deref());
-        out.put_text(&header.listener);
-        match &header.will {
-            None => out.push(0),
-            Some(will) => {
-                out.push(1);
-                put_will(out, will);
-            }
-        }
-    });
-}
-
-fn put_will(out: &mut Vec<u8>, will: &StoredWill) {
-    out.put_varint(will.delay_interval.into());
-    // One more than the value; zero is none.
-    out.put_varint(will.message_expiry_interval.map_or(0, |seconds| u64::from(seconds) + 1));
-    out.put_varint(will.due_at.map_or(0, |at| at + 1));
-    put_message(out, &will.message, None);
 }
 
 /// A message with all that is sent on. `expires_at` is in milliseconds since the epoch.
@@ -439,7 +461,7 @@ impl Told {
                 let session = parts.varint()?;
                 let options = read_options(parts.u8()?)?;
                 let identifier = Some(parts.number()?).filter(|identifier| *identifier > 0);
-                Self::Subscribed(session, read_filter(parts)?, options, identifier)
+                Self::Subscribed(session, read_filter(parts)?, options, identifier, read_wish(parts)?)
             }
             kind::UNSUBSCRIBED => Self::Unsubscribed(parts.varint()?, read_filter(parts)?),
             kind::QUEUED => read_queued(parts)?,
@@ -458,6 +480,15 @@ impl Told {
             kind::CHECKPOINT => Self::Checkpoint { segment: parts.varint()?, next_session: parts.varint()? },
             kind::CHECKPOINT_END => Self::CheckpointEnd(parts.varint()?),
             kind::REMOVED => Self::Removed(parts.varint()?),
+            kind::WORK => {
+                let stream = parts.varint()?;
+                let place = match parts.u8()? {
+                    0 => None,
+                    1 => Some(read_place(parts)?),
+                    _ => return None,
+                };
+                Self::Work { stream, place, content: std::mem::take(&mut parts.0).into() }
+            }
             _ => return None,
         })
     }
@@ -499,45 +530,6 @@ fn read_retained(parts: &mut Parts<'_>) -> Option<Told> {
         _ => return None,
     };
     Some(Told::Retained { place, topic, publisher: Publisher { client } })
-}
-
-fn read_header(parts: &mut Parts<'_>) -> Option<SessionHeader> {
-    let (expiry_interval, next_sequence, first_unsent) = (parts.number()?, parts.varint()?, parts.varint()?);
-    let revision = parts.varint()?;
-    let state = match parts.u8()? {
-        0 => OnlineState::Online,
-        1 => OnlineState::Offline { expires_at: None },
-        2 => OnlineState::Offline { expires_at: Some(parts.varint()?) },
-        _ => return None,
-    };
-    let mount_point = parts.option()?.map(Arc::from);
-    let (client_id, username, listener) = (parts.text()?.into(), parts.option()?.map(Arc::from), parts.text()?.into());
-    let will = match parts.u8()? {
-        0 => None,
-        1 => Some(read_will(parts)?),
-        _ => return None,
-    };
-    Some(SessionHeader {
-        mount_point,
-        client_id,
-        username,
-        listener,
-        expiry_interval,
-        state,
-        will,
-        next_sequence,
-        first_unsent,
-        revision,
-    })
-}
-
-fn read_will(parts: &mut Parts<'_>) -> Option<StoredWill> {
-    let delay_interval = parts.number()?;
-    let message_expiry_interval = parts.varint()?.checked_sub(1).map(u32::try_from).transpose().ok()?;
-    let due_at = parts.varint()?.checked_sub(1);
-    let stored = read_message(parts)?;
-    let message = Arc::new(stored.message(None)?);
-    Some(StoredWill { message, delay_interval, message_expiry_interval, due_at })
 }
 
 impl StoredMessage<'_> {

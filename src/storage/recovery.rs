@@ -16,6 +16,7 @@ use super::record::{Told, kind, read_message};
 use super::scan::{Scan, Stop};
 use super::segment::{HEADER, Place, Segment, check_header, segment_name, segment_number};
 use super::state::State;
+use super::work::WorkState;
 use crate::metrics::Metrics;
 use crate::packet::Message;
 
@@ -37,6 +38,8 @@ pub struct Opened<W> {
     /// The retained messages by their places; all else stays on disk.
     pub messages: HashMap<Place, Arc<Message>>,
     pub report: Report,
+    /// Goes up with every start.
+    pub starts: u64,
 }
 
 /// What recovery found.
@@ -71,7 +74,7 @@ pub(super) struct Found {
     given_up: Vec<String>,
 }
 
-/// Opens a journal, and makes one where none is.
+/// Opens a journal, and makes one where none is. `work` folds what the work queues have told.
 ///
 /// # Errors
 /// Damage without leave to do something about it; a newer format; what the operating system says.
@@ -81,9 +84,10 @@ pub fn open<W>(
     recover: Option<Recover>,
     (clock, now): (Clock, fn() -> Instant),
     metrics: Arc<Metrics>,
+    work: Box<dyn WorkState>,
     progress: Progress<'_>,
 ) -> Result<Opened<W>, StorageError> {
-    let mut found = find(&*backend, recover, progress)?;
+    let mut found = find(&*backend, recover, work, progress)?;
     let (bodies, messages) = read_bodies(&mut found, recover, &clock)?;
     put_right(&*backend, &found)?;
     let Found { mut state, mut segments, mut checkpoint, mut report, .. } = found;
@@ -106,14 +110,19 @@ pub fn open<W>(
     let journal = Arc::new(Journal::new(config, state.next_session, clock, metrics));
     let committer = Committer::new(journal, backend, segments, checkpoint, config, now);
     committer.measure();
-    Ok(Opened { committer, state, bodies, messages, report })
+    Ok(Opened { committer, state, bodies, messages, report, starts: next })
 }
 
 /// Reads all records and folds them, without changing anything.
-pub(super) fn find(backend: &dyn Backend, recover: Option<Recover>, progress: Progress<'_>) -> Result<Found, StorageError> {
+pub(super) fn find(
+    backend: &dyn Backend,
+    recover: Option<Recover>,
+    work: Box<dyn WorkState>,
+    progress: Progress<'_>,
+) -> Result<Found, StorageError> {
     let names = backend.list().map_err(StorageError::io("cannot list", "the data directory"))?;
     let mut found = Found {
-        state: State::default(),
+        state: State::new(work),
         segments: VecDeque::new(),
         checkpoint: (0, 0),
         report: Report::default(),

@@ -2,16 +2,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::body::Recipient;
-use super::record::{Publisher, SessionHeader, Told};
+use super::record::{ConsumerWish, Publisher, SessionHeader, Told};
 use super::segment::Place;
+use super::work::WorkState;
 use crate::packet::{PacketId, QoS, SubscriptionOptions, TopicFilter};
 
 /// What records fold into: plain values, with bodies as the places where they lie.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct State {
     pub sessions: HashMap<u64, SessionState>,
     pub retained: HashMap<Box<str>, RetainedState>,
     pub next_session: u64,
+    /// The work queues, as whoever knows them folds them.
+    pub work: Box<dyn WorkState>,
     relocated: HashMap<Place, Place>,
     /// Segments that were dead in memory, though not all that killed their bodies may have been written.
     removed: HashSet<u64>,
@@ -22,7 +25,7 @@ pub struct State {
 #[derive(Debug)]
 pub struct SessionState {
     pub header: SessionHeader,
-    pub subscriptions: BTreeMap<TopicFilter, (SubscriptionOptions, Option<u32>)>,
+    pub subscriptions: BTreeMap<TopicFilter, (SubscriptionOptions, Option<u32>, ConsumerWish)>,
     /// By sequence.
     pub entries: BTreeMap<u64, EntryState>,
     pub received: BTreeSet<PacketId>,
@@ -71,6 +74,18 @@ impl SessionState {
 }
 
 impl State {
+    pub(super) fn new(work: Box<dyn WorkState>) -> Self {
+        Self {
+            sessions: HashMap::new(),
+            retained: HashMap::new(),
+            next_session: 0,
+            work,
+            relocated: HashMap::new(),
+            removed: HashSet::new(),
+            early: HashMap::new(),
+        }
+    }
+
     /// Takes one record over. One about a session that is over says nothing.
     pub(super) fn apply(&mut self, told: Told) {
         match told {
@@ -79,8 +94,8 @@ impl State {
                 self.early.remove(&session);
                 self.sessions.remove(&session);
             }
-            Told::Subscribed(session, filter, options, identifier) => self.with(session, |session| {
-                session.subscriptions.insert(filter, (options, identifier));
+            Told::Subscribed(session, filter, options, identifier, wish) => self.with(session, |session| {
+                session.subscriptions.insert(filter, (options, identifier, wish));
             }),
             Told::Unsubscribed(session, filter) => self.with(session, |session| {
                 session.subscriptions.remove(&filter);
@@ -110,6 +125,7 @@ impl State {
             Told::Replayed(session, filter) => self.with(session, |session| drop(session.replays.remove(&filter))),
             Told::Checkpoint { next_session, .. } => self.next_session = self.next_session.max(next_session),
             Told::Removed(segment) => drop(self.removed.insert(segment)),
+            Told::Work { stream, place, content } => self.work.apply(stream, place, &content),
             Told::Body | Told::Commit { .. } | Told::CheckpointEnd(_) => {}
         }
     }
@@ -166,11 +182,13 @@ impl State {
                 EntryState::Waiting(_, place) => Some(place),
                 EntryState::Released => None,
             });
-        for place in places.chain(self.retained.values_mut().map(|retained| &mut retained.place)) {
+        let follow = |place: &mut Place| {
             while let Some(to) = relocated.get(place) {
                 *place = *to;
             }
-        }
+        };
+        places.chain(self.retained.values_mut().map(|retained| &mut retained.place)).for_each(follow);
+        self.work.move_places(&mut |place| follow(place));
     }
 
     /// A segment is removed once nobody in memory waits for what is in it: whoever seems to is done with it, and the record that says so
@@ -189,6 +207,7 @@ impl State {
             });
         }
         self.retained.retain(|_, retained| !removed.contains(&retained.place.segment));
+        self.work.forget(&|place| removed.contains(&place.segment));
     }
 
     /// All places where a body must be, each once, in their order.
@@ -199,6 +218,7 @@ impl State {
             EntryState::Released => None,
         });
         let mut places: Vec<_> = waiting.chain(self.retained.values().map(|retained| retained.place)).collect();
+        self.work.places(&mut |place| places.push(place));
         places.sort_unstable();
         places.dedup();
         places
@@ -206,7 +226,7 @@ impl State {
 
     /// Forgets what lies at the places for which `is_lost` says so. Returns how many messages and retained messages that were.
     pub(super) fn forget(&mut self, is_lost: impl Fn(&Place) -> bool) -> (usize, usize) {
-        let mut messages = 0;
+        let mut messages = self.work.forget(&is_lost);
         for session in self.sessions.values_mut() {
             let before = session.entries.len();
             session.entries.retain(|_, entry| !matches!(entry, EntryState::Waiting(_, place) if is_lost(place)));

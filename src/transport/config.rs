@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use crate::auth::config::CertificateIdentity;
+use crate::auth::config::MethodName;
 use crate::units::{ByteSize, Span};
 
 /// `[[listeners]]`: one door of the broker.
@@ -25,12 +26,17 @@ pub struct ListenerConfig {
     /// The protocol versions that are let in: any of `"3.1"`, `"3.1.1"`, `"5.0"`.
     #[serde(default = "all_versions")]
     pub versions: Vec<String>,
-    /// Put before every topic of this door's clients and taken away on the way back; empty for none.
+    /// Put before every topic of this door's clients and taken away on the way back; empty for none. With `%u` (user name), `%c` (client
+    /// identifier), `%{claim.NAME}` (a claim of the client's token) or `%{cert.O}` (an attribute of its certificate's subject) in it, each
+    /// a level or part of one, clients are kept apart as tenants: `"tenants/%u/"`.
     #[serde(default)]
     pub mount_point: String,
     /// Expects the PROXY protocol header (version 1 or 2) in front of every connection, and refuses those without.
     #[serde(default)]
     pub proxy_protocol: bool,
+    /// Overrides `[auth] methods`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub methods: Option<Vec<MethodName>>,
     /// Overrides `[auth] allow_anonymous`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_anonymous: Option<bool>,
@@ -64,6 +70,7 @@ impl ListenerConfig {
             versions: all_versions(),
             mount_point: String::new(),
             proxy_protocol: false,
+            methods: None,
             allow_anonymous: None,
             password_file: None,
             acl_file: None,

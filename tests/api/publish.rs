@@ -92,7 +92,7 @@ fn a_bulk_keeps_its_order() {
 fn what_was_answered_survives_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let config = "[[listeners]]\nname = \"tcp\"\nurl = \"tcp://127.0.0.1:0\"\n";
-    let broker = Broker::with_config_in(folder, config);
+    let mut broker = Broker::with_config_in(folder, config);
     let api = Http::new(broker.admin.unwrap());
     let kept = || Connect {
         client_id: "c",
@@ -109,7 +109,7 @@ fn what_was_answered_survives_a_kill() {
     assert_eq!(api.delete("/retained/gone").status, 204);
     assert_eq!(api.post("/banned", &json!({"as": "clientid", "who": "bad"})).status, 201);
 
-    let broker = broker.killed_and_started();
+    broker.kill_and_restart();
     let api = Http::new(broker.admin.unwrap());
     let (mut client, was_there) = Client::connect_with(broker.address(), kept());
     assert!(was_there);

@@ -15,3 +15,4 @@ mod program;
 mod rumqttc;
 mod scripts;
 mod tls;
+mod work_queues;

@@ -260,6 +260,41 @@ const scenarios = {
       await second.expectNothing();
       await second.leave();
     }),
+
+  /** Each message is answered with the code that fits; MQTT.js hands over only what is answered with success. */
+  work_queue: () =>
+    everywhere(async (url, version) => {
+      for (const qos of [1, 2]) {
+        const seen = [];
+        const customHandleAcks = (topic, payload, packet, done) => {
+          const told = packet.properties.userProperties;
+          seen.push(`${payload} ${told['q-attempt']}`);
+          if (`${payload}` === 'wrong') done(null, 0x99);
+          else if (`${payload}` === 'late' && told['q-attempt'] < 3) done(null, 0x80);
+          else done(null, 0);
+        };
+        const worker = await Peer.connect(url, version, { clientId: 'worker', customHandleAcks });
+        await worker.subscribe('$queue/jobs', { qos });
+        const dead = await Peer.connect(url, version);
+        await dead.subscribe('$dlq/jobs', { qos: 1 });
+        const sender = await Peer.connect(url, version);
+        for (const text of ['late', 'wrong', 'right']) await sender.publish('jobs/paint', text);
+        const done = [`${(await worker.message()).payload}`, `${(await worker.message()).payload}`];
+        assert.deepEqual(done.toSorted(), ['late', 'right']);
+        assert.deepEqual(seen.toSorted(), ['late 1', 'late 2', 'late 3', 'right 1', 'wrong 1']);
+        const letter = (await dead.expect('jobs/paint', 'wrong', { qos: 1 })).properties.userProperties;
+        assert.equal(letter['q-dead-reason'], 'rejected');
+        assert.equal(letter['q-dead-last-code'], '153');
+        assert.equal(letter['q-dead-last-client'], 'worker');
+        await worker.leave();
+        await dead.leave();
+        await sender.leave();
+        const next = await Peer.connect(url, version);
+        await next.subscribe('$queue/jobs', { qos: 1 });
+        await next.expectNothing();
+        await next.leave();
+      }
+    }, [v5]),
 };
 
 await scenarios[scenario]();

@@ -289,6 +289,42 @@ def manual_ack(port, _):
         print(f"{version}: unacknowledged ones come again with DUP, acknowledged ones do not")
 
 
+def told(message, name):
+    return dict(message.properties.UserProperty).get(name)
+
+
+def work_queue(port, _):
+    """Acknowledged when the work is done: what is not comes again, to whoever is there."""
+    sender = Peer(port)
+    for version in ("3.1.1", "5.0"):
+        worker = Peer(port, version, "worker", manual_ack=True)
+        check(worker.subscribe("$queue/jobs", 1) == [1], "it is a consumer")
+        for text in (b"done", b"stuck", b"left"):
+            sender.publish("jobs/paint", text)
+        done, stuck, _ = (worker.expect("jobs/paint", text, 1) for text in (b"done", b"stuck", b"left"))
+        worker.client.ack(done.mid, done.qos)
+        again = {message.payload: message for message in (worker.message(), worker.message())}
+        check(set(again) == {b"stuck", b"left"}, f"what was not acknowledged comes again: {set(again)}")
+        check(not again[b"stuck"].dup and again[b"stuck"].mid != stuck.mid, "as a new PUBLISH")
+        if version == "5.0":
+            check(told(done, "q-attempt") == "1", "the first attempt")
+            check(told(again[b"stuck"], "q-attempt") == "2", "the second attempt")
+            check(told(again[b"stuck"], "q-id") == told(stuck, "q-id"), "of the same message")
+        worker.client.ack(again[b"stuck"].mid, 1)
+        worker.subscribe("other")
+        worker.cut()
+        other = Peer(port, version, "other", manual_ack=True)
+        other.subscribe("$queue/jobs", 1)
+        left = other.expect("jobs/paint", b"left", 1)
+        other.client.ack(left.mid, 1)
+        other.subscribe("other")
+        other.leave()
+        print(f"{version}: what a worker leaves undone another one does")
+    last = Peer(port, "5.0", "last", manual_ack=True)
+    last.subscribe("$queue/jobs", 1)
+    last.expect_nothing(sender)
+
+
 def receive_maximum(port, _):
     limited = properties_of(PacketTypes.CONNECT, ReceiveMaximum=2)
     peer = Peer(port, manual_ack=True, connect_properties=limited)
@@ -346,7 +382,7 @@ def refusals(port, _):
 
 
 SCENARIOS = [round_trips, persistent_session, take_over, wills, retained, properties, manual_ack, receive_maximum,
-             shared_subscription, websocket, refusals]
+             shared_subscription, websocket, refusals, work_queue]
 
 if __name__ == "__main__":
     name, tcp, web = sys.argv[1:4]

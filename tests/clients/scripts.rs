@@ -5,7 +5,8 @@ use crate::support::Broker;
 
 /// A door for each transport; figures of their own, so that a script can run into the limits.
 const CONFIG: &str = "[[listeners]]\nname = 'tcp'\nurl = 'tcp://127.0.0.1:0'\n\
-    [[listeners]]\nname = 'websocket'\nurl = 'ws://127.0.0.1:0/mqtt'\n";
+    [[listeners]]\nname = 'websocket'\nurl = 'ws://127.0.0.1:0/mqtt'\n\
+    [[queues]]\nname = 'jobs'\nbind = ['jobs/#']\nack_timeout = '4s'\nbackoff = ['50ms']\nmax_deliveries = 0\n";
 
 fn run(script: &str, scenario: &str) {
     let broker = Broker::with_config(CONFIG);
@@ -24,7 +25,8 @@ macro_rules! scenarios {
 
 mod paho {
     scenarios!("paho_mqtt.py": round_trips persistent_session take_over wills retained properties manual_ack receive_maximum
-        shared_subscription websocket refusals);
+        shared_subscription websocket refusals
+        work_queue);
 }
 
 mod aiomqtt {
@@ -33,5 +35,5 @@ mod aiomqtt {
 
 mod mqttjs {
     scenarios!("mqttjs.mjs": round_trips persistent_session exactly_once_over_cuts wills retained properties topic_aliases
-        shared_subscription take_over);
+        shared_subscription take_over work_queue);
 }

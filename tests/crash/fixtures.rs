@@ -6,7 +6,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use dunlin::packet::{Connect, Delivery, QoS};
+use dunlin::packet::{
+    Connect, Delivery, Packet, PublishAck, PublishReason, QoS, Subscribe, SubscriptionOptions, TopicFilter, UserProperties,
+};
 
 use crate::house::{Broker, House, copy_folder, dunlin, text};
 use crate::steps::{
@@ -15,7 +17,9 @@ use crate::steps::{
 use crate::support::Client;
 use crate::support::client::{V5, V311};
 
-const FORMATS: [&str; 1] = ["format-1"];
+/// The second is of the same format, and has work queues.
+const FORMATS: [&str; 2] = ["format-1", QUEUES];
+const QUEUES: &str = "format-1-queues";
 
 const NEVER: u32 = u32::MAX;
 
@@ -24,7 +28,18 @@ fn folder(format: &str) -> PathBuf {
 }
 
 /// Sessions that never expire: the fixture gets old.
-const CONFIG: &str = "[durability]\nsegment_size = \"64KiB\"\n[limits]\nmax_session_expiry = \"0s\"\n";
+const CONFIG: &str = r#"
+[durability]
+segment_size = "64KiB"
+[limits]
+max_session_expiry = "0s"
+[[queues]]
+name = "orders"
+bind = ["orders/#"]
+key = "topic"
+ack_timeout = "2s"
+retention = "0s"
+"#;
 
 fn lasting(client_id: &str) -> Connect<'_> {
     let mut connect = keeping(V5, client_id);
@@ -106,6 +121,77 @@ fn check(broker: &Broker) {
     reader.expect_nothing();
 }
 
+/// One message done, one with a consumer, one dead, one behind the other and one whose time has not come.
+fn fill_queues(broker: &Broker) {
+    let mut publisher = Client::connect(broker.address(), V5, "orderer");
+    for (topic, payload) in [("orders/a", "done"), ("orders/a", "held"), ("orders/a", "behind"), ("orders/b", "dead")] {
+        publisher.publish(topic, payload, QoS::AtLeastOnce);
+    }
+    publisher.publish("$dedup/once/orders/c", "again", QoS::ExactlyOnce);
+    publisher.publish("$delayed/31536000/later", "in a year", QoS::AtLeastOnce);
+    let mut worker = Client::connect(broker.address(), V5, "worker");
+    consume(&mut worker, "$queue/orders");
+    for _ in 0..4 {
+        let (payload, id) = worker.expect_publish(|publish| {
+            (String::from_utf8_lossy(publish.payload).into_owned(), publish.delivery.packet_id().expect("QoS 1"))
+        });
+        match &*payload {
+            "done" => worker.puback(id),
+            "dead" => worker.send(&Packet::PubAck(PublishAck::new(id, PublishReason::PayloadFormatInvalid))),
+            "held" | "again" => {}
+            other => panic!("{other}"),
+        }
+    }
+    worker.ping();
+    publisher.cut();
+    worker.cut();
+}
+
+/// Subscribes to a queue; its messages may come before SUBACK (3.8.4).
+fn consume(client: &mut Client, filter: &str) {
+    let packet_id = client.packet_id();
+    client.send(&Packet::Subscribe(Subscribe {
+        packet_id,
+        subscription_identifier: None,
+        user_properties: UserProperties::default(),
+        filters: vec![(
+            TopicFilter::new(filter).expect("a filter"),
+            SubscriptionOptions { qos: QoS::AtLeastOnce, ..SubscriptionOptions::default() },
+        )],
+    }));
+    client.expect_ahead("SUBACK", |packet| matches!(packet, Packet::SubAck(ack) if ack.packet_id == packet_id).then_some(()));
+}
+
+fn check_queues(house: &House) {
+    let inspected = dunlin(&["inspect", &text(house.data()), "--json"]);
+    let found: serde_json::Value = serde_json::from_str(&inspected.said).expect("JSON");
+    assert_eq!(found["queues"], serde_json::json!([{ "queue": "orders", "messages": 3, "dead": 1 }]), "{}", inspected.said);
+    assert_eq!(found["delayed"], 1);
+    let broker = house.start();
+    let mut publisher = Client::connect(broker.address(), V5, "another");
+    publisher.publish("$dedup/new/orders/d", "new", QoS::AtLeastOnce);
+    let mut worker = Client::connect(broker.address(), V5, "other");
+    consume(&mut worker, "$queue/orders");
+    let mut payloads = Vec::new();
+    for _ in 0..4 {
+        let (payload, id) = worker.expect_publish(|publish| {
+            (String::from_utf8_lossy(publish.payload).into_owned(), publish.delivery.packet_id().expect("QoS 1"))
+        });
+        worker.puback(id);
+        payloads.push(payload);
+    }
+    let place = |wanted: &str| payloads.iter().position(|payload| payload == wanted).unwrap_or_else(|| panic!("{payloads:?}"));
+    assert!(place("held") < place("behind") && place("again") < 4 && place("new") < 4);
+    worker.expect_nothing();
+    let mut gravedigger = Client::connect(broker.address(), V5, "gravedigger");
+    consume(&mut gravedigger, "$dlq/orders");
+    gravedigger.expect_publish(|publish| {
+        assert_eq!(publish.payload, b"dead");
+        let reason = publish.properties.user_properties.iter().find(|(name, _)| *name == "q-dead-reason");
+        assert_eq!(reason, Some(("q-dead-reason", "rejected")));
+    });
+}
+
 #[test]
 fn data_directories_of_older_versions_are_read() {
     for format in FORMATS {
@@ -117,6 +203,9 @@ fn data_directories_of_older_versions_are_read() {
         again.start().stop();
         check(&again.start());
     }
+    let house = House::new(CONFIG);
+    copy_folder(&folder(QUEUES), house.data());
+    check_queues(&house);
 }
 
 /// What the present version writes is as much as a fixture holds.
@@ -124,9 +213,11 @@ fn data_directories_of_older_versions_are_read() {
 fn the_present_version_reads_what_it_has_written() {
     let house = House::new(CONFIG);
     let broker = house.start();
+    fill_queues(&broker);
     fill(&broker, &house);
     broker.kill();
     check(&house.copy().start());
+    check_queues(&house.copy());
     house.start().stop();
     check(&house.start());
 }
@@ -137,6 +228,7 @@ fn write_a_fixture() {
     let format = std::env::var("DUNLIN_CRASH_FIXTURE").expect("DUNLIN_CRASH_FIXTURE names the format");
     let house = House::new(CONFIG);
     let broker = house.start();
+    fill_queues(&broker);
     fill(&broker, &house);
     broker.stop();
     let target = folder(&format);

@@ -37,9 +37,9 @@ max_queued_bytes = "4GiB"
 "#;
 
 /// What is played, and how often it is interrupted.
-struct Plan {
-    seed: u64,
-    cycles: usize,
+pub struct Plan {
+    pub seed: u64,
+    pub cycles: usize,
 }
 
 impl Plan {
@@ -127,7 +127,7 @@ fn play(plan: &Plan, world: &World, house: &House, cast: Cast) -> (usize, usize)
 }
 
 /// Starts and kills the broker; how often it was killed.
-fn storm(plan: &Plan, world: &World, house: &House) -> usize {
+pub fn storm(plan: &Plan, world: &World, house: &House) -> usize {
     let mut dice = Dice::new(plan.seed, "storm");
     let mut kills = 0;
     for _ in 0..plan.cycles {
@@ -156,7 +156,7 @@ fn are_done<T>(actors: &[ScopedJoinHandle<'_, T>]) -> bool {
 }
 
 /// Sends the actors home also when the test fails, since the scope waits for them.
-struct AtEnd<'a>(&'a World);
+pub struct AtEnd<'a>(pub &'a World);
 
 impl Drop for AtEnd<'_> {
     fn drop(&mut self) {
@@ -203,7 +203,7 @@ impl Cast {
             let topics = ["a", "b", "c"].map(|end| format!("fleet/{name}/{end}")).to_vec();
             let login = Login::new(name, version, keeps);
             let index = self.next_in_history();
-            self.publishers.push(Publisher { index, login, topics, qos, retains: false, window, leisure: 30 });
+            self.publishers.push(Publisher { index, login, topics, qos, retains: false, dedups: false, window, leisure: 30 });
         }
     }
 
@@ -217,7 +217,7 @@ impl Cast {
             let login = Login::new(name, version, keeps);
             let index = self.next_in_history();
             publishers.push(index);
-            self.publishers.push(Publisher { index, login, topics, qos, retains: true, window: 4, leisure: 40 });
+            self.publishers.push(Publisher { index, login, topics, qos, retains: true, dedups: false, window: 4, leisure: 40 });
         }
         for (name, version) in [("reader5", V5), ("reader311", V311)] {
             self.readers.push(Reader { name, version, filter: "state/#", publishers: publishers.clone() });

@@ -19,6 +19,8 @@ mod kill;
 mod login;
 mod model;
 mod publisher;
+mod queue_worker;
+mod queues;
 mod restart;
 mod retained;
 mod slow_disk;

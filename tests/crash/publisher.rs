@@ -23,6 +23,8 @@ pub struct Publisher {
     pub qos: &'static [QoS],
     /// Publishes retained messages, and clears some.
     pub retains: bool,
+    /// Gives each message a deduplication identifier.
+    pub dedups: bool,
     /// How many messages may be unacknowledged.
     pub window: usize,
     /// The longest pause between two handfuls of messages, in milliseconds.
@@ -104,7 +106,11 @@ impl State {
 
     fn publish(&mut self, world: &World, wire: &mut Wire) {
         let Self { publisher, dice, flights } = self;
-        let topic = dice.pick(&publisher.topics).clone();
+        let mut topic = dice.pick(&publisher.topics).clone();
+        if publisher.dedups {
+            let number = world.sent_by(publisher.index).len();
+            topic = format!("$dedup/{}-{number}/{topic}", publisher.login.name);
+        }
         let clears = publisher.retains && dice.once_in(4);
         let message = Message {
             topic,

@@ -36,6 +36,7 @@ pub struct Arrived {
     pub id: Option<PacketId>,
     pub dup: bool,
     pub retain: bool,
+    pub user: Vec<(String, String)>,
 }
 
 pub struct Wire {
@@ -153,6 +154,7 @@ fn owned(packet: &Packet<'_>) -> Got {
             id: publish.delivery.packet_id(),
             dup: publish.dup,
             retain: publish.retain,
+            user: publish.properties.user_properties.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         }),
         Packet::PubAck(ack) => Got::PubAck(ack.packet_id, ack.reason as u8),
         Packet::PubRec(ack) => Got::PubRec(ack.packet_id, ack.reason as u8),

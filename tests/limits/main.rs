@@ -101,6 +101,10 @@ fn leave(mut client: Client) {
 #[test]
 fn every_limit_is_tested() {
     let tested = [
+        // In tests/login.
+        "auth_http_max_cached",
+        "auth_http_max_cached_logins",
+        "auth_http_max_waiting",
         "connect_timeout",
         "listener_max_connections",
         "max_bans", // in tests/api/banned.rs: only the API bans by hand
@@ -108,12 +112,14 @@ fn every_limit_is_tested() {
         "max_connect_size",
         "max_connections",
         "max_connections_per_address",
+        "max_delayed_messages", // tests/queues
         "max_inflight",
         "max_keep_alive",
         "max_packet_size",
         "max_pending_connections",
         "max_queued_bytes",
         "max_queued_messages",
+        "max_queues", // tests/queues
         "max_retained_bytes",
         "max_retained_messages",
         "max_session_expiry",

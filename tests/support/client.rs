@@ -151,6 +151,26 @@ impl Client {
         })
     }
 
+    /// The first packet that `want` accepts, whatever came before it, which is still to be read then.
+    pub fn expect_ahead<R>(&mut self, what: &str, want: impl Fn(&Packet<'_>) -> Option<R>) -> R {
+        let deadline = Instant::now() + PATIENCE;
+        let mut at = 0;
+        loop {
+            let buffer = std::mem::take(&mut self.buffer);
+            let next = self.decoder().decode(&buffer[at..]).expect("the broker writes valid packets");
+            let next = next.map(|(packet, length)| (want(&packet), length));
+            self.buffer = buffer;
+            match next {
+                Some((Some(found), length)) => {
+                    self.buffer.drain(at..at + length);
+                    return found;
+                }
+                Some((None, length)) => at += length,
+                None => assert!(self.read_more(deadline), "wanted {what}, got nothing"),
+            }
+        }
+    }
+
     /// The next packet is exactly this one.
     pub fn expect_packet(&mut self, packet: &Packet<'_>) {
         self.expect("a packet", |got| {

@@ -25,6 +25,7 @@ pub struct Broker {
     log: Receiver<String>,
     seen: Vec<String>,
     pub folder: TempDir,
+    args: Vec<String>,
 }
 
 impl Broker {
@@ -73,28 +74,21 @@ impl Broker {
             command.args(["--admin", "127.0.0.1:0"]);
         }
         change(&mut command);
-        let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().expect("the broker starts");
-        let stderr = child.stderr.take().expect("stderr is piped");
-        let (sender, log) = channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        let mut broker = Self { child, listeners: Vec::new(), admin: None, log, seen: Vec::new(), folder };
+        let (child, log) = launch(&mut command);
+        let args = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        let mut broker = Self { child, listeners: Vec::new(), admin: None, log, seen: Vec::new(), folder, args };
         broker.wait_for_start();
         broker
     }
 
-    /// Ends the process by SIGKILL and starts it anew in its folder, with the config that it began with.
-    pub fn killed_and_started(mut self) -> Self {
-        self.signal("-KILL");
-        self.wait();
-        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a temporary folder"));
-        let path = folder.path().join("dunlin.toml").display().to_string();
-        Self::spawn(folder, &["--config", &path])
+    /// Kills it with SIGKILL and starts it again with the same arguments over the same data. Ports are others then.
+    pub fn kill_and_restart(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let (child, log) = launch(Command::new(env!("CARGO_BIN_EXE_dunlin")).args(&self.args));
+        (self.child, self.log, self.admin) = (child, log, None);
+        self.listeners.clear();
+        self.wait_for_start();
     }
 
     fn wait_for_start(&mut self) {
@@ -206,6 +200,21 @@ impl Broker {
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the process is there").count()
     }
+}
+
+/// The process, and the lines that it writes to its log.
+fn launch(command: &mut Command) -> (Child, Receiver<String>) {
+    let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().expect("the broker starts");
+    let stderr = child.stderr.take().expect("stderr is piped");
+    let (sender, log) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    (child, log)
 }
 
 impl Drop for Broker {

@@ -48,12 +48,18 @@ impl Authority {
     }
 
     pub fn issue(&self, common_name: &str, names: &[&str], serial: u64) -> Pem {
+        self.issue_until(common_name, names, serial, (4096, 1, 1))
+    }
+
+    /// One that ends at the beginning of a day.
+    pub fn issue_until(&self, common_name: &str, names: &[&str], serial: u64, (year, month, day): (i32, u8, u8)) -> Pem {
         let mut params = CertificateParams::new(names.iter().map(|name| (*name).into()).collect::<Vec<_>>()).expect("names");
         params.distinguished_name = rcgen::DistinguishedName::new();
         if !common_name.is_empty() {
             params.distinguished_name.push(DnType::CommonName, common_name);
         }
         params.serial_number = Some(SerialNumber::from(serial));
+        params.not_after = date_time_ymd(year, month, day);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         let issued =

@@ -124,16 +124,20 @@ fn a_revoked_certificate_is_refused_and_others_are_not() {
 }
 
 #[test]
-fn sighup_reads_revocation_lists_again() {
+fn sighup_reads_revocation_lists_again_and_those_whose_certificate_is_on_them_go() {
     let folder = folder();
     let authority = Authority::with_server(folder.path());
     let path = folder.path().to_owned();
     let device = authority.issue("device", &[], 2);
     authority.revoke(folder.path(), &[]);
     let mut broker = broker(folder, &format!("{REQUIRED}\ncrl = [\"@DIR@/crl.pem\"]"), "");
-    authority.caller(Some(&device.issued)).connect(broker.address(), V5, "device").ping();
+    let other = authority.issue("other", &[], 4);
+    let mut revoked = authority.caller(Some(&device.issued)).connect(broker.address(), V5, "device");
+    let mut good = authority.caller(Some(&other.issued)).connect(broker.address(), V5, "other");
     authority.revoke(&path, &[2]);
     broker.signal("-HUP");
     broker.wait_for_log("config reloaded");
+    revoked.expect_disconnect(0x87);
+    good.ping();
     assert!(authority.caller(Some(&device.issued)).is_refused(broker.address()));
 }

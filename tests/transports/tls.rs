@@ -189,3 +189,27 @@ identity = "common-name"
         assert_eq!(client.publish("other", "x", QoS::AtLeastOnce), 0x87);
     }
 }
+
+/// Seconds since 1970 of the year 4096, when certificates of the test authority end, and of 2040.
+const YEAR_4096: f64 = 67_090_118_400.0;
+const YEAR_2040: f64 = 2_208_988_800.0;
+
+#[test]
+fn when_the_first_certificate_ends_is_told_and_follows_a_reload() {
+    let folder = folder();
+    let authority = Authority::with_server(folder.path());
+    let path = folder.path().to_owned();
+    let mut broker = broker(folder, "", "[[listeners]]\nname = \"plain\"\nurl = \"tcp://127.0.0.1:0\"");
+    let told = |broker: &Broker, name: &str| {
+        broker.metric(&format!("dunlin_certificate_expiry_timestamp_seconds{{listener=\"{name}\"}}"))
+    };
+    assert_eq!(told(&broker, "tls"), YEAR_4096);
+    assert_eq!(told(&broker, "plain"), 0.0, "no series where there is no certificate");
+    authority.issue_until("localhost", &["localhost"], 7, (2040, 1, 1)).write(&path, "server");
+    broker.signal("-HUP");
+    broker.wait_for_log("config reloaded");
+    assert_eq!(told(&broker, "tls"), YEAR_2040);
+    authority.issue_until("localhost", &["localhost"], 8, (2020, 1, 1)).write(&path, "server");
+    broker.signal("-HUP");
+    broker.wait_for_log("a certificate has expired");
+}

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::*;
 
 struct Server {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     state: AdminState,
     stop: oneshot::Sender<()>,
     task: tokio::task::JoinHandle<()>,

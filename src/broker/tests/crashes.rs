@@ -17,9 +17,9 @@ const TOPICS: [&str; 4] = ["t/a", "t/b", "u/a", "r"];
 const FILTERS: [&str; 4] = ["t/+", "u/#", "t/a", "+/a"];
 
 /// A broker, its disk, and the thread that commits, which is us.
-struct Life {
-    house: House,
-    backend: FakeBackend,
+pub(super) struct Life {
+    pub house: House,
+    pub backend: FakeBackend,
     committer: Committer<Waiter>,
     keeper: Keeper<Waiter>,
 }
@@ -35,27 +35,46 @@ impl RightsOf for Rights1 {
 
 impl Life {
     fn begin(backend: FakeBackend, segment_size: u64) -> Self {
+        Self::begin_at(WALL, backend, segment_size)
+    }
+
+    /// The same, at a time in milliseconds since the epoch.
+    pub fn begin_at(wall: u64, backend: FakeBackend, segment_size: u64) -> Self {
         let config = Durability { segment_size: ByteSize(segment_size), min_free_space: ByteSize(0), ..Durability::default() };
-        let clock = Clock::new(Instant::now(), 1_700_000_000_000);
+        let clock = Clock::new(Instant::now(), wall);
         let shared: Arc<dyn crate::storage::Backend> = Arc::new(backend.clone());
-        let opened = open(shared.clone(), &config, None, (clock, Instant::now), Arc::default(), &mut |_, _| ());
-        let Opened { committer, state, bodies, messages, .. } = opened.expect("a crash leaves nothing that must be repaired");
+        let opened = open(
+            shared.clone(),
+            &config,
+            None,
+            (clock, Instant::now),
+            Arc::default(),
+            Box::new(QueueFold::default()),
+            &mut |_, _| (),
+        );
+        let Opened { committer, state, bodies, messages, starts, .. } =
+            opened.expect("a crash leaves nothing that must be repaired");
         let journal = committer.journal().clone();
         let limits = Limits { max_session_expiry: Span::seconds(0), max_inflight: 8, ..Limits::default() };
-        let house = House::with_journal(limits, None, Some(journal.clone()));
+        let house = House::at(wall, limits, None, Some(journal.clone()));
         let rights = Rights1(house.door.rights.clone());
-        house.broker.restore(Recovered { state, bodies, messages, rights: &rights }, house.now);
+        house.broker.restore(Recovered { state, bodies, messages, starts, rights: &rights }, house.now);
         Self { house, backend, keeper: Keeper::new(journal, shared), committer }
     }
 
-    fn commit(&mut self) {
-        let broker = self.house.broker.clone();
-        let committed = self.committer.commit(&mut |waiters| broker.release(waiters)).expect("this disk does not fail");
+    pub fn commit(&mut self) {
+        let (broker, now) = (self.house.broker.clone(), self.house.now);
+        let committed = self.committer.commit(&mut |waiters| broker.release(waiters, now)).expect("this disk does not fail");
         assert_eq!(committed, Committed::All);
     }
 
     /// A checkpoint is made while we commit.
-    fn tend(&mut self) {
+    pub fn tend(&mut self) {
+        self.tend_while(|_| ());
+    }
+
+    /// The same, and more happens while it is made.
+    pub fn tend_while(&mut self, mut meanwhile: impl FnMut(&House)) {
         let is_done = AtomicBool::new(false);
         let Self { house, committer, keeper, .. } = self;
         std::thread::scope(|scope| {
@@ -64,7 +83,8 @@ impl Life {
                 is_done.store(true, Ordering::Release);
             });
             while !is_done.load(Ordering::Acquire) {
-                committer.commit(&mut |waiters| house.broker.release(waiters)).expect("this disk does not fail");
+                meanwhile(house);
+                committer.commit(&mut |waiters| house.broker.release(waiters, house.now)).expect("this disk does not fail");
             }
         });
     }
@@ -116,7 +136,7 @@ struct World {
     expected: BTreeSet<(Number, usize)>,
 }
 
-struct Seed(u64);
+pub(super) struct Seed(pub u64);
 
 impl Drop for Seed {
     fn drop(&mut self) {

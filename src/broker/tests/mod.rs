@@ -4,6 +4,7 @@ mod basics;
 mod crashes;
 mod hand_over;
 mod lifecycle;
+mod queues;
 mod simulation;
 
 use std::io::IoSlice;
@@ -15,6 +16,9 @@ use super::*;
 use crate::auth::{AclFile, Authenticator, Authorizer};
 use crate::metrics::Limit;
 use crate::packet::*;
+
+/// When all tests begin, in milliseconds since the epoch.
+const WALL: u64 = 1_700_000_000_000;
 
 /// A broker and its clock.
 pub(super) struct House {
@@ -69,6 +73,11 @@ impl House {
     }
 
     pub fn with_journal(limits: Limits, acl: Option<&str>, journal: Option<Arc<Journal<Waiter>>>) -> Self {
+        Self::at(WALL, limits, acl, journal)
+    }
+
+    /// The same, at a time in milliseconds since the epoch.
+    pub fn at(wall: u64, limits: Limits, acl: Option<&str>, journal: Option<Arc<Journal<Waiter>>>) -> Self {
         let now = Instant::now();
         let metrics = Arc::new(Metrics::default());
         let settings = BrokerSettings {
@@ -78,6 +87,8 @@ impl House {
             metrics: metrics.clone(),
             events: None,
             journal,
+            queues: Default::default(),
+            clock: Clock::new(now, wall),
         };
         let acl = acl.map(|text| Arc::new(AclFile::parse(text).unwrap()));
         let door = Arc::new(Door {
@@ -93,7 +104,13 @@ impl House {
 
     /// Where all connections come from.
     pub fn origin(&self) -> Origin {
-        Origin { door: self.door.clone(), address: None, certificate_identity: None, has_nameless_certificate: false }
+        Origin {
+            door: self.door.clone(),
+            address: None,
+            certificate_identity: None,
+            certificate: None,
+            has_nameless_certificate: false,
+        }
     }
 
     /// A connection on which nothing has been said yet.
@@ -168,6 +185,13 @@ impl Peer {
 
     /// What has been written to this peer since the last time.
     pub fn receive(&mut self, house: &House) -> Vec<Seen> {
+        let mut seen = std::mem::take(&mut self.early);
+        self.receive_each(house, |packet| seen.push(see(packet)));
+        seen
+    }
+
+    /// The same, packet by packet.
+    pub fn receive_each(&mut self, house: &House, mut each: impl FnMut(&Packet<'_>)) {
         self.turn(house, false);
         let bytes = std::mem::take(&mut self.received);
         let decoder = Decoder {
@@ -178,13 +202,11 @@ impl Peer {
             peer: crate::packet::Peer::Server,
         };
         let mut rest = &bytes[..];
-        let mut seen = std::mem::take(&mut self.early);
         while let Some((packet, length)) = decoder.decode(rest).expect("the broker writes valid packets") {
-            seen.push(see(&packet));
+            each(&packet);
             rest = &rest[length..];
         }
         assert!(rest.is_empty(), "the broker writes whole packets");
-        seen
     }
 
     /// Whether nothing has come since the last time; what came stays to be received.

@@ -36,7 +36,7 @@ pub(super) struct CompareArgs {
 
 /// Run a scenario at several sizes and draw what it costs: x the size, y the cost.
 ///
-///     dunlin bench plot --sizes 10,100,1000 --pid 4711 --svg cost.svg -- p2p -c {size} -q 1
+///   dunlin bench plot --sizes 10,100,1000 --pid 4711 --svg cost.svg -- p2p -c {size} -q 1
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct PlotArgs {

@@ -143,9 +143,9 @@ pub(super) struct QueueArgs {
     /// Consumers of the queue.
     #[arg(long, default_value_t = 4)]
     consumers: usize,
-    /// Its name.
-    #[arg(long, default_value = "bench")]
-    name: String,
+    /// Its name [default: bench and a number that is new in each run].
+    #[arg(long)]
+    name: Option<String>,
     /// How consumers subscribe: {name} is the queue's name, {topics} the filter of what is published.
     #[arg(long, default_value = "$queue/{name}/{topics}")]
     filter: String,
@@ -289,7 +289,8 @@ impl SharedArgs {
 impl QueueArgs {
     fn plan(&self) -> Result<Plan, String> {
         let (publishers, consumers) = (some("--count", self.count)?, some("--consumers", self.consumers)?);
-        let filter = self.filter.replace("{name}", &self.name);
+        let name = self.name.clone().unwrap_or_else(|| format!("bench-{:08x}", rand::random::<u32>()));
+        let filter = self.filter.replace("{name}", &name);
         let defaults = Defaults { qos_min: 1, ..TEN_SECONDS };
         self.basis.plan("queue", Scenario::Consumers { publishers, consumers, filter }, defaults)
     }

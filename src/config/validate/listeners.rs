@@ -1,19 +1,20 @@
 //! Listeners by themselves, and against each other.
 
 use super::{Findings, Warning, limits};
-use crate::auth::AuthConfig;
+use crate::auth::{AuthConfig, MethodName, MountPoint};
 use crate::transport::config::{CertificateIdentity, ClientCertificates, TlsConfig};
 use crate::transport::{ListenerConfig, ListenerUrl};
 
 const VERSIONS: [&str; 3] = ["3.1", "3.1.1", "5.0"];
 const TLS_VERSIONS: [&str; 2] = ["1.2", "1.3"];
 
-pub(super) fn check(listeners: &[ListenerConfig], findings: &mut Findings) {
+pub(super) fn check(listeners: &[ListenerConfig], auth: &AuthConfig, findings: &mut Findings) {
     findings.check(!listeners.is_empty(), "listeners", "there must be at least one listener");
     let urls: Vec<Option<ListenerUrl>> = listeners.iter().map(|listener| listener.url.parse().ok()).collect();
     for (index, listener) in listeners.iter().enumerate() {
         let key = format!("listeners[{index}]");
         one(&key, listener, findings);
+        methods(&key, listener, auth, findings);
         let is_again = listeners[..index].iter().any(|other| other.name == listener.name);
         findings.check(!is_again, format!("{key}.name"), format!("another listener is called {:?} too", listener.name));
         if let Some(other) = urls[..index].iter().position(|other| is_same_address(other.as_ref(), urls[index].as_ref())) {
@@ -32,6 +33,8 @@ fn is_same_address(one: Option<&ListenerUrl>, other: Option<&ListenerUrl>) -> bo
 
 fn one(key: &str, listener: &ListenerConfig, findings: &mut Findings) {
     findings.check(!listener.name.is_empty(), format!("{key}.name"), "must not be empty");
+    // Such are the doors of bridges.
+    findings.check(!listener.name.starts_with('$'), format!("{key}.name"), "must not begin with $");
     match listener.url.parse::<ListenerUrl>() {
         Ok(url) => fits_url(key, listener, &url, findings),
         Err(error) => findings.add(format!("{key}.url"), error.to_string()),
@@ -43,8 +46,11 @@ fn one(key: &str, listener: &ListenerConfig, findings: &mut Findings) {
         limits::keep_alive(&format!("{key}.max_keep_alive"), span, findings);
     }
     versions(key, &listener.versions, findings);
-    let is_topic = !listener.mount_point.contains(['+', '#', '\0']);
-    findings.check(is_topic, format!("{key}.mount_point"), "must not contain + # or a zero character");
+    if let Err(error) = MountPoint::parse(&listener.mount_point)
+        && !listener.mount_point.is_empty()
+    {
+        findings.add(format!("{key}.mount_point"), error.to_string());
+    }
     for (name, file) in [("password_file", &listener.password_file), ("acl_file", &listener.acl_file)] {
         if let Some(file) = file {
             findings.file(format!("{key}.{name}"), file);
@@ -53,6 +59,14 @@ fn one(key: &str, listener: &ListenerConfig, findings: &mut Findings) {
     if let Some(tls) = &listener.tls {
         check_tls(&format!("{key}.tls"), tls, findings);
     }
+}
+
+fn methods(key: &str, listener: &ListenerConfig, auth: &AuthConfig, findings: &mut Findings) {
+    let Some(methods) = &listener.methods else { return };
+    let has_passwords = listener.password_file.is_some() || auth.password_file.is_some();
+    super::methods(&format!("{key}.methods"), methods, has_passwords, auth, findings);
+    let message = "methods says it already: \"anonymous\" in the list lets them in";
+    findings.check(listener.allow_anonymous.is_none(), format!("{key}.allow_anonymous"), message);
 }
 
 fn fits_url(key: &str, listener: &ListenerConfig, url: &ListenerUrl, findings: &mut Findings) {
@@ -115,7 +129,14 @@ pub(super) fn warn(index: usize, listener: &ListenerConfig, auth: &AuthConfig) -
     // Behind a proxy nobody is known to be on this machine.
     let is_local = url.is_local() && !listener.proxy_protocol;
     let lets_anonymous_in = listener.allow_anonymous.or(auth.allow_anonymous).unwrap_or(is_local);
-    if has_passwords || has_identities || lets_anonymous_in {
+    let lets_others_in = auth.jwt.is_some() || auth.http.as_ref().is_some_and(|http| http.authenticate_url.is_some());
+    let methods = listener.methods.as_ref().or(auth.methods.as_ref());
+    let lets_in = match methods {
+        // What a method needs is told as an error if it is not there.
+        Some(methods) => has_identities || methods.iter().any(|method| *method != MethodName::Certificate),
+        None => has_passwords || has_identities || lets_anonymous_in || lets_others_in,
+    };
+    if lets_in {
         return None;
     }
     let message = format!(

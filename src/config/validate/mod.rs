@@ -1,8 +1,11 @@
 //! What types cannot say: numbers that make no sense, names that clash, files that are not there.
 
+mod bridges;
 mod limits;
 mod listeners;
+mod login;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -11,8 +14,10 @@ use std::path::Path;
 
 use super::{Config, schema};
 use crate::admin::AdminConfig;
+use crate::auth::{AuthConfig, MethodName};
 use crate::packet::TopicFilter;
 use crate::storage::Durability;
+use crate::transport::ListenerConfig;
 use crate::transport::url::HostPort;
 
 /// Something that works, but hardly as meant.
@@ -63,9 +68,11 @@ pub(super) fn errors(config: &Config) -> Vec<Finding> {
     let mut findings = Findings::default();
     server(config, &mut findings);
     log_level(&config.log.level, &mut findings);
-    listeners::check(&config.listeners, &mut findings);
+    listeners::check(&config.listeners, &config.auth, &mut findings);
+    bridges::check(&config.bridges, &mut findings);
     auth(config, &mut findings);
     durability(&config.durability, &mut findings);
+    queues(config, &mut findings);
     limits::check(&config.limits, &mut findings);
     admin(&config.admin, &mut findings);
     node(&config.sys.node, &mut findings);
@@ -74,7 +81,11 @@ pub(super) fn errors(config: &Config) -> Vec<Finding> {
 
 /// Everything that is odd.
 pub(super) fn warnings(config: &Config) -> Vec<Warning> {
-    config.listeners.iter().enumerate().filter_map(|(index, listener)| listeners::warn(index, listener, &config.auth)).collect()
+    let listeners = config.listeners.iter().enumerate();
+    let mut warnings: Vec<_> =
+        listeners.filter_map(|(index, listener)| listeners::warn(index, listener, &config.auth)).collect();
+    warnings.append(&mut login::warnings(&config.auth));
+    warnings
 }
 
 fn readable(path: &Path) -> io::Result<()> {
@@ -121,12 +132,57 @@ fn durability(durability: &Durability, findings: &mut Findings) {
     findings.check(durability.max_unwritten.0 > 0, "durability.max_unwritten", "must not be 0");
 }
 
+fn queues(config: &Config, findings: &mut Findings) {
+    let mut names = HashSet::new();
+    for (index, queue) in config.queues.iter().enumerate() {
+        for finding in queue.check() {
+            findings.add(format!("queues[{index}].{}", finding.key), finding.message);
+        }
+        let is_new = queue.name.as_ref().is_none_or(|name| names.insert(name));
+        findings.check(is_new, format!("queues[{index}].name"), "another queue has this name");
+    }
+    let max = config.work_queues.max_queues;
+    findings.check(config.queues.len() <= max, "work_queues.max_queues", "must not be less than there are [[queues]]");
+}
+
 fn auth(config: &Config, findings: &mut Findings) {
     let auth = &config.auth;
     findings.check(auth.max_password_checks > 0, "auth.max_password_checks", "must not be 0: nobody could log in");
+    if let Some(named) = &auth.methods {
+        let of_listener = |listener: &ListenerConfig| listener.methods.is_some() || listener.password_file.is_some();
+        let has_passwords = auth.password_file.is_some() || config.listeners.iter().all(of_listener);
+        methods("auth.methods", named, has_passwords, auth, findings);
+        let message = "methods says it already: \"anonymous\" in the list lets them in";
+        findings.check(auth.allow_anonymous.is_none(), "auth.allow_anonymous", message);
+    }
+    if let Some(jwt) = &auth.jwt {
+        login::jwt(jwt, findings);
+    }
+    if let Some(http) = &auth.http {
+        login::http(http, findings);
+    }
     for (key, file) in [("auth.password_file", &auth.password_file), ("auth.acl_file", &auth.acl_file)] {
         if let Some(file) = file {
             findings.file(key, file);
+        }
+    }
+}
+
+/// What each method needs to work with.
+fn methods(key: &str, methods: &[MethodName], has_passwords: bool, auth: &AuthConfig, findings: &mut Findings) {
+    findings.check(!methods.is_empty(), key, "must name at least one method: nobody could log in");
+    for (index, method) in methods.iter().enumerate() {
+        let missing = match method {
+            _ if methods[..index].contains(method) => Some("names a method twice"),
+            MethodName::Password if !has_passwords => Some("\"password\" needs a password_file"),
+            MethodName::Jwt if auth.jwt.is_none() => Some("\"jwt\" needs [auth.jwt]"),
+            MethodName::Http if auth.http.as_ref().is_none_or(|http| http.authenticate_url.is_none()) => {
+                Some("\"http\" needs [auth.http] authenticate_url")
+            }
+            _ => None,
+        };
+        if let Some(message) = missing {
+            findings.add(key, message);
         }
     }
 }

@@ -20,6 +20,26 @@ fn a_lease_goes_on_over_a_restart_and_comes_back_to_its_client() {
 }
 
 #[test]
+fn what_a_session_had_that_ended_with_the_process_comes_again() {
+    let mut world = world(config());
+    world.fill([1, 2, 3]);
+    world.join_as(Join { prefetch: 1, ..join("kept") });
+    world.next().unwrap();
+    world.join_as(Join { prefetch: 2, ..join("gone") });
+    let (two, _) = (world.next().unwrap(), world.next().unwrap());
+    world.restart();
+    world.join_as(Join { prefetch: 1, unacknowledged: 1, ..join("kept") });
+    let now = world.now;
+    world.with(|queue| queue.end_absent(now));
+    assert_eq!((world.stats().leased, world.stats().delayed, world.stats().consumers), (1, 2, 1));
+    world.wait(1_010);
+    world.join("other");
+    let again = world.next().unwrap();
+    assert_eq!((again.body, again.attempt), (two.body, 2));
+    assert_eq!(world.settle("gone", &two, Settle::Ack), Ok(()), "its tag is still known");
+}
+
+#[test]
 fn a_deadline_passes_while_the_process_is_down() {
     let mut world = world(config());
     world.fill([1]);

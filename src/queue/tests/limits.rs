@@ -82,7 +82,8 @@ fn a_repeated_publish_is_taken_once() {
     assert_eq!(world.enqueue(repeat.clone()), Ok(Enqueued::Duplicate), "also after it was consumed");
     world.restart();
     assert_eq!(world.enqueue(repeat.clone()), Ok(Enqueued::Duplicate), "and after a restart");
-    assert_eq!(world.enqueue(Enqueue { dedup_id: Some("order-18"), ..message(2) }), Ok(Enqueued::Stored { seq: 65538 - 1 }));
+    let other = world.enqueue(Enqueue { dedup_id: Some("order-18"), ..message(2) });
+    assert!(matches!(other, Ok(Enqueued::Stored { seq: 65_537.. })), "behind all numbers of before: {other:?}");
     world.wait(1_001);
     assert!(matches!(world.enqueue(repeat), Ok(Enqueued::Stored { .. })), "the window is over");
     assert_eq!(world.stats().counters.dedup_hits, 1);

@@ -5,6 +5,7 @@ mod config;
 mod consumers;
 mod crash;
 mod delayed;
+mod fuzzy;
 mod keys;
 mod life;
 mod limits;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::{Strategy, *};
 
+use super::fuzzy::Shown;
 use super::*;
 
 #[derive(Clone, Debug)]
@@ -163,10 +164,10 @@ impl Model {
                 self.dead.insert(*seq, Told { attempts: 0, is_leased: false, ..told });
                 self.blocked.extend(blocks);
             }
-            Change::Redriven { seq, is_first, .. } => {
+            Change::Redriven { seq, unblocks, .. } => {
                 let told = self.dead.remove(seq).unwrap_or_else(|| panic!("{seq} comes back twice"));
-                if *is_first {
-                    self.blocked.remove(&told.key.unwrap());
+                if let Some(key) = unblocks {
+                    assert!(self.blocked.remove(key) && told.key == Some(*key));
                 }
                 let told = Told { is_out_of_order: true, attempts: 0, is_leased: false, ..told };
                 assert!(self.live.insert(*seq, told).is_none());
@@ -175,10 +176,6 @@ impl Model {
             Change::Reserved { .. } => {}
             Change::Paused => self.is_paused = true,
             Change::Resumed => self.is_paused = false,
-            Change::Purged => {
-                side.clear();
-                self.blocked.clear();
-            }
             Change::KeyBlocked { key, .. } => _ = self.blocked.insert(*key),
             Change::KeyUnblocked { key } => _ = self.blocked.remove(key),
         }
@@ -206,6 +203,8 @@ struct Watch {
     lost: BTreeMap<u64, u32>,
     /// What the journal said of attempts before its live records were written anew.
     uncounted: BTreeMap<(u64, u32), u32>,
+    /// What checkpoints would have seen, each between two operations.
+    shown: Vec<Shown>,
 }
 
 impl Watch {
@@ -224,6 +223,7 @@ impl Watch {
             deliveries: BTreeMap::new(),
             lost: BTreeMap::new(),
             uncounted: BTreeMap::new(),
+            shown: Vec::new(),
         }
     }
 
@@ -288,6 +288,7 @@ impl Watch {
         }
         self.watch();
         self.check();
+        self.shown.push(Shown::of(&self.world));
     }
 
     fn enqueue(&mut self, key: Option<u8>, dedup: Option<u8>, delay: u8, lifetime: Option<u8>) {
@@ -376,6 +377,7 @@ impl Watch {
                 *self.lost.entry(*seq).or_default() += 1;
             }
         }
+        self.shown.retain(|shown| shown.is_of(written));
         self.world.restart_with(written);
         self.model = Model { uncounted: self.uncounted.clone(), ..Model::default() };
         self.world.journal.iter().for_each(|(part, change)| self.model.apply(*part, change));
@@ -386,6 +388,7 @@ impl Watch {
 
     fn compact(&mut self) {
         self.watch();
+        self.shown.clear();
         let before = self.model.clone();
         self.world.journal = self.world.queue.snapshot().collect();
         self.model = Model::of(&self.world.journal);
@@ -476,6 +479,7 @@ proptest! {
         strategy in prop::sample::select(vec![super::Strategy::LeastInflight, super::Strategy::RoundRobin, super::Strategy::Random]),
         expired in prop::sample::select(vec![Expired::Drop, Expired::DeadLetter]),
         dead_letter in prop::bool::weighted(0.8),
+        seed in any::<u64>(),
     ) {
         let mut watch = Watch::new(Config {
             max_deliveries: 3,
@@ -492,6 +496,7 @@ proptest! {
         for operation in operations {
             watch.apply(operation);
         }
+        fuzzy::check(&watch.world, &watch.shown, seed);
         watch.check_every_beginning();
         watch.packets.clear();
         watch.drain();

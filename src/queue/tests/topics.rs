@@ -16,7 +16,9 @@ fn topic(name: &str) -> Target<'_> {
 }
 
 fn put<'a>(name: &'a str, topic: &'a str) -> Target<'a> {
-    Target::Put { name, topic: crate::packet::TopicName::new(topic).unwrap() }
+    let whole = Box::leak(format!("$queue/{name}/$put/{topic}").into_boxed_str());
+    let name_of = |text| crate::packet::TopicName::new(text).unwrap();
+    Target::Put { name, topic: name_of(topic), whole: name_of(whole) }
 }
 
 #[test]
@@ -163,10 +165,10 @@ proptest! {
         if let Ok(Some(publish)) = parse_publish(&text) {
             match publish.target {
                 Target::Topic(topic) => prop_assert!(!topic.is_dollar() && text.ends_with(topic.as_str())),
-                Target::Put { name, topic } => {
+                Target::Put { name, topic, whole } => {
                     prop_assert!(QueueName::new(name).is_ok() && !topic.is_dollar());
-                    let end = format!("$queue/{name}/$put/{topic}");
-                    prop_assert!(text.ends_with(&end));
+                    prop_assert_eq!(whole.as_str(), format!("$queue/{name}/$put/{topic}"));
+                    prop_assert!(text.ends_with(whole.as_str()));
                 }
                 Target::Settle { queue, tag, .. } => {
                     prop_assert!(QueueName::new(queue.name).is_ok());

@@ -7,6 +7,7 @@ mod records;
 mod recovery;
 mod small_broker;
 mod space;
+mod work;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,7 +27,7 @@ fn config(segment_size: u64) -> Durability {
 /// Opens what is in `backend`, for waiters that are numbers.
 fn open_with(backend: &FakeBackend, config: &Durability, recover: Option<Recover>) -> Result<Opened<u64>, StorageError> {
     let clock = Clock::new(Instant::now(), WALL);
-    open(Arc::new(backend.clone()), config, recover, (clock, Instant::now), Arc::default(), &mut |_, _| ())
+    open(Arc::new(backend.clone()), config, recover, (clock, Instant::now), Arc::default(), Box::new(NoWork), &mut |_, _| ())
 }
 
 fn message(topic: &str, payload: &[u8], qos: QoS) -> Arc<Message> {

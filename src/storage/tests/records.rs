@@ -1,7 +1,7 @@
 use super::*;
 use crate::packet::{PacketId, RetainHandling, SubscriptionOptions, TopicFilter};
 use crate::storage::frame::Read;
-use crate::storage::record::{Told, put_commit, put_message, put_queued, put_relocated, put_removed, put_retained};
+use crate::storage::record::{Told, put_commit, put_message, put_queued, put_relocated, put_removed, put_retained, put_work};
 
 fn header() -> SessionHeader {
     SessionHeader {
@@ -50,14 +50,24 @@ fn all() -> Vec<(Vec<u8>, Told)> {
         write(&mut out);
         (out, told)
     };
+    let wish = ConsumerWish { is_explicit: Some(true), prefetch: Some(300) };
     let body = message("t", b"payload", QoS::AtLeastOnce);
     vec![
         record(Record::Session { session: 5, header: Box::new(header()) }, Told::Session(5, Box::new(header()))),
         record(Record::SessionEnded { session: 5 }, Told::SessionEnded(5)),
         record(
-            Record::Subscribed { session: 5, filter: filter(), options, identifier: Some(9) },
-            Told::Subscribed(5, filter(), options, Some(9)),
+            Record::Subscribed { session: 5, filter: filter(), options, identifier: Some(9), wish: ConsumerWish::default() },
+            Told::Subscribed(5, filter(), options, Some(9), ConsumerWish::default()),
         ),
+        record(
+            Record::Subscribed { session: 5, filter: filter(), options, identifier: None, wish },
+            Told::Subscribed(5, filter(), options, None, wish),
+        ),
+        record(
+            Record::Work { stream: 300, body: None, content: [1, 0, 2].into() },
+            Told::Work { stream: 300, place: None, content: [1, 0, 2].into() },
+        ),
+        put(&|out| put_work(out, 7, Some(place), &[9]), Told::Work { stream: 7, place: Some(place), content: [9].into() }),
         record(Record::Unsubscribed { session: 5, filter: filter() }, Told::Unsubscribed(5, filter())),
         record(Record::Settled { session: 5, sequence: 6 }, Told::Settled(5, 6)),
         record(Record::Released { session: 5, sequence: 6 }, Told::Released(5, 6)),

@@ -58,7 +58,11 @@ impl SmallBroker {
         };
         let session = |session: &SessionState| Session {
             header: SessionHeader { next_sequence: session.next_sequence, ..session.header.clone() },
-            subscriptions: session.subscriptions.clone(),
+            subscriptions: session
+                .subscriptions
+                .iter()
+                .map(|(filter, (options, id, _))| (filter.clone(), (*options, *id)))
+                .collect(),
             replays: session.replays.clone(),
             entries: session.entries.iter().map(|(sequence, state)| (*sequence, entry(state))).collect(),
             received: session.received.iter().map(|id| (*id, None)).collect(),
@@ -218,7 +222,7 @@ impl SmallBroker {
         let there = self.sessions.get_mut(&session).unwrap();
         there.subscriptions.insert(filter.clone(), (options, identifier));
         self.note(Key::Subscription(session, filter.as_str().into()), Some(format!("{options:?} {identifier:?}")));
-        self.tell(0, Record::Subscribed { session, filter, options, identifier });
+        self.tell(0, Record::Subscribed { session, filter, options, identifier, wish: ConsumerWish::default() });
     }
 
     fn unsubscribe(&mut self) {
@@ -464,7 +468,7 @@ impl Session {
     pub(super) fn show(&self, number: u64, walker: &mut Walker<'_>) {
         walker.session(number, &self.header);
         for (filter, (options, identifier)) in &self.subscriptions {
-            walker.subscription(number, filter, *options, *identifier);
+            walker.subscription(number, filter, (*options, *identifier, ConsumerWish::default()));
         }
         for (filter, from) in &self.replays {
             walker.replaying(number, filter, from.as_deref());

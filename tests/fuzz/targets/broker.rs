@@ -149,6 +149,8 @@ impl House {
             metrics: metrics.clone(),
             events: None,
             journal: None,
+            queues: Default::default(),
+            clock: dunlin::storage::Clock::new(now, 1_700_000_000_000),
         };
         let door = Arc::new(Door {
             name: "fuzz".into(),
@@ -163,7 +165,7 @@ impl House {
 
     fn dial(&self) -> Peer {
         let origin =
-            Origin { door: self.door.clone(), address: None, certificate_identity: None, has_nameless_certificate: false };
+            Origin { door: self.door.clone(), address: None, certificate_identity: None, certificate: None, has_nameless_certificate: false };
         Peer {
             client: Client::new(self.broker.clone(), origin, None, Box::new(Anyone)),
             version: ProtocolVersion::V5,

@@ -61,7 +61,7 @@ impl World {
                 .recipients
                 .iter()
                 .map(|recipient| {
-                    let Receiver::Session(handle) = &recipient.subscriber;
+                    let handle = recipient.subscriber.session().expect("there are no queues here");
                     assert_eq!(handle.key, recipient.subscriber.key());
                     handle.client_id().to_string()
                 })
@@ -80,7 +80,7 @@ impl World {
 
     fn check_gauges(&self) {
         let broker = &self.house.broker;
-        broker.measure();
+        broker.measure(self.house.now);
         let (mut queued, mut bytes, mut inflight) = (0, 0, 0);
         for handle in broker.registry.all() {
             handle.lock(|slot| {

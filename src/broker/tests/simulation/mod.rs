@@ -16,7 +16,7 @@ use network::{Task, TaskState};
 use truth::{Told, Truth, Will as ToldWill};
 
 use super::*;
-use crate::broker::handle::{Receiver, SessionHandle};
+use crate::broker::handle::SessionHandle;
 use crate::broker::publish::forget_matches;
 use crate::metrics::DropReason;
 use crate::units::Span;

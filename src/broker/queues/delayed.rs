@@ -1,0 +1,111 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::records::{self, COMMON};
+use crate::broker::Broker;
+use crate::broker::deliver::Deliveries;
+use crate::broker::publish::{Matched, Publisher};
+use crate::metrics::{DropReason, Limit};
+use crate::packet::{Message, PublishReason, UserPropertiesBuf};
+use crate::queue::{DelayedMessages, properties};
+use crate::session::{Answer, Note, Publication};
+use crate::storage::Body;
+
+/// Messages that are published in one go when their time has come.
+const BATCH: usize = 64;
+/// When one that could not be published is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+impl Broker {
+    /// Keeps a message until it is to be published: `$delayed/SECONDS/TOPIC`.
+    pub(in crate::broker) fn delay(
+        &self,
+        publication: &mut Publication<'_>,
+        publisher: &Publisher<'_>,
+        delay: Duration,
+        now: Instant,
+        deliveries: &mut Deliveries,
+    ) -> Result<Matched, Answer> {
+        let queues = &self.queues;
+        if delay > queues.settings.read().max_delay.0 {
+            let note = Note::Reason("the delay is longer than [work_queues] max_delay");
+            return Err(Answer { reason: PublishReason::QuotaExceeded, note });
+        }
+        self.may_keep(publication, publisher, true)?;
+        let body = match publisher.hints.dedup_id {
+            Some(id) => with_dedup_id(publication, id),
+            None => match publication.body() {
+                Some(body) => body.clone(),
+                None => Body::new(publication.message().clone()),
+            },
+        };
+        let at = queues.moment(now).plus(delay);
+        let mut delayed = queues.delayed.lock();
+        let size = u32::try_from(body.size()).unwrap_or(u32::MAX);
+        if delayed.schedule(body.clone(), size, at).is_err() {
+            self.metrics.limit_hits.count(Limit::MaxDelayedMessages);
+            let note = Note::Reason("too many delayed messages");
+            return Err(Answer { reason: PublishReason::QuotaExceeded, note });
+        }
+        if publication.is_lasting() {
+            body.hold().into_iter().for_each(|item| deliveries.batch.journal.push(item));
+        }
+        self.came_by(publication, publisher, deliveries);
+        self.tell_delayed(&mut delayed, deliveries);
+        Ok(Matched { count: 1, is_stored: publication.is_kept(), is_repeated: false })
+    }
+
+    /// Publishes what is due.
+    pub(super) fn release_delayed(&self, now: Instant, deliveries: &mut Deliveries) {
+        let wall = self.queues.moment(now);
+        loop {
+            // Under the lock until the journal knows: that they are released is told behind what their publishing left.
+            let mut delayed = self.queues.delayed.lock();
+            let due: Vec<Arc<Body>> = std::iter::from_fn(|| delayed.poll_due(wall)).take(BATCH).map(|(_, body)| body).collect();
+            let Some(messages) = self.messages_of(&due) else { return };
+            for (body, message) in due.iter().zip(messages) {
+                if message.is_expired(now) {
+                    deliveries.batch.dropped(DropReason::Expired, 1);
+                    continue;
+                }
+                let mut publication = Publication::stored(&message);
+                if self.publish(&mut publication, &Publisher::DELAYED, now, deliveries).is_err() {
+                    let size = u32::try_from(body.size()).unwrap_or(u32::MAX);
+                    delayed.put_back(body.clone(), size, wall.plus(AGAIN));
+                }
+            }
+            self.tell_delayed(&mut delayed, deliveries);
+            if due.len() < BATCH {
+                return;
+            }
+        }
+    }
+
+    fn tell_delayed(&self, delayed: &mut DelayedMessages<Arc<Body>>, deliveries: &mut Deliveries) {
+        while let Some(change) = delayed.poll_change() {
+            if self.journal.is_some() {
+                deliveries.batch.journal.record(records::record(COMMON, records::of_delayed(&change)));
+            }
+        }
+        self.submit(&mut deliveries.batch);
+        if let Some(at) = delayed.poll_timeout() {
+            self.queues.wake.by(at.0);
+        }
+    }
+
+    /// Messages that wait for their time, and their bytes.
+    pub fn delayed_counts(&self) -> (u64, u64) {
+        let delayed = self.queues.delayed.lock();
+        (delayed.len() as u64, delayed.bytes())
+    }
+}
+
+/// Once its prefixes are gone, a property says the same.
+fn with_dedup_id(publication: &mut Publication<'_>, id: &str) -> Arc<Body> {
+    let mut more = UserPropertiesBuf::new();
+    more.push(properties::DEDUP_ID, id);
+    let how = (publication.qos, publication.retain, publication.expires_at);
+    let message = Message::extended(*publication.view(), &more, how, &mut Vec::new());
+    let _ = publication.body(); // so that its publisher waits
+    Body::new(Arc::new(message))
+}

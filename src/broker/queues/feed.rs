@@ -1,0 +1,199 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::MutexGuard;
+use smallvec::SmallVec;
+
+use super::handle::{QueueHandle, QueueState};
+use crate::broker::Broker;
+use crate::broker::deliver::Deliveries;
+use crate::broker::publish::{Matched, Publisher};
+use crate::packet::{Message, MessageView, PublishReason, UserPropertiesBuf};
+use crate::queue::properties::{self, KEY};
+use crate::queue::{Enqueue, Enqueued, KeyMode, KeySource, Part, Refused, UnixMillis};
+use crate::session::{Answer, Note, Publication};
+use crate::storage::Body;
+
+/// What the topic of a publish says to queues.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hints<'a> {
+    /// `$dedup/ID/…`
+    pub dedup_id: Option<&'a str>,
+    /// `$delayed/SECONDS/$queue/…`
+    pub delay: Option<Duration>,
+}
+
+/// The queues that a message is for, locked from the look at their room until the journal knows all about it.
+pub(in crate::broker) type Locked<'a> = SmallVec<[(&'a Arc<QueueHandle>, MutexGuard<'a, QueueState>); 2]>;
+
+/// What the queues made of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::broker) enum Fed {
+    /// So many have it; those that knew it from before are counted too.
+    Taken(usize),
+    /// All of them have had it before.
+    Repeated(usize),
+}
+
+/// A text of a publish, to be found out once.
+struct Asked<'a> {
+    dedup_id: Option<&'a str>,
+    delay: Duration,
+    expires_at: Option<UnixMillis>,
+}
+
+impl Broker {
+    /// Puts a message into all of these queues, or into none.
+    pub(in crate::broker) fn feed(
+        &self,
+        locked: &mut Locked<'_>,
+        publication: &mut Publication<'_>,
+        publisher: &Publisher<'_>,
+        now: Instant,
+        deliveries: &mut Deliveries,
+    ) -> Result<Fed, Answer> {
+        let wall = self.queues.wall(now);
+        let asked = self.asked(publication, publisher)?;
+        let client_id = publisher.session.map_or("", |handle| &**handle.client_id());
+        let view = *publication.view();
+        if locked.len() > 1 {
+            let size = view_size(&view);
+            for (_, state) in &mut *locked {
+                state.work.with(Part::Main, |queue| queue.admits(size, asked.delay, asked.dedup_id, wall)).map_err(refusal)?;
+            }
+        }
+        let (mut count, mut repeated, mut shared) = (0, 0, None);
+        for (queue, state) in &mut *locked {
+            let mode = state.definition.config.key.clone();
+            let key = key_of(&mode, &view, queue.id.mount_point.as_deref(), client_id);
+            let is_told = publication.is_lasting();
+            let body = match (&mode, key) {
+                // What other keys are made of, a consumer sees.
+                (KeyMode::ClientId, Some(key)) => keyed(publication, key),
+                _ => shared.get_or_insert_with(|| body_of(publication)).clone(),
+            };
+            let message = Enqueue {
+                size: u32::try_from(body.size()).unwrap_or(u32::MAX),
+                body: body.clone(),
+                key,
+                dedup_id: asked.dedup_id,
+                delay: asked.delay,
+                expires_at: asked.expires_at,
+            };
+            match state.work.with(Part::Main, |queue| queue.enqueue(message, wall)).map_err(refusal)? {
+                Enqueued::Stored { .. } => {
+                    count += 1;
+                    if is_told {
+                        body.hold().into_iter().for_each(|item| deliveries.batch.journal.push(item));
+                    }
+                }
+                Enqueued::Duplicate => repeated += 1,
+            }
+        }
+        Ok(if count == 0 && repeated > 0 { Fed::Repeated(repeated) } else { Fed::Taken(count + repeated) })
+    }
+
+    /// Tells the journal, lets the queues go, and asks for what can be delivered.
+    pub(in crate::broker) fn fed(&self, locked: Locked<'_>, deliveries: &mut Deliveries) {
+        let has_journal = self.journal.is_some();
+        let mut locked = locked;
+        for (queue, state) in &mut locked {
+            state.tell(queue, has_journal, &mut deliveries.batch);
+            deliveries.touch(queue.number);
+        }
+        self.submit(&mut deliveries.batch);
+    }
+
+    fn asked<'a>(&self, publication: &Publication<'a>, publisher: &Publisher<'a>) -> Result<Asked<'a>, Answer> {
+        let Hints { mut dedup_id, delay } = publisher.hints;
+        let mut asked_delay = delay.unwrap_or_default();
+        for (name, value) in publication.view().properties.user_properties().iter() {
+            match name {
+                properties::DEDUP_ID => dedup_id = dedup_id.or(Some(value)),
+                properties::DELAY if delay.is_none() => {
+                    let wrong = Note::Reason("q-delay is a duration like \"30s\" or \"500ms\"");
+                    asked_delay = properties::parse_delay(value)
+                        .map_err(|_| Answer { reason: PublishReason::ImplementationSpecificError, note: wrong })?;
+                }
+                _ => {}
+            }
+        }
+        let expires_at = publication.expires_at.map(|at| self.queues.wall(at));
+        Ok(Asked { dedup_id, delay: asked_delay, expires_at })
+    }
+
+    /// Publishes into one queue alone: `$queue/NAME/$put/TOPIC`.
+    pub(in crate::broker) fn put(
+        &self,
+        queue: &Arc<QueueHandle>,
+        publication: &mut Publication<'_>,
+        publisher: &Publisher<'_>,
+        now: Instant,
+        deliveries: &mut Deliveries,
+    ) -> Result<Matched, Answer> {
+        self.may_keep(publication, publisher, true)?;
+        let state = queue.lock();
+        if state.is_deleted {
+            return Err(no_queue());
+        }
+        let mut locked: Locked<'_> = SmallVec::new();
+        locked.push((queue, state));
+        let fed = self.feed(&mut locked, publication, publisher, now, deliveries)?;
+        self.came_by(publication, publisher, deliveries);
+        self.fed(locked, deliveries);
+        Ok(Matched::of(fed, publication.is_kept()))
+    }
+}
+
+/// `$put` to a queue that is not there.
+pub(super) fn no_queue() -> Answer {
+    Answer { reason: PublishReason::TopicNameInvalid, note: Note::Reason("there is no queue of this name") }
+}
+
+fn refusal(refused: Refused) -> Answer {
+    match refused {
+        Refused::Full => Answer { reason: PublishReason::QuotaExceeded, note: Note::Reason("the queue is full") },
+        Refused::DelayTooLong => Answer {
+            reason: PublishReason::QuotaExceeded,
+            note: Note::Reason("the delay is longer than the queue's max_delay"),
+        },
+    }
+}
+
+fn view_size(view: &MessageView<'_>) -> u32 {
+    let size = view.topic.as_str().len() + view.properties.len() + view.payload.len();
+    u32::try_from(size).unwrap_or(u32::MAX)
+}
+
+/// The body that sessions keep too, if it is to survive; otherwise one in memory.
+fn body_of(publication: &mut Publication<'_>) -> Arc<Body> {
+    match publication.body() {
+        Some(body) => body.clone(),
+        None => Body::new(publication.message().clone()),
+    }
+}
+
+/// One of its own, that says by which client the message came.
+fn keyed(publication: &mut Publication<'_>, key: &str) -> Arc<Body> {
+    let mut properties = UserPropertiesBuf::new();
+    properties.push(KEY, key);
+    let how = (publication.qos, publication.retain, publication.expires_at);
+    let message = Message::extended(*publication.view(), &properties, how, &mut Vec::new());
+    // Also for others, so that its publisher waits.
+    let _ = publication.body();
+    Body::new(Arc::new(message))
+}
+
+/// The ordering key of a message, as text.
+pub(super) fn key_of<'a>(
+    mode: &KeyMode,
+    view: &MessageView<'a>,
+    mount_point: Option<&str>,
+    client_id: &'a str,
+) -> Option<&'a str> {
+    let topic = view.topic.as_str();
+    let topic = mount_point.and_then(|mount_point| topic.strip_prefix(mount_point)).unwrap_or(topic);
+    let property =
+        |wanted: &str| view.properties.user_properties().iter().find_map(|(name, value)| (name == wanted).then_some(value));
+    mode.key_of(KeySource { topic, client_id, property })
+}

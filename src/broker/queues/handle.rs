@@ -1,0 +1,146 @@
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use hashbrown::HashMap;
+use parking_lot::{Mutex, MutexGuard};
+
+use super::define::Definition;
+use super::operate::QueueId;
+use super::{Queues, Wake};
+use crate::broker::connect::next_epoch;
+use crate::broker::handle::SessionHandle;
+use crate::packet::{QoS, TopicFilter};
+use crate::queue::{ConsumerId, Part, WorkQueue};
+use crate::session::{Errand, Returns};
+use crate::storage::{Body, ConsumerWish};
+
+/// One queue with its dead letters, as all parts of the broker share it. Lock order: queue, slot; of several queues, the one with the
+/// lower number first.
+pub struct QueueHandle {
+    /// In the journal; never given to another queue.
+    pub number: u64,
+    /// Unique for the life of the process, among sessions too.
+    pub key: u64,
+    pub id: QueueId,
+    state: Mutex<QueueState>,
+    /// What sessions have given back since the last look.
+    returns: Mutex<Vec<(Errand, Option<u8>)>>,
+    /// When it must be looked at, in milliseconds since the epoch.
+    due: AtomicU64,
+    wake: Arc<Wake>,
+    me: Weak<Self>,
+}
+
+/// What the queue's lock guards.
+pub(in crate::broker) struct QueueState {
+    pub work: WorkQueue<Arc<Body>>,
+    pub consumers: HashMap<(Part, ConsumerId), Consumer>,
+    pub definition: Definition,
+    /// It is gone: nothing is taken any more.
+    pub is_deleted: bool,
+    /// To write changes in.
+    pub scratch: Vec<u8>,
+}
+
+/// A consumer: one subscription of one session.
+pub(in crate::broker) struct Consumer {
+    pub session: Arc<SessionHandle>,
+    /// Whether the lease stands in the topic.
+    pub is_lease_form: bool,
+    pub qos: QoS,
+    pub identifier: Option<u32>,
+    pub wish: ConsumerWish,
+    /// Whether it is told of the lease by properties.
+    pub has_properties: bool,
+}
+
+/// A session's place in a queue.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    /// The subscription that it comes from.
+    pub filter: TopicFilter,
+    pub queue: Arc<QueueHandle>,
+    pub part: Part,
+    pub consumer: ConsumerId,
+}
+
+impl QueueHandle {
+    pub(super) fn new(number: u64, definition: Definition, work: WorkQueue<Arc<Body>>, queues: &Queues) -> Arc<Self> {
+        let id = definition.id.clone();
+        let state = QueueState { work, consumers: HashMap::new(), definition, is_deleted: false, scratch: Vec::new() };
+        Arc::new_cyclic(|me| Self {
+            number,
+            key: next_epoch(),
+            id,
+            state: Mutex::new(state),
+            returns: Mutex::default(),
+            due: AtomicU64::new(Wake::NEVER),
+            wake: queues.wake.clone(),
+            me: me.clone(),
+        })
+    }
+
+    pub(in crate::broker) fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock()
+    }
+
+    pub(super) fn take_returns(&self) -> Vec<(Errand, Option<u8>)> {
+        std::mem::take(&mut *self.returns.lock())
+    }
+
+    /// Asks for a look at this time.
+    pub(super) fn look_at(&self, at: u64) {
+        self.due.fetch_min(at, Ordering::AcqRel);
+        self.wake.by(at);
+    }
+
+    /// Whether it is time to look; whoever is told so does.
+    pub(super) fn take_due(&self, wall: u64) -> bool {
+        if self.due.load(Ordering::Acquire) > wall {
+            return false;
+        }
+        self.due.store(Wake::NEVER, Ordering::Release);
+        true
+    }
+
+    /// When it must be looked at next.
+    pub(super) fn due(&self) -> u64 {
+        self.due.load(Ordering::Acquire)
+    }
+
+    /// For those who give errands back.
+    pub(super) fn as_returns(&self) -> Option<Arc<dyn Returns>> {
+        self.me.upgrade().map(|me| me as Arc<dyn Returns>)
+    }
+}
+
+impl Returns for QueueHandle {
+    fn returned(&self, errand: Errand, code: Option<u8>, is_seen: bool) {
+        self.returns.lock().push((errand, code));
+        if !is_seen {
+            self.look_at(0);
+        }
+    }
+}
+
+impl fmt::Debug for QueueHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueHandle").field("number", &self.number).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for QueueHandle {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for QueueHandle {}
+
+impl Hash for QueueHandle {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}

@@ -1,0 +1,274 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::define::{DefineError, Definition, Origin, filters};
+use super::handle::{QueueHandle, QueueState};
+use super::records::kind;
+use crate::broker::Broker;
+use crate::broker::deliver::Deliveries;
+use crate::broker::effects::Waiter;
+use crate::packet::Message;
+use crate::queue::{Config, Part, Peeked, QueueName, Stats, UnixMillis, Which};
+use crate::storage::{Body, Record};
+
+/// Which queue: its name, and the mount point of the clients that it is for, if they have one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct QueueId {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mount_point: Option<Box<str>>,
+    pub name: QueueName,
+}
+
+impl QueueId {
+    /// One for clients without a mount point.
+    pub const fn plain(name: QueueName) -> Self {
+        Self { mount_point: None, name }
+    }
+}
+
+impl fmt::Display for QueueId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.mount_point {
+            None => write!(f, "{}", self.name),
+            Some(mount_point) => write!(f, "{} at {mount_point}", self.name),
+        }
+    }
+}
+
+/// Why an operator's command did nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OperateError {
+    #[error("there is no queue of this name")]
+    NoQueue,
+    #[error("there is no such message")]
+    NoMessage,
+    #[error(transparent)]
+    Define(#[from] DefineError),
+    #[error("the message cannot be read from the disk")]
+    Unreadable,
+    #[error("the journal has stopped")]
+    Stopped,
+}
+
+/// A queue as people see it.
+#[derive(Clone, Debug)]
+pub struct QueueDetails {
+    pub definition: Definition,
+    pub stats: Stats,
+    pub dead: Stats,
+    pub consumers: Vec<ConsumerDetails>,
+}
+
+/// One consumer.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConsumerDetails {
+    pub client_id: String,
+    /// Of the dead letters.
+    pub is_of_dead: bool,
+    /// What it has subscribed with.
+    pub qos: u8,
+    /// Unsettled messages that it has.
+    pub unsettled: usize,
+    pub is_online: bool,
+}
+
+/// A message in a queue, with what it says.
+#[derive(Clone, Debug)]
+pub struct PeekedMessage {
+    pub peeked: Peeked<Arc<Body>>,
+    pub message: Arc<Message>,
+}
+
+impl Broker {
+    /// All queues, by name.
+    pub fn queues(&self, now: Instant) -> Vec<QueueDetails> {
+        let wall = self.queues.moment(now);
+        self.queues.all().iter().map(|queue| details(&queue.lock(), wall)).collect()
+    }
+
+    /// One queue.
+    pub fn queue(&self, id: &QueueId, now: Instant) -> Result<QueueDetails, OperateError> {
+        let queue = self.queue_of(id)?;
+        let details = details(&queue.lock(), self.queues.moment(now));
+        Ok(details)
+    }
+
+    /// Makes a queue; done once it is stored.
+    pub async fn create_queue(&self, id: QueueId, config: Config, now: Instant) -> Result<(), OperateError> {
+        let mut deliveries = Deliveries::default();
+        let definition = Definition { id, config, origin: Origin::Operator };
+        self.define_queue(definition, now, &mut deliveries.batch)?;
+        self.stored(deliveries, now).await
+    }
+
+    /// Gives a queue other settings; done once they are stored.
+    pub async fn update_queue(&self, id: &QueueId, config: Config, now: Instant) -> Result<(), OperateError> {
+        let queue = self.queue_of(id)?;
+        let mut definition = queue.lock().definition.clone();
+        if definition.origin == Origin::File {
+            return Err(DefineError::OfFile.into());
+        }
+        definition.config = Config { name: Some(id.name.clone()), ..config };
+        let mut deliveries = Deliveries::default();
+        self.redefine_queue(&queue, definition, &mut deliveries.batch)?;
+        deliveries.touch(queue.number);
+        self.stored(deliveries, now).await
+    }
+
+    /// Takes a queue away with all that is in it; done once that is stored. Its consumers stay subscribed to nothing.
+    pub async fn delete_queue(&self, id: &QueueId, now: Instant) -> Result<(), OperateError> {
+        let queue = self.queue_of(id)?;
+        let mut deliveries = Deliveries::default();
+        self.delete(&queue, &mut deliveries)?;
+        self.stored(deliveries, now).await
+    }
+
+    fn delete(&self, queue: &Arc<QueueHandle>, deliveries: &mut Deliveries) -> Result<(), OperateError> {
+        let mut by_name = self.queues.by_name.write();
+        let mut state = queue.lock();
+        if state.is_deleted {
+            return Err(OperateError::NoQueue);
+        }
+        if state.definition.origin == Origin::File {
+            return Err(DefineError::OfFile.into());
+        }
+        state.is_deleted = true;
+        by_name.remove(&queue.id);
+        self.queues.by_number.write().remove(&queue.number);
+        drop(by_name);
+        let consumers: Vec<_> = state.consumers.drain().collect();
+        if self.journal.is_some() {
+            let content = [kind::DELETED].into();
+            deliveries.batch.journal.record(Record::Work { stream: queue.number, body: None, content });
+            self.submit(&mut deliveries.batch);
+        }
+        for (_, consumer) in consumers {
+            consumer.session.lock(|slot| slot.forget_queue(queue));
+        }
+        let filters = filters(&state.definition);
+        drop(state);
+        self.unbind(queue, filters.iter());
+        self.queues.count.fetch_sub(1, std::sync::atomic::Ordering::AcqRel);
+        tracing::info!(queue = %queue.id, "work queue deleted");
+        Ok(())
+    }
+
+    /// Messages in the order of their age, from the oldest, or from behind the one with the number `after`.
+    pub fn peek(&self, id: &QueueId, part: Part, after: Option<u64>, count: usize) -> Result<Vec<PeekedMessage>, OperateError> {
+        let queue = self.queue_of(id)?;
+        let all = queue.lock().work.part(part).peek(after, count);
+        self.with_messages(all)
+    }
+
+    /// One message.
+    pub fn peek_one(&self, id: &QueueId, part: Part, seq: u64) -> Result<PeekedMessage, OperateError> {
+        let queue = self.queue_of(id)?;
+        let one = queue.lock().work.part(part).peek_one(seq).ok_or(OperateError::NoMessage)?;
+        self.with_messages(vec![one])?.pop().ok_or(OperateError::NoMessage)
+    }
+
+    /// Takes out all messages, and says how many.
+    pub async fn purge(&self, id: &QueueId, part: Part, now: Instant) -> Result<usize, OperateError> {
+        self.operate(id, now, |state, _| Ok(state.work.with(part, |queue| queue.purge()))).await
+    }
+
+    /// Takes out one message, whoever has it.
+    pub async fn delete_message(&self, id: &QueueId, part: Part, seq: u64, now: Instant) -> Result<(), OperateError> {
+        let delete = |state: &mut QueueState, _| {
+            state.work.with(part, |queue| queue.delete(seq)).then_some(()).ok_or(OperateError::NoMessage)
+        };
+        self.operate(id, now, delete).await
+    }
+
+    /// No message leaves the queue any more, or messages leave it again.
+    pub async fn set_paused(&self, id: &QueueId, is_paused: bool, now: Instant) -> Result<(), OperateError> {
+        let set = |state: &mut QueueState, _| {
+            state.work.with(Part::Main, |queue| if is_paused { queue.pause() } else { queue.resume() });
+            Ok(())
+        };
+        self.operate(id, now, set).await
+    }
+
+    /// Puts dead letters back into their queue, and says how many.
+    pub async fn redrive(&self, id: &QueueId, which: Which, now: Instant) -> Result<usize, OperateError> {
+        self.operate(id, now, |state, wall| Ok(state.work.redrive(which, wall))).await
+    }
+
+    /// Lets all keys go on that stand still because of a dead message, and says how many.
+    pub async fn unblock(&self, id: &QueueId, now: Instant) -> Result<usize, OperateError> {
+        let unblock = |state: &mut QueueState, _| {
+            let keys: Vec<_> = state.work.part(Part::Main).blocked_keys().map(|(key, _)| key).collect();
+            let unblocked = keys.iter().filter(|key| state.work.with(Part::Main, |queue| queue.unblock(**key)));
+            Ok(unblocked.count())
+        };
+        self.operate(id, now, unblock).await
+    }
+
+    async fn operate<T>(
+        &self,
+        id: &QueueId,
+        now: Instant,
+        act: impl FnOnce(&mut QueueState, UnixMillis) -> Result<T, OperateError>,
+    ) -> Result<T, OperateError> {
+        let mut deliveries = Deliveries::default();
+        let result = {
+            let queue = self.queue_of(id)?;
+            let mut state = queue.lock();
+            if state.is_deleted {
+                return Err(OperateError::NoQueue);
+            }
+            let result = act(&mut state, self.queues.moment(now));
+            state.tell(&queue, self.journal.is_some(), &mut deliveries.batch);
+            self.submit(&mut deliveries.batch);
+            deliveries.touch(queue.number);
+            result?
+        };
+        self.stored(deliveries, now).await?;
+        Ok(result)
+    }
+
+    /// Waits until all that was told before cannot be lost.
+    async fn stored(&self, mut deliveries: Deliveries, now: Instant) -> Result<(), OperateError> {
+        let safe = self.journal.is_some().then(|| {
+            let (tell, safe) = oneshot::channel();
+            deliveries.batch.journal.wait(Waiter::Told(tell), self.stored_level());
+            safe
+        });
+        deliveries.flush(self, now);
+        drop(deliveries);
+        match safe {
+            Some(safe) => safe.await.map_err(|_| OperateError::Stopped),
+            None => Ok(()),
+        }
+    }
+
+    fn queue_of(&self, id: &QueueId) -> Result<Arc<QueueHandle>, OperateError> {
+        self.queues.find(id.mount_point.as_deref(), id.name.as_str()).ok_or(OperateError::NoQueue)
+    }
+
+    fn with_messages(&self, all: Vec<Peeked<Arc<Body>>>) -> Result<Vec<PeekedMessage>, OperateError> {
+        let bodies: Vec<_> = all.iter().map(|peeked| peeked.body.clone()).collect();
+        let messages = self.messages_of(&bodies).ok_or(OperateError::Unreadable)?;
+        Ok(all.into_iter().zip(messages).map(|(peeked, message)| PeekedMessage { peeked, message }).collect())
+    }
+}
+
+fn details(state: &QueueState, wall: UnixMillis) -> QueueDetails {
+    let consumers = state.consumers.iter().map(|((part, id), consumer)| ConsumerDetails {
+        client_id: consumer.session.client_id().to_string(),
+        is_of_dead: *part == Part::Dead,
+        qos: consumer.qos as u8,
+        unsettled: state.work.part(*part).held_by(*id),
+        is_online: consumer.session.lock(|slot| slot.online.is_some()),
+    });
+    QueueDetails {
+        definition: state.definition.clone(),
+        stats: state.work.part(Part::Main).stats(wall),
+        dead: state.work.part(Part::Dead).stats(wall),
+        consumers: consumers.collect(),
+    }
+}

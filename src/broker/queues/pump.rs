@@ -1,0 +1,276 @@
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::feed::key_of;
+use super::handle::{Consumer, QueueHandle, QueueState};
+use super::{Queues, Wake};
+use crate::broker::Broker;
+use crate::broker::deliver::Deliveries;
+use crate::broker::effects::Waiter;
+use crate::broker::handle::SessionHandle;
+use crate::packet::{Message, MessageView, TopicName, UserPropertiesBuf};
+use crate::queue::{ConsumerId, Delivery, KeyMode, Lease, Part, UnixMillis};
+use crate::session::{Errand, Grant, Work};
+use crate::storage::Body;
+
+/// Deliveries whose bodies are read together.
+const ROUND: usize = 64;
+/// What stands for the answer of a client that was never asked: to be tried again, and no attempt of it.
+const NOT_SENT: u8 = 0x97;
+/// Bytes unwritten from which a consumer of QoS 0 gets nothing more for a while.
+const AHEAD: usize = 128 * 1024;
+
+thread_local! {
+    /// To put messages together in, again and again.
+    static MEMORY: RefCell<(UserPropertiesBuf, Vec<u8>)> = const { RefCell::new((UserPropertiesBuf::new(), Vec::new())) };
+}
+
+/// A delivery that waits until its lease cannot be lost.
+pub struct Lent {
+    queue: Arc<QueueHandle>,
+    deliveries: Vec<(Part, Delivery<Arc<Body>>)>,
+}
+
+impl std::fmt::Debug for Lent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lent").field("queue", &self.queue).field("count", &self.deliveries.len()).finish()
+    }
+}
+
+impl Broker {
+    /// Looks at all queues whose time has come, and at delayed messages.
+    pub fn tend_queues(&self, now: Instant) {
+        self.queues.wake.at.store(Wake::NEVER, Ordering::Release);
+        let wall = self.queues.wall(now).0;
+        let mut deliveries = Deliveries::default();
+        // The map is let go first: who deletes a queue takes its lock before the map's.
+        let all: Vec<_> = self.queues.by_number.read().values().cloned().collect();
+        for queue in all {
+            if queue.take_due(wall) {
+                self.pump(&queue, now, &mut deliveries);
+            }
+            self.queues.wake.by(queue.due());
+        }
+        self.release_delayed(now, &mut deliveries);
+        deliveries.flush(self, now);
+    }
+
+    /// Waits until [`Self::tend_queues`] has something to do.
+    pub async fn queues_are_due(&self) {
+        self.queues.next_look(Instant::now).await;
+    }
+
+    /// The queues that a batch of packets has touched.
+    pub(in crate::broker) fn pump_touched(&self, touched: &[u64], now: Instant, deliveries: &mut Deliveries) {
+        for number in touched {
+            if let Some(queue) = self.queues.find_number(*number) {
+                self.pump(&queue, now, deliveries);
+            }
+        }
+    }
+
+    /// Takes back what sessions are done with, and delivers what can be delivered.
+    fn pump(&self, queue: &Arc<QueueHandle>, now: Instant, deliveries: &mut Deliveries) {
+        let wall = self.queues.wall(now);
+        let mut state = queue.lock();
+        let mut has_timed_out = false;
+        loop {
+            take_back(queue, &mut state, wall);
+            if state.work.poll_timeout().is_some_and(|at| at <= wall) {
+                state.work.handle_timeout(wall);
+                has_timed_out = true;
+            }
+            let lent = next_round(&mut state, wall);
+            state.tell(queue, self.journal.is_some(), &mut deliveries.batch);
+            if lent.is_empty() {
+                break;
+            }
+            if !self.lend(queue, &mut state, lent, now, deliveries) {
+                break;
+            }
+            self.submit(&mut deliveries.batch);
+        }
+        self.submit(&mut deliveries.batch);
+        if has_timed_out {
+            recall(queue, &state);
+        }
+        if let Some(at) = state.work.poll_timeout() {
+            queue.look_at(at.0.max(wall.0 + 1));
+        }
+    }
+
+    /// `false`: the disk does not give bodies back, and the broker is about to stop.
+    fn lend(
+        &self,
+        queue: &Arc<QueueHandle>,
+        state: &mut QueueState,
+        lent: Vec<(Part, Delivery<Arc<Body>>)>,
+        now: Instant,
+        deliveries: &mut Deliveries,
+    ) -> bool {
+        // A numbered attempt must not happen twice, so a redelivery waits; the first one need not.
+        let is_told = |delivery: &Delivery<Arc<Body>>| delivery.attempt < 2 || self.journal.is_none();
+        let (at_once, later): (Vec<_>, Vec<_>) = lent.into_iter().partition(|(_, delivery)| is_told(delivery));
+        if !later.is_empty() {
+            let lent = Lent { queue: queue.clone(), deliveries: later };
+            deliveries.batch.journal.wait(Waiter::Lent(Box::new(lent)), self.stored_level());
+        }
+        self.send(queue, state, &at_once, now, deliveries)
+    }
+
+    /// Redeliveries whose leases are safe now.
+    pub(in crate::broker) fn lent(&self, lent: Lent, now: Instant, deliveries: &mut Deliveries) {
+        let mut state = lent.queue.lock();
+        let mut still = lent.deliveries;
+        still.retain(|(part, delivery)| state.work.part(*part).is_leased(delivery.lease));
+        self.send(&lent.queue, &mut state, &still, now, deliveries);
+        drop(state);
+        deliveries.touch(lent.queue.number);
+    }
+
+    fn send(
+        &self,
+        queue: &Arc<QueueHandle>,
+        state: &mut QueueState,
+        lent: &[(Part, Delivery<Arc<Body>>)],
+        now: Instant,
+        deliveries: &mut Deliveries,
+    ) -> bool {
+        let bodies: Vec<_> = lent.iter().map(|(_, delivery)| delivery.body.clone()).collect();
+        let Some(messages) = self.messages_of(&bodies) else { return false };
+        for ((part, delivery), message) in lent.iter().zip(messages) {
+            let Some(consumer) = state.consumers.get(&(*part, delivery.consumer)) else { continue };
+            let is_ahead = send_one(queue, state, consumer, (*part, delivery), &message, now, deliveries);
+            if is_ahead {
+                let consumer = delivery.consumer;
+                state.work.with(*part, |queue| queue.set_on_hold(consumer, true));
+            }
+        }
+        true
+    }
+
+    /// The messages of bodies, from wherever they are.
+    pub(super) fn messages_of(&self, bodies: &[Arc<Body>]) -> Option<Vec<Arc<Message>>> {
+        let at_hand: Option<Vec<_>> = bodies.iter().map(|body| body.message()).collect();
+        at_hand.or_else(|| self.load(bodies))
+    }
+
+    /// A consumer of QoS 0 has taken what it was sent.
+    pub(in crate::broker) fn end_hold(&self, handle: &SessionHandle, deliveries: &mut Deliveries) {
+        for membership in handle.lock(|slot| slot.memberships()) {
+            let consumer = membership.consumer;
+            membership.queue.lock().work.with(membership.part, |queue| queue.set_on_hold(consumer, false));
+            deliveries.touch(membership.queue.number);
+        }
+    }
+}
+
+impl Queues {
+    pub(super) fn moment(&self, at: Instant) -> UnixMillis {
+        self.wall(at)
+    }
+}
+
+fn take_back(queue: &QueueHandle, state: &mut QueueState, wall: UnixMillis) {
+    for (errand, code) in queue.take_returns() {
+        let part = if errand.is_dead { Part::Dead } else { Part::Main };
+        let (consumer, lease) = (ConsumerId::of(errand.consumer), Lease { seq: errand.seq, number: errand.number });
+        state.work.with(part, |queue| queue.acknowledged(consumer, lease, code.unwrap_or(NOT_SENT), wall));
+    }
+}
+
+/// Some deliveries, those of the queue and of its dead letters in turn.
+fn next_round(state: &mut QueueState, wall: UnixMillis) -> Vec<(Part, Delivery<Arc<Body>>)> {
+    let mut lent = Vec::new();
+    let mut parts = [Some(Part::Main), Some(Part::Dead)];
+    while lent.len() < ROUND && parts.iter().any(Option::is_some) {
+        for slot in &mut parts {
+            let Some(part) = *slot else { continue };
+            match state.work.with(part, |queue| queue.poll_delivery(wall)) {
+                Some(delivery) => lent.push((part, delivery)),
+                None => *slot = None,
+            }
+        }
+    }
+    lent
+}
+
+/// Consumers that are away keep no packets of leases that have run out: others have those messages now.
+fn recall(queue: &QueueHandle, state: &QueueState) {
+    for ((part, id), consumer) in &state.consumers {
+        let is_dead = *part == Part::Dead;
+        let is_over = |errand: &Errand| {
+            errand.queue == queue.number
+                && errand.is_dead == is_dead
+                && errand.consumer == id.get()
+                && !state.work.part(*part).is_leased(Lease { seq: errand.seq, number: errand.number })
+        };
+        consumer.session.lock(|slot| {
+            if slot.online.is_none() {
+                slot.session.outbound.recall(is_over);
+            }
+        });
+    }
+}
+
+/// Returns whether the consumer should get nothing more for a while.
+fn send_one(
+    queue: &Arc<QueueHandle>,
+    state: &QueueState,
+    consumer: &Consumer,
+    (part, delivery): (Part, &Delivery<Arc<Body>>),
+    message: &Arc<Message>,
+    now: Instant,
+    deliveries: &mut Deliveries,
+) -> bool {
+    let Some(returns) = queue.as_returns() else { return false };
+    let errand = Errand {
+        queue: queue.number,
+        is_dead: part == Part::Dead,
+        consumer: delivery.consumer.get(),
+        seq: delivery.lease.seq,
+        number: delivery.lease.number,
+    };
+    let message = Arc::new(as_lent(queue, state, consumer, (part, delivery), message));
+    let work = Work::new(message, errand, returns);
+    let grant = Grant { qos: consumer.qos, identifiers: consumer.identifier.into_iter().collect(), ..Grant::default() };
+    deliveries.lend(&consumer.session, work, grant, AHEAD, now)
+}
+
+/// The message as this consumer gets it.
+fn as_lent(
+    queue: &QueueHandle,
+    state: &QueueState,
+    consumer: &Consumer,
+    (part, delivery): (Part, &Delivery<Arc<Body>>),
+    message: &Message,
+) -> Message {
+    let view = message.view();
+    let mount_point = queue.id.mount_point.as_deref();
+    let topic = match (delivery.tag, consumer.is_lease_form) {
+        (Some(tag), true) => {
+            let original = view.topic.as_str();
+            let original = mount_point.and_then(|mount_point| original.strip_prefix(mount_point)).unwrap_or(original);
+            let reference = state.work.part(part).reference();
+            Some(crate::queue::topics::lease_topic(reference, tag, original))
+        }
+        _ => None,
+    };
+    MEMORY.with_borrow_mut(|(properties, scratch)| {
+        properties.clear();
+        if consumer.has_properties {
+            let mode = &state.definition.config.key;
+            // By a property the message has it already, and of a client it was given it.
+            let is_told = matches!(mode, KeyMode::Property(_) | KeyMode::ClientId);
+            let key = if is_told { None } else { key_of(mode, &view, mount_point, "") };
+            delivery.properties(&queue.id.name).each(key, |name, value| properties.push(name, value));
+        }
+        // A topic that got too long by its lease stays as it was.
+        let topic = topic.as_deref().and_then(|topic| TopicName::new(topic).ok()).unwrap_or(view.topic);
+        // Dead letters, and those that are redriven, have no lifetime but the queue's.
+        let expires_at = message.expires_at.filter(|_| delivery.expires_at.is_some());
+        Message::extended(MessageView { topic, ..view }, properties, (message.qos, false, expires_at), scratch)
+    })
+}

@@ -1,0 +1,129 @@
+//! Later: `$delayed/SECONDS/TOPIC` for every topic, `q-delay` for queues.
+
+use dunlin::packet::QoS;
+
+use crate::house::{ack, broker, consumer, drain, enter, fill, jobs, payloads, take, tell};
+use crate::support::client::V311;
+use crate::support::{Client, eventually};
+
+#[test]
+fn an_ordinary_topic_gets_its_message_later() {
+    let broker = broker("");
+    let mut subscriber = enter(&broker, "subscriber");
+    subscriber.subscribe("a/b", QoS::ExactlyOnce);
+    let mut publisher = Client::connect(broker.address(), V311, "publisher");
+    publisher.publish("$delayed/2/a/b", "zero", QoS::AtMostOnce);
+    assert_eq!(publisher.publish("$delayed/2/a/b", "one", QoS::AtLeastOnce), 0);
+    assert_eq!(publisher.publish("$delayed/2/a/b", "two", QoS::ExactlyOnce), 0);
+    assert_eq!(publisher.publish("$delayed/0/a/b", "now", QoS::AtLeastOnce), 0);
+    assert_eq!(publisher.publish("$delayed/3600/a/b", "never", QoS::AtLeastOnce), 0);
+    publisher.cut();
+    assert_eq!(payloads(&drain(&mut subscriber)), ["now"]);
+    let got = [take(&mut subscriber), take(&mut subscriber), take(&mut subscriber)];
+    assert_eq!(payloads(&got), ["zero", "one", "two"]);
+    assert_eq!(got.clone().map(|got| got.qos as u8), [0, 1, 2]);
+    assert!(got.iter().all(|got| got.topic == "a/b"));
+    assert_eq!(drain(&mut subscriber), []);
+}
+
+#[test]
+fn it_is_durable_with_all_that_it_says() {
+    let mut broker = jobs("");
+    let mut publisher = enter(&broker, "publisher");
+    let told = crate::house::tell_with(&mut publisher, "$delayed/1/a/b", "x", &[("colour", "red")], |packet| {
+        packet.properties.content_type = Some("text/plain");
+        packet.retain = true;
+    });
+    assert_eq!(told.reason, 0);
+    assert_eq!(tell(&mut publisher, "$delayed/1/$queue/jobs/$put/b", "y", &[]).reason, 0);
+    assert_eq!(tell(&mut publisher, "$delayed/1/jobs/c", "z", &[("q-dedup-id", "1")]).reason, 0);
+    assert_eq!(tell(&mut publisher, "$dedup/1/$delayed/1/jobs/c", "again", &[]).reason, 0);
+    broker.kill_and_restart();
+    let mut subscriber = enter(&broker, "subscriber");
+    subscriber.subscribe("a/b", QoS::AtLeastOnce);
+    let mut worker = consumer(&broker, "worker", "$queue/jobs");
+    let got = take(&mut subscriber);
+    assert_eq!(
+        (got.payload.as_str(), got.content_type.as_deref(), got.property("colour")),
+        ("x", Some("text/plain"), Some("red"))
+    );
+    let got = [take(&mut worker), take(&mut worker)];
+    let mut both = payloads(&got);
+    both.sort_unstable();
+    assert_eq!(both, ["y", "z"]);
+    let mut publisher = enter(&broker, "publisher");
+    assert!(tell(&mut publisher, "jobs/c", "again", &[("q-dedup-id", "1")]).is_duplicate());
+    assert_eq!(drain(&mut worker), [], "once each");
+    // Retained when its time had come.
+    let mut late = enter(&broker, "late");
+    late.subscribe("a/b", QoS::AtLeastOnce);
+    assert!(take(&mut late).retain);
+    // And gone from the disk: another start publishes nothing.
+    late.cut();
+    broker.kill_and_restart();
+    let mut subscriber = enter(&broker, "subscriber");
+    subscriber.subscribe("a/b", QoS::AtLeastOnce);
+    assert!(take(&mut subscriber).retain);
+    assert_eq!(drain(&mut subscriber), []);
+}
+
+#[test]
+fn a_queue_keeps_a_message_back() {
+    let broker = jobs("");
+    let mut worker = consumer(&broker, "worker", "$queue/jobs");
+    let mut publisher = enter(&broker, "publisher");
+    assert_eq!(tell(&mut publisher, "jobs/a", "later", &[("q-delay", "1s")]).reason, 0);
+    assert_eq!(tell(&mut publisher, "$queue/jobs/$put/a", "never", &[("q-delay", "1h")]).reason, 0);
+    fill(&mut publisher, "jobs/a", &["now"]);
+    assert_eq!(payloads(&drain(&mut worker)), ["now"]);
+    let got = take(&mut worker);
+    assert_eq!((got.payload.as_str(), got.attempt()), ("later", 1));
+    ack(&mut worker, &got);
+    assert_eq!(drain(&mut worker), []);
+}
+
+#[test]
+fn q_delay_is_for_queues_only() {
+    let broker = jobs("");
+    let mut subscriber = enter(&broker, "subscriber");
+    subscriber.subscribe("#", QoS::AtMostOnce);
+    let mut publisher = enter(&broker, "publisher");
+    assert_eq!(tell(&mut publisher, "plain", "x", &[("q-delay", "1h")]).reason, 0);
+    assert_eq!(tell(&mut publisher, "jobs/a", "y", &[("q-delay", "1h")]).reason, 0);
+    assert_eq!(payloads(&drain(&mut subscriber)), ["x", "y"], "subscribers are not kept waiting");
+}
+
+#[test]
+fn delays_have_a_bound() {
+    let broker = broker(
+        "[work_queues]\nmax_delay = \"60s\"\nmax_delayed_messages = 2\n[[queues]]\nname = \"jobs\"\nbind = [\"jobs/#\"]\nmax_delay = \"30s\"\n",
+    );
+    let mut publisher = enter(&broker, "publisher");
+    for (topic, properties, reason) in [
+        ("$delayed/61/a", &[][..], 0x97),
+        ("$delayed/x/a", &[], 0x90),
+        ("$delayed/-1/a", &[], 0x90),
+        ("$delayed/1.5/a", &[], 0x90),
+        ("$delayed/4294967296/a", &[], 0x90),
+        ("$delayed/1/", &[], 0x90),
+        ("$delayed/1", &[], 0x90),
+        ("$delayed/1/$delayed/1/a", &[], 0x90),
+        ("$delayed/1/$SYS/a", &[], 0x90),
+        ("$delayed/31/$queue/jobs/$put/a", &[], 0x97),
+        ("jobs/a", &[("q-delay", "31s")], 0x97),
+        ("jobs/a", &[("q-delay", "soon")], 0x83),
+        ("$delayed/60/a", &[], 0),
+        ("$delayed/30/$queue/jobs/$put/a", &[], 0),
+        ("jobs/a", &[("q-delay", "30s")], 0),
+        ("$delayed/60/b", &[], 0),
+        ("$delayed/60/c", &[], 0x97),
+    ] {
+        let told = tell(&mut publisher, topic, "x", properties);
+        assert_eq!(told.reason, reason, "{topic} {properties:?}: {told:?}");
+        assert_eq!(told.text.is_some(), reason != 0, "{topic} {properties:?}: {told:?}");
+    }
+    let hits = || broker.metric(r#"dunlin_limit_hits_total{limit="max_delayed_messages"}"#);
+    eventually("the limit is counted", || hits() == 1.0);
+    // Nothing has changed by what was refused.
+    assert_eq!(drain(&mut consumer(&broker, "worker", "$queue/jobs")), []);
+}
