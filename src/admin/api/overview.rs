@@ -13,6 +13,7 @@ use super::figures::{metrics_of, stats_of, status_of};
 use super::request::Params;
 use super::{Api, Shared};
 use crate::admin::histogram::Histogram;
+use crate::metrics::QueueFigures;
 
 pub fn routes() -> Router<Arc<Api>> {
     Router::new().route("/overview", get(overview))
@@ -37,6 +38,23 @@ async fn overview(State(api): Shared, Extension(caller): Extension<Caller>, para
         "status": status_of(&api),
         "stats": stats_of(&api),
         "metrics": metrics_of(&api),
+        "queues": queues_of(&api),
         "histograms": histograms,
     }))
+}
+
+/// All work queues together, by the figures that are kept of them.
+fn queues_of(api: &Api) -> Value {
+    let queues = api.metrics.queues.get();
+    let sum = |read: fn(&QueueFigures) -> u64| queues.iter().map(read).sum::<u64>();
+    let oldest = queues.iter().map(|queue| queue.oldest_age_seconds).fold(0.0, f64::max);
+    json!({
+        "count": queues.len(),
+        "ready": sum(|queue| queue.ready),
+        "leased": sum(|queue| queue.leased),
+        "delayed": sum(|queue| queue.delayed),
+        "dead_letters": sum(|queue| queue.dead_letters),
+        "settled": sum(|queue| queue.settled),
+        "oldest_age_seconds": oldest,
+    })
 }

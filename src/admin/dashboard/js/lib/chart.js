@@ -3,7 +3,9 @@
 import { svg } from './dom.js';
 import { clock } from './format.js';
 
-const SPAN_MS = 600_000;
+/** As much as there is, within these. */
+const SPAN_MIN_MS = 120_000;
+const SPAN_MAX_MS = 600_000;
 const HEIGHT = 104;
 const TOP = 8;
 const BOTTOM = 20;
@@ -45,6 +47,7 @@ export class Chart {
   draw() {
     const last = this.samples.at(-1);
     this.now = last?.at ?? Date.now();
+    this.span = Math.min(SPAN_MAX_MS, Math.max(SPAN_MIN_MS, this.now - (this.samples[0]?.at ?? this.now)));
     const values = this.samples.flatMap((sample) => this.series.map(({ read }) => read(sample) ?? 0));
     this.top = ceiling(Math.max(this.floor, ...values), this.isBinary);
     this.drawGrid();
@@ -55,7 +58,7 @@ export class Chart {
   }
 
   x(at) {
-    return this.width - 1 - ((this.now - at) / SPAN_MS) * (this.width - 2);
+    return this.width - 1 - ((this.now - at) / this.span) * (this.width - 2);
   }
 
   y(value) {
@@ -87,7 +90,7 @@ export class Chart {
       return svg('line', { class: 'grid', x1: 0, x2: this.width, y1: y, y2: y });
     });
     const texts = [
-      svg('text', { x: 0, y: HEIGHT - 5 }, '10 min ago'),
+      svg('text', { x: 0, y: HEIGHT - 5 }, `${Math.round(this.span / 60_000)} min ago`),
       svg('text', { x: this.width, y: HEIGHT - 5, 'text-anchor': 'end' }, 'now'),
       svg('text', { x: 0, y: TOP + 11 }, this.format(this.top)),
     ];
@@ -123,7 +126,7 @@ export class Chart {
 
   lookAt(event) {
     const box = this.element.getBoundingClientRect();
-    const at = this.now - (1 - (event.clientX - box.left) / box.width) * SPAN_MS;
+    const at = this.now - (1 - (event.clientX - box.left) / box.width) * this.span;
     const nearest = this.samples.reduce((best, sample) =>
       (best === null || Math.abs(sample.at - at) < Math.abs(best.at - at) ? sample : best), null);
     this.look(nearest);

@@ -10,6 +10,11 @@ export function count(value) {
   return value === null || value === undefined ? NONE : whole.format(value);
 }
 
+/** 1 queue, 2 queues */
+export function many(value, one, more) {
+  return `${count(value)} ${value === 1 ? one : more}`;
+}
+
 /** A rate, as short as it may be: 0.4, 12.3, 1,234, 56.7 k, 1.2 M. */
 export function short(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return NONE;

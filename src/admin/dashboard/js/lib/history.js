@@ -103,6 +103,8 @@ function sample(before, now) {
     live: stats['storage.live.bytes'],
     waiting: stats['mqueue.count'],
     inflight: stats['inflight.count'],
+    queued: now.queues.ready + now.queues.leased + now.queues.delayed,
+    dead: now.queues.dead_letters,
     metrics,
     ack: quantiles(before, now, 'publish_to_ack_seconds'),
     delivery: quantiles(before, now, 'publish_to_delivery_seconds'),

@@ -118,7 +118,7 @@ export function open({ args: [id], params, signal }) {
   const query = { mountpoint: params.get('mountpoint') ?? '' };
   const where = `/clients${path(id)}`;
   const body = h('div', { class: 'columns' }, loading());
-  const rest = h('div', { class: 'page', hidden: true });
+  const rest = h('div', { class: 'stack', hidden: true });
   let client = null;
   let isFirst = true;
 

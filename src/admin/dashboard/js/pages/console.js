@@ -173,7 +173,7 @@ function consoleOf(urls, signal) {
 }
 
 export function open({ signal }) {
-  const body = h('div', { class: 'page' }, loading());
+  const body = h('div', { class: 'stack' }, loading());
   const load = () => addresses(signal).then(
     (urls) => show(body, urls.length > 0 ? consoleOf(urls, signal) : withoutListener()),
     (error) => { if (!signal.aborted) show(body, failure(error, load)); },

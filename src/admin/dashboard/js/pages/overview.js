@@ -2,7 +2,7 @@
 
 import { get } from '../lib/api.js';
 import { h, show } from '../lib/dom.js';
-import { bytes, count, latency, short, span } from '../lib/format.js';
+import { bytes, count, latency, many, short, span } from '../lib/format.js';
 import * as history from '../lib/history.js';
 import { poll } from '../lib/poll.js';
 import { href } from '../lib/router.js';
@@ -20,7 +20,7 @@ const TILES = [
     series: [{ name: 'connected', read: (sample) => sample.connections }],
     note: () => {
       const { stats } = history.latest;
-      return `${count(stats['sessions.offline.count'])} sessions whose clients are away`;
+      return `${many(stats['sessions.offline.count'], 'session', 'sessions')} whose clients are away`;
     },
   },
   {
@@ -39,14 +39,27 @@ const TILES = [
     note: (sample) => (sample.ack ? `of ${count(sample.ack.count)} measured in 2 s` : 'no QoS 1 or 2 message was measured just now'),
   },
   {
+    title: 'Latency, PUBLISH to subscriber', format: latency, floor: 1e-3,
+    series: [{ name: 'median', read: (sample) => sample.delivery?.median ?? null }, { name: '99 %', read: (sample) => sample.delivery?.high ?? null }],
+    note: (sample) => (sample.delivery ? `of ${count(sample.delivery.count)} measured in 2 s` : 'no delivery was measured just now'),
+  },
+  {
     title: 'Dropped messages', format: rate, floor: 1,
     series: [{ name: 'lost', read: (sample) => sample.lost }],
     note: dropNote,
   },
   {
     title: 'Waiting messages', format: count, floor: 10,
-    series: [{ name: 'in queues', read: (sample) => sample.waiting }, { name: 'in flight', read: (sample) => sample.inflight }],
+    series: [{ name: 'queued', read: (sample) => sample.waiting }, { name: 'in flight', read: (sample) => sample.inflight }],
     note: () => `${bytes(history.latest.stats['mqueue.bytes'])} in the queues of sessions`,
+  },
+  {
+    title: 'Work queues', format: count, floor: 10,
+    series: [{ name: 'messages', read: (sample) => sample.queued }, { name: 'dead letters', read: (sample) => sample.dead }],
+    note: () => {
+      const { count: queues, oldest_age_seconds: oldest } = history.latest.queues;
+      return queues > 0 ? `${many(queues, 'queue', 'queues')}${oldest > 0 ? `, the oldest message for ${span(oldest)}` : ''}` : 'no queue is defined';
+    },
   },
   {
     title: 'Memory', format: bytes, floor: 16 << 20, isBinary: true,
@@ -60,7 +73,7 @@ const TILES = [
   },
   {
     title: 'Disk', format: bytes, floor: 1 << 20, isBinary: true,
-    series: [{ name: 'journal', read: (sample) => sample.disk }, { name: 'waited for', read: (sample) => sample.live }],
+    series: [{ name: 'journal', read: (sample) => sample.disk }, { name: 'live', read: (sample) => sample.live }],
     note: () => `${count(history.latest.stats['retained.count'])} retained messages, ${bytes(history.latest.stats['retained.bytes'])}`,
   },
   {

@@ -43,6 +43,18 @@ export function ask({ title, content = [], action, danger = false, submit }) {
   });
 }
 
+/** Something to look at. */
+export function show({ title, content }) {
+  const id = unique('dialog');
+  const close = button('Close', () => dialog.close());
+  const dialog = h('dialog', { class: 'dialog is-wide', 'aria-labelledby': id },
+    h('div', { class: 'form' }, h('h2', { id }, title), ...content, h('div', { class: 'buttons' }, close)));
+  dialog.addEventListener('close', () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+  close.focus();
+}
+
 /** A confirmation: paragraphs of text, and what is to be done. */
 export function confirm({ title, text, action, danger = true, submit }) {
   return ask({ title, content: [text].flat().map((line) => h('p', {}, line)), action, danger, submit });

@@ -26,10 +26,11 @@ export function localState() {
 
 /**
  * A panel with table and pages. `query(state)` gives the parameters for `where`; `state` has `page`, `cursor`, `sort`, `order` and
- * whatever the filters put there. `nothing(state)` is shown for an empty list.
+ * whatever the filters put there. `nothing(state)` is shown for an empty list. `byCursor`: the list moves on, and has no page numbers.
  */
 export function pagedList({
   where, caption, columns, key, query = () => ({}), state = localState(), nothing, signal, limit = PAGE, ascendingOnly = [], least,
+  byCursor = false,
   map = (answer) => answer, onAnswer = () => {},
 }) {
   const body = h('div', {});
@@ -58,7 +59,7 @@ export function pagedList({
   function turn(by) {
     const { page = '', cursor = '' } = state.all();
     const number = Number(page || 1);
-    if (by > 0 && (cursor || (number + 1) * limit > REACH)) {
+    if (by > 0 && (byCursor || cursor || (number + 1) * limit > REACH)) {
       trail.push({ page, cursor });
       state.set({ page: number + 1, cursor: meta.cursor });
     } else if (by < 0 && trail.length > 0) {
