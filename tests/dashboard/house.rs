@@ -39,13 +39,12 @@ pub fn free_address() -> SocketAddr {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
 }
 
-/// A broker on such a port.
-pub fn broker_at(address: SocketAddr, config: &str) -> Broker {
-    let path = std::env::temp_dir().join(format!("dunlin-dashboard-{}-{}.toml", std::process::id(), address.port()));
+/// A broker on such a port, and the folder of its config.
+pub fn broker_at(address: SocketAddr, config: &str) -> (Broker, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dunlin.toml");
     std::fs::write(&path, config).unwrap();
-    let broker = Broker::with_args(&["--config", &path.display().to_string(), "--admin", &address.to_string()]);
-    std::fs::remove_file(&path).unwrap();
-    broker
+    (Broker::with_args(&["--config", &path.display().to_string(), "--admin", &address.to_string()]), folder)
 }
 
 /// Two clients, one of them away with messages waiting; retained messages; a queue with a message and a dead letter.

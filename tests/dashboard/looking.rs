@@ -63,7 +63,7 @@ fn all_of_it_works_by_keyboard() {
 
 #[test]
 fn a_broker_that_goes_away_is_told_and_so_is_its_return() {
-    let mut broker = broker_at(free_address(), CONFIG);
+    let (mut broker, _folder) = broker_at(free_address(), CONFIG);
     let Some(mut command) = browse(&broker, "lost", &[]) else { return };
     let mut page = Program::start(&mut command);
     page.expect_line("connected");

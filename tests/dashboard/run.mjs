@@ -40,6 +40,8 @@ try {
   console.log('done');
 } catch (error) {
   console.error(`${scenario}: ${error.stack}`);
+  const shown = await browser.contexts()[0]?.pages()[0]?.locator('body').innerText({ timeout: 1000 }).catch(() => '');
+  console.error(`what the page shows:\n${shown}`);
   process.exitCode = 1;
 } finally {
   await browser.close();

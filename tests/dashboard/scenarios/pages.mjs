@@ -39,7 +39,7 @@ export default async function pages(visit) {
   await visit.go('Listeners');
   await visit.row('Listeners', 'websocket').getByText('ws', { exact: true }).waitFor();
   await visit.go('Configuration');
-  await visit.see('[[[listeners]]]');
+  await visit.see('[[listeners]]');
   await tab.getByLabel('Search').fill('max_deliveries');
   await visit.see('max_deliveries');
   await visit.see_not('ws://127.0.0.1:0/mqtt');
@@ -51,8 +51,8 @@ async function overview(visit) {
   await visit.tab.getByRole('heading', { level: 1, name: 'Overview' }).waitFor();
   const tile = (name) => visit.tab.getByRole('region', { name, exact: true });
   await tile('Connections').getByText('2', { exact: true }).waitFor(); // app-1 and the worker
-  await tile('Connections').getByText('1 session whose clients are away').waitFor();
-  await tile('Waiting messages').getByText('1', { exact: true }).waitFor();
+  await tile('Connections').getByText('1 session whose client is away').waitFor();
+  await visit.until('a message waits', async () => (await tile('Waiting messages').locator('b').first().textContent()) === '1');
   await tile('Work queues').getByText('1 queue').waitFor();
   for (const name of ['Messages', 'Traffic', 'Dropped messages', 'Memory', 'CPU', 'Disk', 'Disk sync']) await tile(name).waitFor();
   // A line needs two samples.

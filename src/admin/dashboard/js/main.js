@@ -40,8 +40,10 @@ const PAGES = {
 const app = h('div', { class: 'app' });
 const frame = new Frame(app, Object.entries(PAGES).map(([name, { nav }]) => ({ name, label: nav })), signOut);
 let leave = new AbortController();
+let isOpen = false;
 
 function openPage() {
+  isOpen = true;
   leave.abort();
   leave = new AbortController();
   const { segments, params } = here();
@@ -62,8 +64,11 @@ function openPage() {
 
 function showApp() {
   document.body.replaceChildren(frame.skip, app, noticeBoard());
-  history.start();
-  openPage();
+  // Who asks decides what a page offers: that is asked first, and comes as an event.
+  isOpen = false;
+  history.start().finally(() => {
+    if (!isOpen && app.isConnected) openPage();
+  });
 }
 
 function showSignIn(message) {
@@ -92,7 +97,6 @@ window.addEventListener('hashchange', () => {
   if (app.isConnected) openPage();
 });
 session.events.addEventListener('refused', (event) => showSignIn(event.detail));
-// Roles decide what a page offers.
 session.events.addEventListener('caller', openPage);
 link.addEventListener('back', () => history.attempt());
 begin();

@@ -6,7 +6,7 @@ import { clock } from './format.js';
 /** As much as there is, within these. */
 const SPAN_MIN_MS = 120_000;
 const SPAN_MAX_MS = 600_000;
-const HEIGHT = 104;
+const HEIGHT = 92;
 const TOP = 8;
 const BOTTOM = 20;
 /** Between two samples that are further apart there was no connection, and no line is drawn. */

@@ -53,12 +53,12 @@ export function span(seconds) {
   let rest = Math.max(0, Math.floor(seconds));
   const parts = [];
   for (const [unit, size] of steps) {
-    const many = Math.floor(rest / size);
-    if (many > 0 || parts.length > 0) parts.push(many > 0 ? `${many} ${unit}` : '');
-    rest -= many * size;
+    const times = Math.floor(rest / size);
+    if (times > 0 || parts.length > 0) parts.push(times > 0 ? `${times}\u00a0${unit}` : '');
+    rest -= times * size;
     if (parts.length === 2) break;
   }
-  return parts.filter(Boolean).join(' ') || (seconds > 0 ? 'under 1 s' : '0 s');
+  return parts.filter(Boolean).join('\u00a0') || (seconds > 0 ? 'under 1 s' : '0 s');
 }
 
 /** A point in time, in the reader's own zone. */

@@ -22,11 +22,12 @@ let failures = 0;
 let isAsking = false;
 let isRunning = false;
 
+/** Begins; done after the first attempt. */
 export function start() {
   stop();
   isRunning = true;
   document.addEventListener('visibilitychange', onVisibility);
-  attempt();
+  return attempt();
 }
 
 export function stop() {

@@ -98,7 +98,7 @@ function backups(signal) {
 }
 
 export function open({ signal }) {
-  const body = h('div', { class: 'panel-body' }, loading());
+  const body = h('div', { class: 'panel-body config' }, loading());
   let config = null;
   const search = textField('Search', 'search', {
     type: 'search', kind: 'is-wide', placeholder: 'A key or a value', on: { input: (event) => config && show(body, effective(config, event.target.value)) },

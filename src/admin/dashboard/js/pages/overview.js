@@ -20,7 +20,7 @@ const TILES = [
     series: [{ name: 'connected', read: (sample) => sample.connections }],
     note: () => {
       const { stats } = history.latest;
-      return `${many(stats['sessions.offline.count'], 'session', 'sessions')} whose clients are away`;
+      return many(stats['sessions.offline.count'], 'session whose client is away', 'sessions whose clients are away');
     },
   },
   {
@@ -127,7 +127,7 @@ export function open({ signal }) {
   };
   history.events.addEventListener('sample', draw, { signal });
   if (history.latest !== null) draw();
-  const rankings = h('div', { class: 'columns' },
+  const rankings = h('div', { class: 'columns is-loose' },
     ranking({
       title: 'Slow subscribers', where: '/slow_subscriptions', signal,
       columns: [

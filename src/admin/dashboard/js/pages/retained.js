@@ -134,7 +134,7 @@ export function open({ params, signal }) {
   return {
     title: 'Retained messages',
     buttons: [button('Refresh', draw)],
-    content: [h('div', { class: 'columns' },
+    content: [h('div', { class: 'columns is-loose' },
       h('section', { class: 'panel', 'aria-label': 'Topics' }, h('div', { class: 'panel-head' }, h('h2', {}, 'Topics')), tree), side)],
   };
 }

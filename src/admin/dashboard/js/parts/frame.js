@@ -83,7 +83,7 @@ export class Frame {
   drawBroker() {
     const { status, caller, uptime_ms: uptime } = history.latest;
     write(this.node, status.node);
-    write(this.version, `Version ${status.version}, up ${span(uptime / 1000)}`);
+    write(this.version, `Version ${status.version}, up\u00a0${span(uptime / 1000)}`);
     const hasKey = session.key() !== null;
     write(this.who, hasKey ? `${caller.name}, ${caller.role}` : 'No key needed on this machine');
     this.signOut.hidden = !hasKey;
