@@ -129,27 +129,34 @@ impl QueueCommand {
         let part = |dead| if dead { Part::Dead } else { Part::Main };
         Ok(match self {
             Self::List => json!({ "queues": broker.queues(now).iter().map(queue).collect::<Vec<_>>() }),
-            Self::Show { queue: id } => queue(&broker.queue(&id, now)?),
+            Self::Show { queue: id } => shown(broker, &id, now)?,
             Self::Create { queue: id, config } => {
                 let config = settings(&Config::named(id.name.clone()), config)?;
                 broker.create_queue(id.clone(), config, now).await?;
-                queue(&broker.queue(&id, now)?)
+                shown(broker, &id, now)?
             }
             Self::Update { queue: id, config } => {
                 let config = settings(&broker.queue(&id, now)?.definition.config, config)?;
                 broker.update_queue(&id, config, now).await?;
-                queue(&broker.queue(&id, now)?)
+                shown(broker, &id, now)?
             }
             Self::Delete { queue } => {
                 broker.delete_queue(&queue, now).await?;
                 json!({})
             }
             Self::Peek { queue: id, dead, after, count, seq } => {
-                let all = match seq {
-                    Some(seq) => vec![broker.peek_one(&id, part(dead), seq)?],
-                    None => broker.peek(&id, part(dead), after, count.min(PEEK_MAX))?,
+                let (broker, part) = (broker.clone(), part(dead));
+                let peek = move || -> Result<Value, CommandError> {
+                    let (all, has_more) = match seq {
+                        Some(seq) => (vec![broker.peek_one(&id, part, seq)?], false),
+                        None => broker.peek(&id, part, after, count.min(PEEK_MAX))?,
+                    };
+                    let messages: Vec<_> = all.iter().map(|one| message(&id, one)).collect();
+                    Ok(json!({ "messages": messages, "has_more": has_more }))
                 };
-                json!({ "messages": all.iter().map(|one| message(&id, one)).collect::<Vec<_>>() })
+                // It may read from the disk.
+                let peeked = tokio::task::spawn_blocking(peek).await;
+                peeked.map_err(|_| CommandError::Unavailable("the messages could not be read".into()))??
             }
             Self::Purge { queue, dead } => json!({ "count": broker.purge(&queue, part(dead), now).await? }),
             Self::Remove { queue, dead, seq } => {
@@ -187,20 +194,31 @@ fn settings(base: &Config, changes: Map<String, Value>) -> Result<Config, Comman
     if all["name"] != name {
         return Err(CommandError::Wrong("name: a queue keeps its name".into()));
     }
-    serde_json::from_value(all).map_err(|error| CommandError::Wrong(error.to_string()))
+    serde_path_to_error::deserialize(all).map_err(|error| {
+        let place = error.path().to_string();
+        let place = if place == "." { String::new() } else { format!("{place}: ") };
+        CommandError::Wrong(format!("{place}{}", error.inner()))
+    })
 }
 
-fn queue(details: &QueueDetails) -> Value {
+/// A queue with its consumers.
+fn shown(broker: &Broker, id: &QueueId, now: Instant) -> Result<Value, CommandError> {
+    let mut shown = queue(&broker.queue(id, now)?);
+    shown["consumers"] = json!(broker.queue_consumers(id)?);
+    Ok(shown)
+}
+
+/// A queue as it stands in a list.
+pub fn queue(details: &QueueDetails) -> Value {
     let definition = &details.definition;
     json!({
         "name": definition.id.name,
-        "mount_point": definition.id.mount_point,
+        "mountpoint": definition.id.mount_point.as_deref().unwrap_or_default(),
         "origin": definition.origin,
         "config": definition.config,
         "paused": details.stats.is_paused,
         "messages": stats(&details.stats),
         "dead_letters": stats(&details.dead),
-        "consumers": details.consumers,
         "counters": counters(details),
     })
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -13,14 +13,14 @@ use super::effects::{Effects, Waiter};
 use super::ending::By;
 use super::handle::SessionHandle;
 use super::pace::Pace;
-use super::publish::{Matched, Publisher};
+use super::publish::Matched;
 use super::registry::registry_key;
 use crate::auth::Principal;
 use crate::metrics::Limit;
 use crate::packet::{
     DisconnectReason, Message, PacketId, ProtocolVersion, Publish, PublishReason, QoS, ReasonCode, TopicFilter, TopicName,
 };
-use crate::session::{ExchangeState, Publication, Queued, Subscription};
+use crate::session::{Answer, ExchangeState, Queued, Subscription};
 use crate::storage::Level;
 
 /// A session as it was at one moment.
@@ -188,8 +188,8 @@ impl Broker {
         self.end_session(handle, now)
     }
 
-    /// Publishes in the operator's name: no rights are asked, but all limits hold. When what it gives can be received from, the message
-    /// is as safe as one that a client was acknowledged.
+    /// Publishes in the operator's name, also by way of `$delayed/`, `$dedup/` and `$queue/NAME/$put/`: no rights are asked, but all
+    /// limits hold. When what it gives can be received from, the message is as safe as one that a client was acknowledged.
     ///
     /// # Errors
     /// As a client would be told.
@@ -198,19 +198,17 @@ impl Broker {
         publish: &Publish<'_>,
         topic: TopicName<'_>,
         now: Instant,
-    ) -> Result<(Matched, Safe), PublishReason> {
+    ) -> Result<(Matched, Safe), Answer> {
         self.limits().check_topic(topic.as_str()).map_err(|limit| {
             self.metrics.limit_hits.count(limit);
             PublishReason::TopicNameInvalid
         })?;
-        let expires_at = publish.properties.message_expiry_interval.map(|seconds| now + Duration::from_secs(seconds.into()));
-        let (qos, mut deliveries) = (publish.delivery.qos(), Deliveries::default());
-        let mut publication = Publication::new(publish.view(topic), qos, publish.retain, expires_at, Vec::new());
-        let matched = self.publish(&mut publication, &Publisher::OPERATOR, now, &mut deliveries);
-        let journal = self.journal.as_ref().filter(|_| matched.is_ok_and(|matched| matched.is_stored));
-        let safe = journal.map(|journal| wait(&mut deliveries.batch, journal.level(topic)));
+        let mut deliveries = Deliveries::default();
+        let published = self.publish_anywhere(publish, topic, now, &mut deliveries);
+        let level = published.ok().and_then(|(_, level)| level);
+        let safe = level.map(|level| wait(&mut deliveries.batch, level));
         deliveries.flush(self, now);
-        Ok((matched.map_err(|answer| answer.reason)?, safe))
+        published.map(|(matched, _)| (matched, safe))
     }
 
     pub fn retained_message(&self, topic: TopicName<'_>) -> Option<RetainedView> {

@@ -235,8 +235,8 @@ fn print_list(answer: &Value) {
 
 fn name_of(queue: &Value) -> String {
     let name = queue["name"].as_str().unwrap_or_default().escape_debug().to_string();
-    match queue["mount_point"].as_str() {
-        None => name,
+    match queue["mountpoint"].as_str() {
+        None | Some("") => name,
         Some(mount_point) => format!("{name} at {}", mount_point.escape_debug()),
     }
 }
@@ -261,7 +261,7 @@ fn print_queue(queue: &Value) {
     for consumer in consumers {
         say(format_args!(
             "  {:<32} {:>6} unsettled, QoS {}, {}{}",
-            consumer["client_id"].as_str().unwrap_or_default().escape_debug().to_string(),
+            consumer["clientid"].as_str().unwrap_or_default().escape_debug().to_string(),
             consumer["unsettled"],
             consumer["qos"],
             if consumer["is_online"] == true { "online" } else { "away" },
@@ -271,7 +271,8 @@ fn print_queue(queue: &Value) {
 }
 
 fn print_messages(answer: &Value) {
-    for message in answer["messages"].as_array().into_iter().flatten() {
+    let messages = answer["messages"].as_array();
+    for message in messages.into_iter().flatten() {
         let text = |value: &Value| value.as_str().map(|text| text.escape_debug().to_string());
         let payload = text(&message["payload"]).unwrap_or_else(|| format!("{} bytes", message["size"]));
         let payload: String = payload.chars().take(120).collect();
@@ -293,6 +294,11 @@ fn print_messages(answer: &Value) {
                 dead["at"],
             ));
         }
+    }
+    if answer["has_more"] == true
+        && let Some(last) = messages.and_then(|messages| messages.last())
+    {
+        complain(format_args!("there are more: --after {}", last["seq"]));
     }
 }
 

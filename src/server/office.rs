@@ -10,11 +10,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::backups::Backups;
 use super::ban_file::BanFile;
+use super::bridges::door_name;
 use super::house::OpenDoor;
-use crate::admin::{BackupView, ListenerView, Pending, Steward};
+use crate::admin::{BackupView, BridgeTopicView, BridgeView, ListenerView, Pending, Steward};
 use crate::broker::Broker;
 use crate::cli::logging;
+use crate::client::bridge::{BridgeConfig, BridgeTopic};
 use crate::config::{Config, check_log_level};
+use crate::metrics::BridgeDrop;
 
 /// What came of reading the config again: the keys that need a new start, or all that is wrong.
 pub type Reloaded = Result<Vec<String>, String>;
@@ -63,6 +66,13 @@ impl Steward for Office {
         views
     }
 
+    fn bridges(&self) -> Vec<BridgeView> {
+        let config = self.config.load();
+        let mut views: Vec<_> = config.bridges.iter().map(|bridge| bridge_view(bridge, &self.broker)).collect();
+        views.sort_by(|a, b| a.name.cmp(&b.name));
+        views
+    }
+
     fn log_level(&self) -> String {
         self.log_level.lock().clone()
     }
@@ -85,6 +95,30 @@ impl Steward for Office {
 
     fn backups(&self) -> Vec<BackupView> {
         self.backups.as_ref().map(|backups| backups.views()).unwrap_or_default()
+    }
+}
+
+fn bridge_view(config: &BridgeConfig, broker: &Broker) -> BridgeView {
+    let metrics = broker.metrics.bridge(&config.name);
+    let waiting = broker.session(None, &door_name(&config.name)).map(|session| session.view());
+    let topic = |topic: &BridgeTopic| BridgeTopicView {
+        filter: topic.filter.clone(),
+        direction: topic.direction.name(),
+        qos: topic.qos,
+        local_prefix: topic.local_prefix.clone(),
+        remote_prefix: topic.remote_prefix.clone(),
+    };
+    BridgeView {
+        name: config.name.clone(),
+        urls: config.urls.clone(),
+        topics: config.topics.iter().map(topic).collect(),
+        connected: metrics.connected.get() > 0,
+        mqueue_len: waiting.as_ref().map_or(0, |session| session.queued),
+        mqueue_bytes: waiting.as_ref().map_or(0, |session| session.queued_bytes),
+        sent_total: metrics.sent.get(),
+        received_total: metrics.received.get(),
+        reconnects_total: metrics.reconnects.get(),
+        dropped_total: BridgeDrop::ALL.into_iter().map(|reason| (reason.name(), metrics.drops(reason))).collect(),
     }
 }
 

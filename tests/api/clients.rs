@@ -7,8 +7,10 @@ use crate::support::{Broker, Client, eventually};
 
 #[test]
 fn a_client_is_shown_with_its_connection_and_session() {
-    let (broker, api) = crate::open();
-    let connect = Connect { client_id: "a/b c", username: Some("dave"), keep_alive: 77, ..connect(V5) };
+    let broker = crate::with_user();
+    let api = Http::new(broker.admin.unwrap());
+    let password = Some(&b"evad"[..]);
+    let connect = Connect { client_id: "a/b c", username: Some("dave"), password, keep_alive: 77, ..connect(V5) };
     let (mut client, _) = Client::connect_with(broker.address(), connect);
     client.subscribe("t/#", QoS::ExactlyOnce);
     let shown = api.get("/clients/a%2Fb%20c").json();
@@ -112,6 +114,10 @@ fn clients_of_a_mount_point_are_told_apart() {
         name = "tenant"
         url = "tcp://127.0.0.1:0"
         mount_point = "tenant/"
+        [[listeners]]
+        name = "own"
+        url = "tcp://127.0.0.1:0"
+        mount_point = "of/%c/"
         "#,
     );
     let api = Http::new(broker.admin.unwrap());
@@ -123,8 +129,11 @@ fn clients_of_a_mount_point_are_told_apart() {
     assert_eq!(api.get("/clients/same?mountpoint=tenant/").json()["listener"], "tenant");
     assert_eq!(api.get("/clients/only").json()["mountpoint"], "tenant/");
     assert_eq!(api.get("/clients/only?mountpoint=").status, 404);
+    let _filled_in = Client::connect(broker.listener("own"), V5, "mine");
+    assert_eq!(api.get("/clients/mine").json()["mountpoint"], "of/mine/");
     assert_eq!(api.get("/subscriptions").texts("topic"), ["tenant/t"]);
     assert_eq!(api.get("/clients?clientid=same").data().len(), 2);
+    assert_eq!(api.get("/clients/nobody").code(), "CLIENTID_NOT_FOUND");
 }
 
 #[test]

@@ -41,9 +41,10 @@ fn code(broker: &Broker, args: &[&str]) -> Option<i32> {
 
 #[test]
 fn clients_are_shown_and_kicked() {
-    let broker = Broker::start();
+    let broker = crate::with_user();
     let properties = ConnectProperties { session_expiry_interval: 100, ..ConnectProperties::default() };
-    let connect = Connect { client_id: "a\u{202e}b", username: Some("dave"), properties, ..connect(V5) };
+    let password = Some(&b"evad"[..]);
+    let connect = Connect { client_id: "a\u{202e}b", username: Some("dave"), password, properties, ..connect(V5) };
     let (mut client, _) = Client::connect_with(broker.address(), connect);
     client.subscribe("t/#", QoS::AtLeastOnce);
     let table = text(&broker, &["clients", "--connected"]);

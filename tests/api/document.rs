@@ -10,7 +10,7 @@ use crate::support::client::{V5, connect};
 use crate::support::{Broker, Client};
 use dunlin::packet::{Connect, ConnectProperties, QoS};
 
-const METHODS: [&str; 4] = ["get", "post", "put", "delete"];
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 fn document(api: &Http) -> Value {
     let answer = api.get("/openapi.json");
@@ -42,7 +42,11 @@ fn operations(document: &Value) -> Vec<(String, &'static str)> {
         let with = paths.iter().filter(move |(_, operations)| !operations[method].is_null());
         with.map(move |(path, _)| (path.clone(), method))
     };
-    METHODS.into_iter().flat_map(of).collect()
+    let mut all: Vec<_> = METHODS.into_iter().flat_map(of).collect();
+    // What is inside something before the thing itself.
+    let first = all.iter().position(|(_, method)| *method == "delete").unwrap_or(all.len());
+    all[first..].reverse();
+    all
 }
 
 /// A broker with one of everything.
@@ -63,6 +67,14 @@ fn furnished() -> (Broker, Http, Client) {
     assert_eq!(api.post("/publish", &kept).status, 200);
     let ban = json!({"as": "clientid", "who": "bad", "reason": "noise", "seconds": 3600});
     assert_eq!(api.post("/banned", &ban).status, 201);
+    // Two waiting messages, and two dead ones that had to make room.
+    let queue = json!({"name": "work", "bind": ["work/#"], "max_messages": 2, "overflow": "dead-letter"});
+    assert_eq!(api.post("/queues", &queue).status, 201);
+    for n in 0..4 {
+        assert_eq!(api.post("/publish", &json!({"topic": "work/t", "payload": n.to_string(), "qos": 1})).status, 200);
+    }
+    client.subscribe("$queue/work", QoS::AtLeastOnce);
+    assert_eq!(api.post("/queues/work/pause", &json!({})).status, 204);
     (broker, api, client)
 }
 
@@ -80,19 +92,30 @@ fn every_path_and_method_answers_as_the_document_says() {
         ("/log_level", json!({"level": "info"})),
         ("/reload", json!({})),
         ("/backups", json!({})),
+        ("/queues", json!({"name": "made", "backoff": ["1s"], "max_bytes": "1MiB"})),
+        ("/queues/{name}", json!({"prefetch": 3})),
+        ("/queues/{name}/redrive", json!({"count": 1})),
+        ("/queues/{name}/pause", json!({})),
+        ("/queues/{name}/resume", json!({})),
+        ("/queues/{name}/unblock", json!({})),
     ];
     let mut done = BTreeSet::new();
     for (path, method) in operations(&document) {
         if path == "/trace" {
             continue; // it goes on
         }
-        let places = [("{as}", "clientid"), ("{who}", "bad"), ("{topic}", "some%2Fthing"), ("{id}", "tcp"), ("{name}", "none")];
+        let is_queue = path.starts_with("/queues/");
+        let name = if is_queue { "work" } else { "none" };
+        let places = [("{as}", "clientid"), ("{who}", "bad"), ("{topic}", "some%2Fthing"), ("{id}", "tcp"), ("{name}", name)];
         let client = if path.starts_with("/sessions") { "away" } else { "one" };
-        let real = places.iter().fold(path.replace("{clientid}", client), |path, (name, value)| path.replace(name, value));
+        let mut real = places.iter().fold(path.replace("{clientid}", client), |path, (name, value)| path.replace(name, value));
+        if let Some(list) = real.strip_suffix("/{seq}") {
+            real = format!("{list}/{}", api.get(list).data()[0]["seq"]);
+        }
         let body = bodies.iter().find(|(of, _)| *of == path).map(|(_, body)| body.to_string());
         let answer =
             api.request(&method.to_uppercase(), &real, body.as_deref().filter(|_| method != "get" && method != "delete"));
-        assert!(answer.status < 300 || path.contains("{name}"), "{method} {real}: {answer:?}");
+        assert!(answer.status < 300 || real.contains("/none"), "{method} {real}: {answer:?}");
         assert_documented(&document, &path, method, &answer);
         done.insert((path, method));
     }
@@ -106,11 +129,12 @@ fn what_is_wrong_is_answered_as_the_document_says() {
     let (_broker, api, _client) = furnished();
     let document = document(&api);
     for (path, method) in operations(&document) {
-        let missing = ["{clientid}", "{as}", "{who}", "{topic}", "{id}", "{name}"]
+        let missing = ["{clientid}", "{as}", "{who}", "{topic}", "{id}", "{name}", "{seq}"]
             .iter()
             .fold(path.clone(), |p, name| p.replace(name, "%00no%2Bone"));
         let upper = method.to_uppercase();
-        let body = (method == "post" || method == "put").then_some("{}");
+        let has_body = ["post", "put", "patch"].contains(&method);
+        let body = has_body.then_some("{}");
         if path != "/openapi.json" {
             let answer = api.request(&upper, &format!("{missing}?surprise=1"), body);
             assert!([400, 404].contains(&answer.status), "{method} {missing}: {answer:?}");
@@ -122,9 +146,17 @@ fn what_is_wrong_is_answered_as_the_document_says() {
             assert_documented(&document, &path, method, &answer);
         }
         if !document["paths"][&path][method]["requestBody"].is_null() {
-            for wrong in
-                ["", "{", "[]]", "null", "\"x\"", "[[[[[[", "{\"topic\": 1}", "{\"as\":\"clientid\",\"who\":\"x\",\"no\":1}"]
-            {
+            for wrong in [
+                "",
+                "{",
+                "[]]",
+                "[1]",
+                "null",
+                "\"x\"",
+                "[[[[[[",
+                "{\"topic\": 1}",
+                "{\"as\":\"clientid\",\"who\":\"x\",\"no\":1}",
+            ] {
                 let answer = api.request(&upper, &path, Some(wrong));
                 assert_eq!(answer.status, 400, "{method} {path} {wrong}: {answer:?}");
                 assert_documented(&document, &path, method, &answer);
@@ -133,7 +165,7 @@ fn what_is_wrong_is_answered_as_the_document_says() {
             assert_eq!(answer.status, 413, "{method} {path}");
             assert_documented(&document, &path, method, &answer);
         }
-        if method == "post" || method == "put" {
+        if has_body {
             let answer = api.with("Content-Type", "text/plain").request(&upper, &path, Some("{}"));
             assert_eq!(answer.status, 415, "{method} {path}: {answer:?}");
             assert_documented(&document, &path, method, &answer);
@@ -141,7 +173,7 @@ fn what_is_wrong_is_answered_as_the_document_says() {
         let listed = document["paths"][&path][method]["parameters"].to_string().contains("parameters/limit");
         for query in ["limit=0", "limit=1001", "page=0", "page=x", "page=2000&limit=100", "cursor=%21", "limit=1&limit=2"] {
             if listed {
-                let answer = api.get(&format!("{}?{query}", path.replace("{clientid}", "one")));
+                let answer = api.get(&format!("{}?{query}", path.replace("{clientid}", "one").replace("{name}", "work")));
                 assert_eq!((answer.status, answer.code().as_str()), (400, "BAD_REQUEST"), "{path}?{query}");
             }
         }

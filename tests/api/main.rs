@@ -6,18 +6,41 @@ mod support;
 
 mod access;
 mod banned;
+mod bridges;
 mod clients;
+mod contract;
 mod ctl;
 mod document;
 mod http;
 mod lists;
 mod operation;
 mod publish;
+mod queues;
 mod schema;
 mod trace;
 
+use std::io::Write;
+use std::process::{Command, Stdio};
+
 use http::Http;
 use support::Broker;
+
+/// A broker without keys that knows the user `dave`, whose password is `evad`.
+fn with_user() -> Broker {
+    let folder = tempfile::tempdir().unwrap();
+    let mut passwd = Command::new(env!("CARGO_BIN_EXE_dunlin"))
+        .args(["passwd", "--stdin"])
+        .arg(folder.path().join("users"))
+        .arg("dave")
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    passwd.stdin.take().unwrap().write_all(b"evad").unwrap();
+    assert!(passwd.wait().unwrap().success());
+    let config = "[[listeners]]\nname = \"tcp\"\nurl = \"tcp://127.0.0.1:0\"\n[auth]\npassword_file = \"@DIR@/users\"\n";
+    Broker::with_config_in(folder, config)
+}
 
 /// A broker without keys, and its API.
 fn open() -> (Broker, Http) {

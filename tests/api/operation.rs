@@ -32,7 +32,7 @@ fn the_config_is_shown_and_read_again() {
     let broker = Broker::with_config_in(folder, config);
     let api = Http::new(broker.admin.unwrap());
     assert_eq!(api.get("/config").json()["limits"]["max_connections"], 7);
-    std::fs::write(&path, config.replace('7', "8").replace("[limits]", "[server]\nworker_threads = 3\n[limits]")).unwrap();
+    std::fs::write(&path, config.replace("= 7", "= 8").replace("[limits]", "[server]\nworker_threads = 3\n[limits]")).unwrap();
     let reloaded = api.post("/reload", &json!({}));
     assert_eq!((reloaded.status, reloaded.json()), (200, json!({"needs_restart": ["server"]})));
     assert_eq!(api.get("/config").json()["limits"]["max_connections"], 8);

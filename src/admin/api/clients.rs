@@ -159,14 +159,14 @@ async fn clients(State(api): Shared, mut params: Params) -> Answer {
 }
 
 async fn client(State(api): Shared, PathOf(client_id): PathOf<String>, mut params: Params) -> Answer {
-    let handle = find(&api, &client_id, &mut params)?;
+    let handle = find(&api, &client_id, &mut params).await?;
     params.finish()?;
     ok(&ClientInfo::new(&api, &handle, &handle.view(), &Clocks::now()))
 }
 
 /// The connection ends; the session goes on.
 async fn disconnect(State(api): Shared, PathOf(client_id): PathOf<String>, mut params: Params) -> Answer {
-    let handle = find(&api, &client_id, &mut params)?;
+    let handle = find(&api, &client_id, &mut params).await?;
     params.finish()?;
     if !api.broker.disconnect(&handle) {
         return Err(Problem::conflict("NOT_CONNECTED", "the client has a session here, and is not connected"));
@@ -175,7 +175,7 @@ async fn disconnect(State(api): Shared, PathOf(client_id): PathOf<String>, mut p
 }
 
 async fn subscriptions(State(api): Shared, PathOf(client_id): PathOf<String>, mut params: Params) -> Answer {
-    let (page, handle) = (params.page()?, find(&api, &client_id, &mut params)?);
+    let (page, handle) = (params.page()?, find(&api, &client_id, &mut params).await?);
     params.finish()?;
     let mut selection = Selection::new(&page);
     handle.visit_subscriptions(|filter, subscription| {
@@ -248,7 +248,7 @@ impl MessageInfo {
 
 /// In the order in which they will be sent; pages by number only, since the queue moves on.
 async fn queue(State(api): Shared, PathOf(client_id): PathOf<String>, mut params: Params) -> Answer {
-    let (page, handle) = (params.page()?, find(&api, &client_id, &mut params)?);
+    let (page, handle) = (params.page()?, find(&api, &client_id, &mut params).await?);
     params.finish()?;
     if page.after.is_some() {
         return Err(Problem::bad_request("cursor: a queue has none; go on by page"));
@@ -260,7 +260,7 @@ async fn queue(State(api): Shared, PathOf(client_id): PathOf<String>, mut params
 }
 
 async fn inflight(State(api): Shared, PathOf(client_id): PathOf<String>, mut params: Params) -> Answer {
-    let (page, handle) = (params.page()?, find(&api, &client_id, &mut params)?);
+    let (page, handle) = (params.page()?, find(&api, &client_id, &mut params).await?);
     params.finish()?;
     if page.after.is_some() {
         return Err(Problem::bad_request("cursor: there is none here; go on by page"));

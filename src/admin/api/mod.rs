@@ -8,6 +8,7 @@
 mod access;
 mod answer;
 mod banned;
+mod bridges;
 mod busiest;
 mod clients;
 mod figures;
@@ -16,6 +17,7 @@ mod operation;
 mod overview;
 mod page;
 mod publish;
+mod queues;
 mod request;
 mod retained;
 mod retained_levels;
@@ -37,7 +39,7 @@ use axum::routing::get;
 use tokio::sync::Semaphore;
 
 pub use access::{Access, Peer};
-pub use steward::{BackupState, BackupView, ListenerView, Pending, Steward};
+pub use steward::{BackupState, BackupView, BridgeTopicView, BridgeView, ListenerView, Pending, Steward};
 
 use super::problem::Problem;
 use super::{Exporter, Readiness};
@@ -107,6 +109,7 @@ impl Api {
 pub fn router(api: Arc<Api>) -> Router {
     Router::new()
         .merge(banned::routes())
+        .merge(bridges::routes())
         .merge(busiest::routes())
         .merge(clients::routes())
         .merge(figures::routes())
@@ -114,6 +117,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .merge(operation::routes())
         .merge(overview::routes())
         .merge(publish::routes())
+        .merge(queues::routes())
         .merge(retained::routes())
         .merge(retained_levels::routes())
         .merge(sessions::routes())

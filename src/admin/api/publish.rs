@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, changed, ok, with};
-use super::request::{JsonBody, Params};
+use super::request::{JsonBody, JsonList, Params, object};
 use super::{Api, Shared};
 use crate::admin::problem::Problem;
 use crate::broker::{Matched, Safe};
@@ -21,6 +21,7 @@ use crate::packet::{
     Decoder, Delivery, Message, OutgoingPublish, Packet, PacketId, Peer, ProtocolVersion, Publish, PublishProperties,
     PublishReason, TopicName, UserPropertiesBuf, encode, encode_publish,
 };
+use crate::session::{Answer as Refusal, Note};
 
 /// Messages of one bulk.
 const BULK_MAX: usize = 1000;
@@ -45,7 +46,7 @@ struct Request {
     qos: u8,
     #[serde(default)]
     retain: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     properties: PropertiesInfo,
 }
 
@@ -117,13 +118,14 @@ struct Published {
 }
 
 impl Published {
-    fn of(result: Result<Matched, PublishReason>) -> Self {
+    fn of(result: Result<Matched, Refusal>) -> Self {
         let reason = match result {
             Ok(Matched { count: 0, .. }) => PublishReason::NoMatchingSubscribers,
             Ok(_) => PublishReason::Success,
-            Err(reason) => reason,
+            Err(answer) => answer.reason,
         };
-        Self { reason_code: reason as u8, message: reason.code().name(), matched: result.map_or(0, |matched| matched.count) }
+        let message = result.err().and_then(why).unwrap_or_else(|| reason.code().name());
+        Self { reason_code: reason as u8, message, matched: result.map_or(0, |matched| matched.count) }
     }
 }
 
@@ -136,14 +138,14 @@ async fn one(State(api): Shared, params: Params, JsonBody(request): JsonBody<Req
             kept(safe).await?;
             matched
         }
-        Err(reason) => return Err(refused(reason)),
+        Err(answer) => return Err(refused(answer)),
     };
     let status = if matched.count > 0 { StatusCode::OK } else { StatusCode::ACCEPTED };
     changed(with(status, &Published::of(Ok(matched))), format!("publish {}", ready.short_topic()))
 }
 
 /// All are looked at before the first is published.
-async fn bulk(State(api): Shared, params: Params, JsonBody(requests): JsonBody<Vec<Request>>) -> Answer {
+async fn bulk(State(api): Shared, params: Params, JsonList(requests): JsonList<Request>) -> Answer {
     params.finish()?;
     if requests.len() > BULK_MAX {
         return Err(Problem::too_large(format!("more than {BULK_MAX} messages")));
@@ -156,7 +158,7 @@ async fn bulk(State(api): Shared, params: Params, JsonBody(requests): JsonBody<V
     let (mut published, mut waits) = (Vec::with_capacity(ready.len()), Vec::new());
     for ready in &ready {
         let result = ready.publish(&api);
-        published.push(Published::of(result.as_ref().map(|(matched, _)| *matched).map_err(|reason| *reason)));
+        published.push(Published::of(result.as_ref().map(|(matched, _)| *matched).map_err(|answer| *answer)));
         waits.extend(result.ok().and_then(|(_, safe)| safe));
         tokio::task::coop::consume_budget().await;
     }
@@ -261,11 +263,11 @@ impl Ready {
         }
     }
 
-    fn publish(&self, api: &Api) -> Result<(Matched, Safe), PublishReason> {
+    fn publish(&self, api: &Api) -> Result<(Matched, Safe), Refusal> {
         let Ok(Some((Packet::Publish(publish), _))) = self.decoder.decode(&self.packet) else {
-            return Err(PublishReason::UnspecifiedError); // it was read once before
+            return Err(PublishReason::UnspecifiedError.into()); // it was read once before
         };
-        let topic = TopicName::new(&self.topic).map_err(|_| PublishReason::TopicNameInvalid)?;
+        let topic = TopicName::new(&self.topic).map_err(|_| Refusal::from(PublishReason::TopicNameInvalid))?;
         api.broker.publish_as_operator(&publish, topic, Instant::now())
     }
 
@@ -278,9 +280,23 @@ fn decoder(maximum_packet_size: u32, user_properties_max: usize, peer: Peer) -> 
     Decoder { version: Some(ProtocolVersion::V5), maximum_packet_size, user_properties_max, filters_max: 0, peer }
 }
 
-fn refused(reason: PublishReason) -> Problem {
-    match reason {
-        PublishReason::QuotaExceeded => Problem::unavailable("QUOTA_EXCEEDED", "there is no room for the message"),
-        _ => Problem::unavailable("NOT_PUBLISHED", reason.code().name()),
+/// What the broker says besides the code.
+fn why(answer: Refusal) -> Option<&'static str> {
+    match answer.note {
+        Note::Reason(why) => Some(why),
+        Note::None | Note::Property(..) => None,
+    }
+}
+
+fn refused(answer: Refusal) -> Problem {
+    let why = why(answer);
+    let name = why.unwrap_or_else(|| answer.reason.code().name());
+    match answer.reason {
+        PublishReason::QuotaExceeded => {
+            Problem::unavailable("QUOTA_EXCEEDED", why.unwrap_or("there is no room for the message"))
+        }
+        PublishReason::TopicNameInvalid => Problem::bad_request(format!("topic: {name}")),
+        PublishReason::ImplementationSpecificError => Problem::bad_request(name),
+        _ => Problem::unavailable("NOT_PUBLISHED", name),
     }
 }

@@ -1,34 +1,82 @@
 //! What requests carry, taken apart with errors that tell what is wrong.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::page::{LIMIT_DEFAULT, LIMIT_MAX, Page, REACH};
 use crate::admin::problem::Problem;
 
-/// A JSON body. What does not fit is told with its place in the body.
+/// A body that is a JSON object. What does not fit is told with its place in the body.
 pub struct JsonBody<T>(pub T);
+
+/// A body that is a list of JSON objects.
+pub struct JsonList<T>(pub Vec<T>);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = axum::body::Bytes::from_request(request, state).await.map_err(|rejection| unreadable(&rejection))?;
-        let mut json = serde_json::Deserializer::from_slice(&bytes);
-        let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let place = error.path().to_string();
-            let place = if place == "." { String::new() } else { format!("{place}: ") };
-            Problem::bad_request(format!("{place}{}", error.inner()))
-        })?;
-        json.end().map_err(|error| Problem::bad_request(error.to_string()))?;
+        let Object(value) = read(request, state).await?;
         Ok(Self(value))
     }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonList<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let values: Vec<Object<T>> = read(request, state).await?;
+        Ok(Self(values.into_iter().map(|Object(value)| value).collect()))
+    }
+}
+
+async fn read<T: DeserializeOwned, S: Send + Sync>(request: Request, state: &S) -> Result<T, Problem> {
+    let bytes = axum::body::Bytes::from_request(request, state).await.map_err(|rejection| unreadable(&rejection))?;
+    let mut json = serde_json::Deserializer::from_slice(&bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let place = error.path().to_string();
+        let place = if place == "." { String::new() } else { format!("{place}: ") };
+        Problem::bad_request(format!("{place}{}", error.inner()))
+    })?;
+    json.end().map_err(|error| Problem::bad_request(error.to_string()))?;
+    Ok(value)
+}
+
+/// A struct that is written as an object: serde would take a list of its fields' values as well.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        object(deserializer).map(Self)
+    }
+}
+
+/// The same for a field.
+pub fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct OnlyObject<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for OnlyObject<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+
+    deserializer.deserialize_map(OnlyObject(PhantomData))
 }
 
 fn unreadable(rejection: &BytesRejection) -> Problem {

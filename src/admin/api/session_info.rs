@@ -182,8 +182,8 @@ fn mountpoint(handle: &SessionHandle) -> String {
     handle.mount_point.as_deref().unwrap_or_default().into()
 }
 
-/// The session that a path means. Where the query does not name a mount point, the one without comes first, then the listeners'.
-pub fn find(api: &Api, client_id: &str, params: &mut Params) -> Result<Arc<SessionHandle>, Problem> {
+/// The session that a path means. Where the query does not name a mount point, the one without comes first, then any other.
+pub async fn find(api: &Arc<Api>, client_id: &str, params: &mut Params) -> Result<Arc<SessionHandle>, Problem> {
     let missing = || {
         let message = "there is no client with this identifier";
         Problem::new(axum::http::StatusCode::NOT_FOUND, "CLIENTID_NOT_FOUND", message)
@@ -195,7 +195,19 @@ pub fn find(api: &Api, client_id: &str, params: &mut Params) -> Result<Arc<Sessi
     if let Some(handle) = api.broker.session(None, client_id) {
         return Ok(handle);
     }
-    let listeners = api.steward.listeners();
-    let mut mounted = listeners.iter().filter(|listener| !listener.mountpoint.is_empty());
-    mounted.find_map(|listener| api.broker.session(Some(&listener.mountpoint), client_id)).ok_or_else(missing)
+    if api.steward.listeners().iter().all(|listener| listener.mountpoint.is_empty()) {
+        return Err(missing());
+    }
+    let client_id = client_id.to_owned();
+    let look = move |api: &Api| {
+        let mut found: Option<Arc<SessionHandle>> = None;
+        api.broker.visit_sessions(|handle| {
+            let is_first = || found.as_ref().is_none_or(|found| handle.registry_key < found.registry_key);
+            if **handle.client_id() == *client_id && is_first() {
+                found = Some(handle.clone());
+            }
+        });
+        found
+    };
+    api.walk(look).await?.ok_or_else(missing)
 }

@@ -35,14 +35,14 @@ async fn sessions(State(api): Shared, mut params: Params) -> Answer {
 }
 
 async fn session(State(api): Shared, PathOf(client_id): PathOf<String>, mut params: Params) -> Answer {
-    let handle = find(&api, &client_id, &mut params)?;
+    let handle = find(&api, &client_id, &mut params).await?;
     params.finish()?;
     ok(&OfflineInfo::new(&api, &handle, &handle.view(), &Clocks::now()))
 }
 
 /// The session ends, with its connection, its subscriptions and all that waits.
 async fn discard(State(api): Shared, PathOf(client_id): PathOf<String>, mut params: Params) -> Answer {
-    let handle = find(&api, &client_id, &mut params)?;
+    let handle = find(&api, &client_id, &mut params).await?;
     params.finish()?;
     let ended = api.walk(move |api| api.broker.discard_session(&handle, Instant::now())).await?;
     if !ended {

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -15,6 +16,9 @@ pub trait Steward: Send + Sync + 'static {
     fn reload(&self) -> Pending<Result<Vec<String>, String>>;
 
     fn listeners(&self) -> Vec<ListenerView>;
+
+    /// The bridges of the config, by name.
+    fn bridges(&self) -> Vec<BridgeView>;
 
     fn log_level(&self) -> String;
 
@@ -50,6 +54,38 @@ pub struct ListenerView {
     pub accepted_total: u64,
     pub handshake_failures_total: u64,
     pub versions: Vec<&'static str>,
+}
+
+/// A bridge to another broker, as it is now. Counters go on over a change of its config.
+#[derive(Clone, Debug, Serialize)]
+pub struct BridgeView {
+    pub name: String,
+    /// Where the other broker is.
+    pub urls: Vec<String>,
+    pub topics: Vec<BridgeTopicView>,
+    /// Both brokers are connected.
+    pub connected: bool,
+    /// Messages that wait here for the other broker, and their bytes.
+    pub mqueue_len: usize,
+    pub mqueue_bytes: usize,
+    /// Messages that went over in each direction, those that were sent again included.
+    pub sent_total: u64,
+    pub received_total: u64,
+    /// Connections that ended, or could not be had.
+    pub reconnects_total: u64,
+    /// Messages that were to go over and did not, by reason.
+    pub dropped_total: BTreeMap<&'static str, u64>,
+}
+
+/// Topics that a bridge shares.
+#[derive(Clone, Debug, Serialize)]
+pub struct BridgeTopicView {
+    pub filter: String,
+    /// `out`, `in` or `both`.
+    pub direction: &'static str,
+    pub qos: u8,
+    pub local_prefix: String,
+    pub remote_prefix: String,
 }
 
 /// How far a backup is.

@@ -60,13 +60,13 @@ pub struct QueueDetails {
     pub definition: Definition,
     pub stats: Stats,
     pub dead: Stats,
-    pub consumers: Vec<ConsumerDetails>,
 }
 
 /// One consumer.
 #[derive(Clone, Debug, Serialize)]
 pub struct ConsumerDetails {
-    pub client_id: String,
+    #[serde(rename = "clientid")]
+    pub client_id: Arc<str>,
     /// Of the dead letters.
     pub is_of_dead: bool,
     /// What it has subscribed with.
@@ -76,6 +76,11 @@ pub struct ConsumerDetails {
     pub is_online: bool,
 }
 
+/// Consumers of one queue that are shown, so that its lock is not held for long; the figures tell how many there are.
+const CONSUMERS_MAX: usize = 1000;
+/// Bytes of topics, properties and payloads of messages that are shown in one go; the first one is shown whatever its size.
+const PEEK_BYTES: usize = 4 << 20;
+
 /// A message in a queue, with what it says.
 #[derive(Clone, Debug)]
 pub struct PeekedMessage {
@@ -84,6 +89,11 @@ pub struct PeekedMessage {
 }
 
 impl Broker {
+    /// Which queues there are, by name.
+    pub fn queue_ids(&self) -> Vec<QueueId> {
+        self.queues.all().iter().map(|queue| queue.id.clone()).collect()
+    }
+
     /// All queues, by name.
     pub fn queues(&self, now: Instant) -> Vec<QueueDetails> {
         let wall = self.queues.moment(now);
@@ -95,6 +105,25 @@ impl Broker {
         let queue = self.queue_of(id)?;
         let details = details(&queue.lock(), self.queues.moment(now));
         Ok(details)
+    }
+
+    /// The consumers of a queue and of its dead letters, in no order; of very many only some.
+    pub fn queue_consumers(&self, id: &QueueId) -> Result<Vec<ConsumerDetails>, OperateError> {
+        let queue = self.queue_of(id)?;
+        let state = queue.lock();
+        let some = state.consumers.iter().take(CONSUMERS_MAX).map(|((part, id), consumer)| {
+            (*part, consumer.qos as u8, state.work.part(*part).held_by(*id), consumer.session.clone())
+        });
+        let some: Vec<_> = some.collect();
+        drop(state);
+        let shown = some.into_iter().map(|(part, qos, unsettled, session)| ConsumerDetails {
+            client_id: session.client_id().clone(),
+            is_of_dead: part == Part::Dead,
+            qos,
+            unsettled,
+            is_online: session.lock(|slot| slot.online.is_some()),
+        });
+        Ok(shown.collect())
     }
 
     /// Makes a queue; done once it is stored.
@@ -157,11 +186,26 @@ impl Broker {
         Ok(())
     }
 
-    /// Messages in the order of their age, from the oldest, or from behind the one with the number `after`.
-    pub fn peek(&self, id: &QueueId, part: Part, after: Option<u64>, count: usize) -> Result<Vec<PeekedMessage>, OperateError> {
+    /// Messages in the order of their age, from the oldest, or from behind the one with the number `after`: `count`, or fewer if they
+    /// are large, and whether there are more. May read from the disk.
+    pub fn peek(
+        &self,
+        id: &QueueId,
+        part: Part,
+        after: Option<u64>,
+        count: usize,
+    ) -> Result<(Vec<PeekedMessage>, bool), OperateError> {
         let queue = self.queue_of(id)?;
-        let all = queue.lock().work.part(part).peek(after, count);
-        self.with_messages(all)
+        let mut all = queue.lock().work.part(part).peek(after, count.saturating_add(1));
+        let found = all.len();
+        let (mut place, mut bytes) = (0, 0);
+        all.retain(|peeked| {
+            bytes += peeked.size as usize;
+            place += 1;
+            place <= count && (place == 1 || bytes <= PEEK_BYTES)
+        });
+        let has_more = all.len() < found;
+        Ok((self.with_messages(all)?, has_more))
     }
 
     /// One message.
@@ -258,17 +302,9 @@ impl Broker {
 }
 
 fn details(state: &QueueState, wall: UnixMillis) -> QueueDetails {
-    let consumers = state.consumers.iter().map(|((part, id), consumer)| ConsumerDetails {
-        client_id: consumer.session.client_id().to_string(),
-        is_of_dead: *part == Part::Dead,
-        qos: consumer.qos as u8,
-        unsettled: state.work.part(*part).held_by(*id),
-        is_online: consumer.session.lock(|slot| slot.online.is_some()),
-    });
     QueueDetails {
         definition: state.definition.clone(),
         stats: state.work.part(Part::Main).stats(wall),
         dead: state.work.part(Part::Dead).stats(wall),
-        consumers: consumers.collect(),
     }
 }

@@ -5,11 +5,13 @@ use super::feed::{Hints, no_queue};
 use crate::broker::Broker;
 use crate::broker::deliver::Deliveries;
 use crate::broker::handle::SessionHandle;
+use crate::broker::publish::{Matched, Publisher};
 use crate::broker::route::Routed;
-use crate::packet::{PublishReason, TopicName};
+use crate::packet::{Publish, PublishReason, TopicName};
 use crate::queue::topics::{PublishTopic, QueueRef, Settle, Target, TopicError};
 use crate::queue::{Durability, Part, SettleError, Tag, properties, topics};
-use crate::session::{Answer, InboundPublish, Note};
+use crate::session::{Answer, InboundPublish, Note, Publication};
+use crate::storage::Level;
 
 /// A topic that is not an ordinary one: what its prefix asks for.
 pub(in crate::broker) type Special<'a> = Result<PublishTopic<'a>, TopicError>;
@@ -113,6 +115,38 @@ impl Broker {
                 )
             }
         }
+    }
+
+    /// Publishes for the operator, who has all rights and no lease. Says what the message waits for, if it is stored.
+    pub(in crate::broker) fn publish_anywhere(
+        &self,
+        publish: &Publish<'_>,
+        topic: TopicName<'_>,
+        now: Instant,
+        deliveries: &mut Deliveries,
+    ) -> Result<(Matched, Option<Level>), Answer> {
+        let invalid = |why| Answer { reason: PublishReason::TopicNameInvalid, note: Note::Reason(why) };
+        let special = Self::special(topic).transpose().map_err(|error| invalid(why(error)))?;
+        let PublishTopic { dedup_id, delay, target } =
+            special.unwrap_or(PublishTopic { dedup_id: None, delay: None, target: Target::Topic(topic) });
+        let (topic, queue) = match target {
+            Target::Topic(topic) => (topic, None),
+            Target::Put { name, topic, .. } => (topic, Some(self.queues.find(None, name).ok_or_else(no_queue)?)),
+            Target::Settle { .. } => return Err(invalid("only who holds a lease settles it")),
+        };
+        let expires_at = publish.properties.message_expiry_interval.map(|seconds| now + Duration::from_secs(seconds.into()));
+        let qos = publish.delivery.qos();
+        let mut publication = Publication::new(publish.view(topic), qos, publish.retain, expires_at, Vec::new());
+        let wait = delay.filter(|delay| queue.is_none() && !delay.is_zero());
+        let hints = Hints { dedup_id, delay: delay.filter(|_| queue.is_some()) };
+        let publisher = Publisher { hints, ..Publisher::OPERATOR };
+        let matched = match (queue, wait) {
+            (Some(queue), _) => self.put(&queue, &mut publication, &publisher, now, deliveries),
+            (None, Some(delay)) => self.delay(&mut publication, &publisher, delay, now, deliveries),
+            (None, None) => self.publish(&mut publication, &publisher, now, deliveries),
+        }?;
+        let level = self.journal.as_ref().filter(|_| matched.is_stored).map(|journal| journal.level(topic));
+        Ok((matched, level))
     }
 
     fn settle(

@@ -104,6 +104,17 @@ pub enum Direction {
     Both,
 }
 
+impl Direction {
+    /// As the config has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Out => "out",
+            Self::In => "in",
+            Self::Both => "both",
+        }
+    }
+}
+
 /// `[bridges.tls]`: PEM files, read for each connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -257,7 +257,7 @@ impl World {
 /// The numbers of a queue's messages, in the queue and among what was told.
 fn peek(house: &House, queue: usize, part: Part) -> Vec<(u64, Number)> {
     let id = QueueId::plain(QueueName::new(QUEUES[queue]).unwrap());
-    let peeked = house.broker.peek(&id, part, None, usize::MAX).expect("the queue is there");
+    let (peeked, _) = house.broker.peek(&id, part, None, usize::MAX).expect("the queue is there");
     let number = |payload: &[u8]| std::str::from_utf8(payload).unwrap().parse().unwrap();
     peeked.iter().map(|one| (one.peeked.seq, number(one.message.view().payload))).collect()
 }
