@@ -21,8 +21,7 @@ export function facts(pairs) {
 
 function meter(value, most, format = count) {
   const text = most > 0 ? `${format(value)} of ${format(most)}` : format(value);
-  const bar = most > 0 ? h('progress', { value: String(value), max: String(most), 'aria-hidden': 'true' }) : null;
-  if (bar) bar.max = most;
+  const bar = most > 0 ? h('progress', { max: most, value, 'aria-hidden': 'true' }) : null;
   return h('div', { class: 'meter' }, h('span', {}, text), bar);
 }
 

@@ -1,7 +1,7 @@
 // The broker at a glance: what it does now and has done in the last ten minutes.
 
 import { get } from '../lib/api.js';
-import { h, show } from '../lib/dom.js';
+import { h, show, write } from '../lib/dom.js';
 import { bytes, count, latency, many, short, span } from '../lib/format.js';
 import * as history from '../lib/history.js';
 import { poll } from '../lib/poll.js';
@@ -118,11 +118,15 @@ function ranking({ title, where, columns, nothing, signal }) {
 export function open({ signal }) {
   const tiles = TILES.map((tile) => new Tile(tile));
   const waiting = loading('Asking for the figures');
+  const unready = h('p', { class: 'fault', role: 'alert', hidden: true });
   const grid = h('div', { class: 'tiles' }, tiles.map((tile) => tile.element));
   grid.hidden = true;
   const draw = () => {
     waiting.remove();
     grid.hidden = false;
+    const { ready, waiting_for: causes } = history.latest.status;
+    write(unready, ready ? '' : `Not ready for clients. It waits for: ${causes.join(', ')}.`);
+    unready.hidden = ready;
     tiles.forEach((tile) => tile.update(history.samples));
   };
   history.events.addEventListener('sample', draw, { signal });
@@ -145,5 +149,5 @@ export function open({ signal }) {
       ],
       nothing: empty('Nobody has sent anything yet'),
     }));
-  return { title: 'Overview', content: [waiting, grid, rankings] };
+  return { title: 'Overview', content: [waiting, unready, grid, rankings] };
 }
