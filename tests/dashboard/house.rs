@@ -66,18 +66,19 @@ pub fn furnish(broker: &Broker) -> Furniture {
     app.retain("site/7/temperature", "{\"celsius\": 21.5}");
     app.expect_message("site/7/temperature", "{\"celsius\": 21.5}");
     app.retain("site/8/valve", "open");
-    let worker = dead_letter(address, &mut app, "orders/new", "{\"order\": 17}");
+    let worker = dead_letter(broker, &mut app, "orders/new", "{\"order\": 17}");
     app.publish("orders/next", "waits", QoS::AtLeastOnce);
     Furniture { app, _worker: worker }
 }
 
 /// A message that a worker rejects, so that it is a dead letter now; the worker, which takes no more.
-pub fn dead_letter(address: SocketAddr, app: &mut Client, topic: &str, payload: &str) -> Client {
-    let mut worker = Client::connect(address, V5, "worker-1");
+pub fn dead_letter(broker: &Broker, app: &mut Client, topic: &str, payload: &str) -> Client {
+    let mut worker = Client::connect(broker.listener("tcp"), V5, "worker-1");
     worker.subscribe("$queue/orders", QoS::AtLeastOnce);
     app.publish(topic, payload, QoS::AtLeastOnce);
     let id = worker.expect_message(topic, payload).packet_id().unwrap();
     worker.send(&Packet::PubAck(PublishAck::new(id, PublishReason::ImplementationSpecificError)));
+    eventually("it is a dead letter", || broker.metric("dunlin_queue_dead_letters{queue=\"orders\"}") == 1.0);
     assert_eq!(worker.unsubscribe("$queue/orders"), [0]);
     worker
 }

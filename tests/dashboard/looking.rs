@@ -27,7 +27,7 @@ fn what_clients_choose_stays_text() {
     let mut evil = Client::connect_with(address, Connect { username: Some(MARKUP), ..named(MARKUP) }).0;
     evil.subscribe(&format!("{MARKUP}/#"), QoS::AtMostOnce);
     evil.retain(&format!("evil/{MARKUP}"), MARKUP);
-    let _worker = dead_letter(address, &mut evil, &format!("orders/{MARKUP}"), MARKUP);
+    let _worker = dead_letter(&broker, &mut evil, &format!("orders/{MARKUP}"), MARKUP);
     look(&broker, "text", &[MARKUP]);
 }
 

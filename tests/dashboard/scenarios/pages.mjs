@@ -17,9 +17,8 @@ export default async function pages(visit) {
   await tab.getByRole('heading', { level: 1, name: 'gateway-away' }).waitFor();
   await visit.see('normal disconnection (0x00), ended by the client');
   await visit.row('Subscriptions', 'site/7/#').waitFor();
-  const waiting = visit.row('Waiting messages', '1');
-  await waiting.getByText('site/7/temperature').waitFor();
-  await waiting.getByText('{"celsius": 21.5}').waitFor();
+  // It may lie on disk, where its topic is not looked up.
+  await visit.row('Waiting messages', '1').getByText(/^(on disk|.*21\.5.*)$/).waitFor();
   await visit.see('Nothing is under way');
 
   await visit.go('Subscriptions');
@@ -67,7 +66,7 @@ async function queue(visit) {
   await row.getByText('has dead letters').waitFor();
   assert.deepEqual((await row.getByRole('cell').allTextContents()).slice(1, 5), ['1', '1', '0', '0']);
   await row.getByRole('link').click();
-  await visit.see('It was delivered as often as the queue allows, and never settled; 1 attempt, last with worker-1, which answered 0x83.');
+  await visit.see('Tried as often as the queue allows: 1 attempt, last with worker-1, which answered 0x83.');
   await visit.see('orders/next');
   await visit.tab.getByRole('button', { name: /^Look: message/ }).first().click();
   await visit.dialog().getByText('"order": 17').waitFor();

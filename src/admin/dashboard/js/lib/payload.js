@@ -11,20 +11,19 @@ export function bytesOf(base64) {
 /**
  * How to show a payload: JSON with its lines, text as it is, anything else as hexadecimal.
  * `isWhole` tells that `bytes` is not only the beginning; a letter that is cut at its end does not make it binary.
+ * In a log, where lines are dear, JSON stays as it came (`isPretty`).
  */
-export function readable(bytes, isWhole = true) {
+export function readable(bytes, isWhole = true, isPretty = true) {
   if (bytes.length === 0) return { kind: 'empty', text: '' };
   const text = utf8(bytes, isWhole);
   if (text === null || hasControls(text)) return { kind: 'binary', text: hex(bytes) };
   const json = isWhole ? pretty(text) : null;
-  return json === null ? { kind: 'text', text } : { kind: 'JSON', text: json };
+  return json === null ? { kind: 'text', text } : { kind: 'JSON', text: isPretty ? json : text };
 }
 
 /** One line of it, for a table. */
 export function excerpt(bytes, isWhole, length = 120) {
-  const { kind, text } = readable(bytes, isWhole);
-  if (kind === 'empty') return '';
-  const line = (kind === 'JSON' ? utf8(bytes, true) : text).replace(/\s+/g, ' ').trim();
+  const line = readable(bytes, isWhole, false).text.replace(/\s+/g, ' ').trim();
   return line.length > length ? `${line.slice(0, length)}…` : line;
 }
 

@@ -47,7 +47,7 @@ class Messages {
   }
 
   add({ topic, payload, qos, retain }) {
-    const { kind, text } = readable(payload);
+    const { kind, text } = readable(payload, true, false);
     this.nothing.remove();
     this.list.prepend(h('li', {},
       h('time', { class: 'muted' }, clock(Date.now(), true)),

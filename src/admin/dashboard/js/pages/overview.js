@@ -101,7 +101,7 @@ function ranking({ title, where, columns, nothing, signal }) {
     caption: title, key: (row) => `${row.mountpoint} ${row.clientid}`,
     columns: [{ label: 'Client', kind: 'is-name', text: (row) => row.clientid, link: client }, ...columns],
   });
-  const body = h('div', {}, loading());
+  const body = h('div', { class: 'table-box' }, loading());
   poll(() => get(where, { limit: 5 }, signal), {
     signal,
     show: ({ data }) => {

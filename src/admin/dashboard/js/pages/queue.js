@@ -16,10 +16,10 @@ import { facts } from './client.js';
 import { oldest, queueBadge } from './queues.js';
 
 const REASONS = {
-  'max-deliveries': 'was delivered as often as the queue allows, and never settled',
-  rejected: 'was rejected by a consumer as not worth another attempt',
-  expired: 'outlived its time',
-  'queue-full': 'made room in a full queue',
+  'max-deliveries': 'Tried as often as the queue allows',
+  rejected: 'Rejected as not worth another attempt',
+  expired: 'Outlived its time',
+  'queue-full': 'Made room in a full queue',
 };
 
 const payloadOf = (row) => (row.payload_base64 ? bytesOf(row.payload_base64) : new TextEncoder().encode(row.payload ?? ''));
@@ -30,7 +30,7 @@ export function story({ dead }) {
   const { reason, attempts, last_client: client, last_code: code } = dead;
   const tries = attempts === 1 ? '1 attempt' : `${count(attempts)} attempts`;
   const last = client ? `, last with ${client}${code === null ? '' : `, which answered ${hexCode(code)}`}` : '';
-  return `It ${REASONS[reason] ?? reason}; ${attempts > 0 ? tries : 'no attempt'}${last}.`;
+  return `${REASONS[reason] ?? reason}: ${attempts > 0 ? tries : 'no attempt'}${last}.`;
 }
 
 function figures({ messages, dead_letters: dead, counters, paused }) {
@@ -87,7 +87,7 @@ function messages({ queue, isDead, query, signal, changed }) {
     { label: 'Came', kind: 'is-short', text: (row) => ago(row.enqueued_at), title: (row) => time(row.enqueued_at) },
   ];
   const dead = [
-    { label: 'Story', kind: 'is-name', text: story },
+    { label: 'Story', kind: 'is-story', text: story },
     { label: 'Died', kind: 'is-short', text: (row) => ago(row.dead.at), title: (row) => time(row.dead.at) },
   ];
   return pagedList({
@@ -105,18 +105,18 @@ function messages({ queue, isDead, query, signal, changed }) {
   });
 }
 
-function consumers() {
+function consumers(query) {
   const table = new Table({
-    caption: 'Consumers', key: (row, place) => `${row.client_id} ${place}`,
+    caption: 'Consumers', key: (row, place) => `${row.clientid} ${place}`,
     columns: [
-      { label: 'Client identifier', kind: 'is-name', text: (row) => row.client_id, link: (row) => href(['clients', row.client_id]) },
+      { label: 'Client identifier', kind: 'is-name', text: (row) => row.clientid, link: (row) => href(['clients', row.clientid], query) },
       { label: 'Online', text: (row) => yes(row.is_online) },
       { label: 'Of', kind: 'is-short', text: (row) => (row.is_of_dead ? 'dead letters' : 'messages') },
       { label: 'QoS', kind: 'is-number', text: (row) => row.qos },
       { label: 'Unsettled', kind: 'is-number', text: (row) => count(row.unsettled) },
     ],
   });
-  const body = h('div', {});
+  const body = h('div', { class: 'table-box' });
   return {
     element: body,
     show(all) {
@@ -134,8 +134,10 @@ export function open({ args: [name], params, signal }) {
   const query = { mountpoint: params.get('mountpoint') ?? '' };
   const top = h('div', { class: 'columns' }, loading());
   const rest = h('div', { class: 'stack', hidden: true });
+  const shown = h('div', { class: 'panel-body' });
+  const set = h('div', { class: 'panel-body config-section' });
   const state = h('div', {});
-  const held = consumers();
+  const held = consumers(query);
   let queue = null;
   const changed = () => {
     refresh();
@@ -154,7 +156,7 @@ export function open({ args: [name], params, signal }) {
   rest.append(
     panel('Dead letters', dead.element, may('operator') ? [redriveAll, purgeDead] : null),
     panel('Messages', waiting.element, may('operator') ? [purge] : null),
-    panel('Consumers', held.element));
+    panel('Settings', set));
 
   const refresh = poll(() => get(`/queues${path(name)}`, query, signal), {
     signal,
@@ -167,8 +169,10 @@ export function open({ args: [name], params, signal }) {
       purge.disabled = queue.messages.depth === 0;
       purgeDead.disabled = queue.dead_letters.depth === 0;
       redriveAll.disabled = queue.dead_letters.depth === 0;
-      show(top, panel('Figures', h('div', { class: 'panel-body' }, figures(queue))), panel('Settings', h('div', { class: 'panel-body' }, settings(queue))));
+      show(shown, figures(queue));
+      show(set, settings(queue));
       held.show(queue.consumers);
+      if (rest.hidden) show(top, panel('Figures', shown), panel('Consumers', held.element));
       rest.hidden = false;
     },
     fail: (error) => {

@@ -22,7 +22,7 @@ export function oldest({ depth, oldest_age_ms: age }) {
 }
 
 const COLUMNS = [
-  { label: 'Queue', kind: 'is-name', text: (row) => row.name, link: (row) => href(['queues', row.name], { mountpoint: row.mount_point }) },
+  { label: 'Queue', kind: 'is-name', text: (row) => row.name, link: (row) => href(['queues', row.name], { mountpoint: row.mountpoint }) },
   { label: 'State', kind: 'is-short', node: queueBadge },
   { label: 'Depth', kind: 'is-number', text: (row) => count(row.messages.depth) },
   { label: 'Ready', kind: 'is-number', text: (row) => count(row.messages.ready) },
@@ -35,7 +35,7 @@ const COLUMNS = [
 
 export function open({ params, signal }) {
   const list = pagedList({
-    where: '/queues', caption: 'Queues', columns: COLUMNS, key: (row) => `${row.mount_point ?? ''} ${row.name}`, signal,
+    where: '/queues', caption: 'Queues', columns: COLUMNS, key: (row) => `${row.mountpoint} ${row.name}`, signal,
     state: addressState(['like', 'page', 'cursor']),
     query: ({ like }) => ({ like_name: like }),
     nothing: ({ like }) => (like

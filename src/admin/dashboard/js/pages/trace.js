@@ -21,7 +21,7 @@ function line({ at, clientid, peer, event, topic, qos, retain, payload_size: siz
     qos === null ? null : h('span', { class: 'muted' }, `  QoS ${qos}${retain ? ', retain' : ''}, ${bytes(size)}`),
     detail ? h('span', { class: 'muted' }, `  ${detail}`) : null,
   ];
-  const shown = payload === null ? '' : readable(bytesOf(payload), bytesOf(payload).length === size).text;
+  const shown = payload === null ? '' : readable(bytesOf(payload), bytesOf(payload).length === size, false).text;
   return h('li', {}, h('time', { datetime: at, class: 'muted' }, clock(at, true)), h('span', { class: 'what' }, event),
     h('div', { class: 'body' }, parts, shown ? h('pre', {}, shown) : null));
 }

@@ -33,7 +33,7 @@ export function pagedList({
   byCursor = false,
   map = (answer) => answer, onAnswer = () => {},
 }) {
-  const body = h('div', {});
+  const body = h('div', { class: 'table-box' });
   const status = h('span', { role: 'status' });
   const previous = button('Previous', () => turn(-1), { kind: 'is-small' });
   const next = button('Next', () => turn(1), { kind: 'is-small' });
