@@ -38,7 +38,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         "js/mqtt/client.js" "js/mqtt/packets.js"
         "js/parts/actions.js" "js/parts/dialog.js" "js/parts/form.js" "js/parts/frame.js" "js/parts/list.js"
         "js/parts/queue_actions.js" "js/parts/states.js" "js/parts/table.js" "js/parts/tile.js"
-        "js/pages/bans.js" "js/pages/client.js" "js/pages/clients.js" "js/pages/config.js" "js/pages/console.js"
+        "js/pages/bans.js" "js/pages/bridges.js" "js/pages/client.js" "js/pages/clients.js" "js/pages/config.js" "js/pages/console.js"
         "js/pages/listeners.js" "js/pages/overview.js" "js/pages/queue.js" "js/pages/queues.js" "js/pages/retained.js"
         "js/pages/signin.js" "js/pages/topics.js" "js/pages/trace.js"
     ));

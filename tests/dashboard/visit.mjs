@@ -36,7 +36,7 @@ export class Visit {
     await this.main().getByText(text).first().waitFor();
   }
 
-  async see_not(text) {
+  async seeNot(text) {
     await this.main().getByText(text).first().waitFor({ state: 'detached' });
   }
 

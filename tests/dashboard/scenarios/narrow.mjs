@@ -17,7 +17,7 @@ export default async function narrow(visit, long) {
   await visit.open('overview', 'Overview');
   await visit.see('Top talkers');
   await fits('the overview');
-  for (const name of ['Clients', 'Subscriptions', 'Retained messages', 'Queues', 'Console', 'Live trace', 'Bans', 'Listeners', 'Configuration']) {
+  for (const name of ['Clients', 'Subscriptions', 'Retained messages', 'Queues', 'Console', 'Live trace', 'Bans', 'Listeners', 'Bridges', 'Configuration']) {
     await visit.button('Menu').click();
     assert.equal(await visit.button('Menu').getAttribute('aria-expanded'), 'true');
     await visit.go(name);

@@ -8,6 +8,7 @@ export default async function nothing(visit) {
     ['topics', 'Subscriptions', 'Nobody has subscribed yet'],
     ['queues', 'Queues', 'No work queues yet'],
     ['bans', 'Bans', 'Nobody is banned'],
+    ['bridges', 'Bridges', 'No bridges'],
     ['trace', 'Live trace', 'Nothing yet'],
   ]) {
     await visit.open(page, heading);

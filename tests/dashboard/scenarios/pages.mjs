@@ -37,11 +37,15 @@ export default async function pages(visit) {
   await queue(visit);
   await visit.go('Listeners');
   await visit.row('Listeners', 'websocket').getByText('ws', { exact: true }).waitFor();
+  await visit.go('Bridges');
+  const bridge = visit.row('Bridges', 'elsewhere');
+  await bridge.getByText('away').waitFor();
+  await bridge.getByText('out/# out').waitFor();
   await visit.go('Configuration');
   await visit.see('[[listeners]]');
   await tab.getByLabel('Search').fill('max_deliveries');
   await visit.see('max_deliveries');
-  await visit.see_not('ws://127.0.0.1:0/mqtt');
+  await visit.seeNot('ws://127.0.0.1:0/mqtt');
   await visit.go('Bans');
   await visit.see('Nobody is banned');
 }

@@ -21,6 +21,7 @@ import * as mqttConsole from './pages/console.js';
 import * as trace from './pages/trace.js';
 import * as bans from './pages/bans.js';
 import * as listeners from './pages/listeners.js';
+import * as bridges from './pages/bridges.js';
 import * as config from './pages/config.js';
 
 /** By the first segment of the address: the list, and the page of one of it. */
@@ -34,6 +35,7 @@ const PAGES = {
   trace: { nav: 'Live trace', page: trace },
   bans: { nav: 'Bans', page: bans },
   listeners: { nav: 'Listeners', page: listeners },
+  bridges: { nav: 'Bridges', page: bridges },
   config: { nav: 'Configuration', page: config },
 };
 

@@ -46,8 +46,8 @@ export function latency(seconds) {
   return `${(seconds * 1e6).toFixed(0)} µs`;
 }
 
-/** A longer one, in its two largest units: 3 d 4 h. */
-export function span(seconds) {
+/** A longer one, in its largest units: 3 d 4 h. */
+export function span(seconds, units = 2) {
   if (seconds === null || seconds === undefined) return NONE;
   const steps = [['d', 86400], ['h', 3600], ['min', 60], ['s', 1]];
   let rest = Math.max(0, Math.floor(seconds));
@@ -56,7 +56,7 @@ export function span(seconds) {
     const times = Math.floor(rest / size);
     if (times > 0 || parts.length > 0) parts.push(times > 0 ? `${times}\u00a0${unit}` : '');
     rest -= times * size;
-    if (parts.length === 2) break;
+    if (parts.length === units) break;
   }
   return parts.filter(Boolean).join('\u00a0') || (seconds > 0 ? 'under 1 s' : '0 s');
 }
@@ -85,7 +85,7 @@ export function ago(value) {
   if (!value) return NONE;
   const seconds = (Date.now() - new Date(value).getTime()) / 1000;
   if (seconds < 5) return 'just now';
-  return `${span(seconds)} ago`;
+  return `${span(seconds, 1)} ago`;
 }
 
 export function yes(value) {

@@ -9,7 +9,7 @@ import { empty } from '../parts/states.js';
 const COLUMNS = [
   { label: 'Name', kind: 'is-name', text: (row) => row.id },
   { label: 'Transport', kind: 'is-short', text: (row) => row.type },
-  { label: 'Bound to', kind: 'is-name', text: (row) => row.bind },
+  { label: 'Bound to', kind: 'is-short', text: (row) => row.bind },
   { label: 'Versions', kind: 'is-short', text: (row) => row.versions.join(', ') },
   { label: 'Mount point', kind: 'is-name', text: (row) => row.mountpoint || 'none' },
   { label: 'Connected', kind: 'is-number', text: (row) => count(row.current_connections) },
