@@ -54,7 +54,7 @@ async function overview(visit) {
   await visit.tab.getByRole('heading', { level: 1, name: 'Overview' }).waitFor();
   const tile = (name) => visit.tab.getByRole('region', { name, exact: true });
   await tile('Connections').getByText('2', { exact: true }).waitFor(); // app-1 and the worker
-  await tile('Connections').getByText('1 session whose client is away').waitFor();
+  await tile('Connections').getByText('2 sessions whose clients are away').waitFor(); // the gateway, and the bridge
   await visit.until('a message waits', async () => (await tile('Waiting messages').locator('b').first().textContent()) === '1');
   await tile('Work queues').getByText('1 queue').waitFor();
   for (const name of ['Messages', 'Traffic', 'Dropped messages', 'Memory', 'CPU', 'Disk', 'Disk sync']) await tile(name).waitFor();
