@@ -54,6 +54,14 @@ fn furnished() -> (Broker, Http, Client) {
     let (broker, api) = crate::open();
     let mut client = Client::connect(broker.address(), V5, "one");
     client.subscribe("some/+", QoS::AtLeastOnce);
+    // Two waiting messages, and two dead ones that had to make room.
+    let queue = json!({"name": "work", "bind": ["work/#"], "max_messages": 2, "overflow": "dead-letter"});
+    assert_eq!(api.post("/queues", &queue).status, 201);
+    assert_eq!(api.post("/queues/work/pause", &json!({})).status, 204);
+    client.subscribe("$queue/work", QoS::AtLeastOnce);
+    for n in 0..4 {
+        assert_eq!(api.post("/publish", &json!({"topic": "work/t", "payload": n.to_string(), "qos": 1})).status, 200);
+    }
     let properties = ConnectProperties { session_expiry_interval: 1000, ..ConnectProperties::default() };
     let away = Connect { client_id: "away", username: Some("u"), properties, ..connect(V5) };
     let (mut away, _) = Client::connect_with(broker.address(), away);
@@ -67,14 +75,6 @@ fn furnished() -> (Broker, Http, Client) {
     assert_eq!(api.post("/publish", &kept).status, 200);
     let ban = json!({"as": "clientid", "who": "bad", "reason": "noise", "seconds": 3600});
     assert_eq!(api.post("/banned", &ban).status, 201);
-    // Two waiting messages, and two dead ones that had to make room.
-    let queue = json!({"name": "work", "bind": ["work/#"], "max_messages": 2, "overflow": "dead-letter"});
-    assert_eq!(api.post("/queues", &queue).status, 201);
-    for n in 0..4 {
-        assert_eq!(api.post("/publish", &json!({"topic": "work/t", "payload": n.to_string(), "qos": 1})).status, 200);
-    }
-    client.subscribe("$queue/work", QoS::AtLeastOnce);
-    assert_eq!(api.post("/queues/work/pause", &json!({})).status, 204);
     (broker, api, client)
 }
 
@@ -157,7 +157,7 @@ fn what_is_wrong_is_answered_as_the_document_says() {
                 "{\"topic\": 1}",
                 "{\"as\":\"clientid\",\"who\":\"x\",\"no\":1}",
             ] {
-                let answer = api.request(&upper, &path, Some(wrong));
+                let answer = api.request(&upper, &path.replace("{name}", "work"), Some(wrong));
                 assert_eq!(answer.status, 400, "{method} {path} {wrong}: {answer:?}");
                 assert_documented(&document, &path, method, &answer);
             }

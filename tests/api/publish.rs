@@ -72,7 +72,7 @@ fn what_no_client_may_send_nobody_may() {
     assert_eq!(answer.status, 400);
     assert!(answer.body.contains("[1].topic"), "{}", answer.body);
     let many: Vec<_> = (0..1001).map(|_| json!({"topic": "t", "payload": ""})).collect();
-    assert_eq!(api.post("/publish/bulk", &json!(many)).code(), "TOO_LARGE");
+    assert_eq!(api.post("/publish/bulk", &json!(many)).code(), "BAD_REQUEST");
 }
 
 #[test]

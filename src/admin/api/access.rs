@@ -14,7 +14,6 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::Api;
 use super::answer::Changed;
-use super::request::is_json;
 use crate::admin::problem::Problem;
 use crate::auth::{ApiKeys, Role};
 
@@ -117,7 +116,7 @@ pub async fn guard(State(api): State<Arc<Api>>, mut request: Request, next: Next
     let peer = request.extensions().get::<Peer>().map(|Peer(address)| *address);
     let is_change = method != Method::GET && method != Method::HEAD;
     let checked = check_origin(request.headers()).and_then(|()| api.access.caller(request.headers()));
-    let caller = match checked.and_then(|caller| admit(caller, &method, &path, request.headers())) {
+    let caller = match checked.and_then(|caller| admit(caller, &method, &path)) {
         Ok(caller) => caller,
         Err(problem) => return refuse(&api, problem, &method, &path, peer),
     };
@@ -139,16 +138,11 @@ pub async fn guard(State(api): State<Arc<Api>>, mut request: Request, next: Next
     response
 }
 
-fn admit(caller: Caller, method: &Method, path: &str, headers: &HeaderMap) -> Result<Caller, Problem> {
+fn admit(caller: Caller, method: &Method, path: &str) -> Result<Caller, Problem> {
     let needed = role_for(method, path);
     if caller.role < needed {
         let message = format!("this takes a key with the role {needed}; this one is {}", caller.role);
         return Err(Problem::forbidden(message));
-    }
-    let has_body = method == Method::POST || method == Method::PUT || method == Method::PATCH;
-    if has_body && !is_json(headers) {
-        let message = "the request must say Content-Type: application/json";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message));
     }
     Ok(caller)
 }

@@ -148,7 +148,7 @@ async fn one(State(api): Shared, params: Params, JsonBody(request): JsonBody<Req
 async fn bulk(State(api): Shared, params: Params, JsonList(requests): JsonList<Request>) -> Answer {
     params.finish()?;
     if requests.len() > BULK_MAX {
-        return Err(Problem::too_large(format!("more than {BULK_MAX} messages")));
+        return Err(Problem::bad_request(format!("more than {BULK_MAX} messages")));
     }
     let ready = requests
         .iter()

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -88,7 +88,7 @@ fn unreadable(rejection: &BytesRejection) -> Problem {
 }
 
 /// Whether the request says that its body is JSON: what no form of a foreign web page can say.
-pub fn is_json(headers: &HeaderMap) -> bool {
+fn is_json(headers: &HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     content_type.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
@@ -105,7 +105,8 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathOf<
     }
 }
 
-/// The parameters behind the `?`. Each is taken by its name; what nobody has taken is an error.
+/// The parameters behind the `?`. Each is taken by its name; what nobody has taken is an error. Every handler asks for them, so that a
+/// request that changes something is not answered either if it does not say that its body is JSON, whether that is read or not.
 pub struct Params(Vec<(String, String)>);
 
 /// Parameters of one request.
@@ -115,6 +116,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(&parts.method);
+        if has_body && !is_json(&parts.headers) {
+            let message = "the request must say Content-Type: application/json";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message));
+        }
         let query = parts.uri.query().unwrap_or_default();
         let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().take(PARAMS_MAX + 1).collect();
         if pairs.len() > PARAMS_MAX {
