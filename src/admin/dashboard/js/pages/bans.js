@@ -28,7 +28,7 @@ export function open({ params, signal }) {
   const list = pagedList({
     where: '/banned', caption: 'Bans', columns, key: (row) => `${row.as} ${row.who}`, state, signal,
     query: ({ as }) => ({ as }),
-    nothing: () => empty('Nobody is banned', 'A ban ends the connections that it is on and refuses new ones. It outlives a restart.'),
+    nothing: () => empty('Nobody is banned', 'A ban ends the connections that it applies to and refuses new ones. It outlives a restart.'),
   });
   const filter = selectField('By', 'as', KINDS, {
     value: params.get('as') ?? '', kind: 'is-narrow', on: { change: (event) => list.set({ as: event.target.value }) },

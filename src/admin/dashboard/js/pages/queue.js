@@ -2,7 +2,7 @@
 
 import { get, path } from '../lib/api.js';
 import { button, h, show } from '../lib/dom.js';
-import { NONE, ago, bytes, count, span, time, yes } from '../lib/format.js';
+import { NONE, ago, bytes, clock, count, span, time, yes } from '../lib/format.js';
 import { bytesOf, excerpt, readable } from '../lib/payload.js';
 import { poll } from '../lib/poll.js';
 import { href } from '../lib/router.js';
@@ -52,6 +52,10 @@ function settings(queue) {
   return facts([['From', queue.origin], ...pairs.map(([key, value]) => [h('code', {}, key), h('code', {}, written(value))])]);
 }
 
+function attempts({ attempts: many, last_client: client, last_code: code }) {
+  return [['Attempts', count(many)], ['Last client', client ?? NONE], ['Last code', code === null ? NONE : hexCode(code)]];
+}
+
 /** A message in full, in a dialog. */
 function showMessage(row) {
   const { kind, text } = readable(payloadOf(row));
@@ -63,10 +67,8 @@ function showMessage(row) {
       kind === 'empty' ? h('p', { class: 'muted' }, 'The payload is empty.') : h('pre', { class: 'payload', tabindex: '0', 'aria-label': 'Payload' }, text),
       facts([
         ['Topic', row.topic], ['QoS', row.qos], ['Payload', `${kind}, ${bytes(row.size)} in the queue`],
-        ['Came', time(row.enqueued_at)], ['Attempts', count(row.attempts)], ['Last client', row.last_client ?? NONE],
-        ['Last code', row.last_code === null ? NONE : hexCode(row.last_code)],
-        ['Expires', row.expires_at === null ? 'never' : time(row.expires_at)],
-        ...(row.dead ? [['Died', time(row.dead.at)]] : []), ...user,
+        ['Came', time(row.enqueued_at)], ...(row.dead ? [['Died', time(row.dead.at)]] : attempts(row)),
+        ['Expires', row.expires_at === null ? 'never' : time(row.expires_at)], ...user,
       ]),
     ],
   });
@@ -82,7 +84,7 @@ function messages({ queue, isDead, query, signal, changed }) {
     isDead && may('operator') ? small('Redrive', async () => { if (await redrive(queue, query, row.seq)) changed(); }, row) : null,
     may('operator') ? small('Delete', async () => { if (await removeFromQueue(queue, query, row, isDead)) changed(); }, row, 'is-danger') : null);
   const alive = [
-    { label: 'State', kind: 'is-short', text: (row) => (row.until === null ? row.status : `${row.status} until ${time(row.until)}`) },
+    { label: 'State', kind: 'is-short', text: (row) => (row.until === null ? row.status : `${row.status} until ${clock(row.until)}`) },
     { label: 'Attempts', kind: 'is-number', text: (row) => count(row.attempts) },
     { label: 'Came', kind: 'is-short', text: (row) => ago(row.enqueued_at), title: (row) => time(row.enqueued_at) },
   ];

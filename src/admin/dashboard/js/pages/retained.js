@@ -96,7 +96,7 @@ function whole(answer) {
       ['QoS', answer.qos],
       ['From', answer.from_clientid ?? 'the broker or its operator'],
       ['User', answer.from_username ?? NONE],
-      ['Goes in', answer.message_expiry_interval === null ? 'never' : span(answer.message_expiry_interval)],
+      ['Expires in', answer.message_expiry_interval === null ? 'never' : span(answer.message_expiry_interval)],
       ...optional.filter(([, value]) => value),
     ]));
 }

@@ -48,7 +48,7 @@ export function ban(known = {}) {
   return ask({
     title: 'Ban',
     content: [
-      h('p', { class: 'muted' }, 'Connections that it is on end now, and new ones are refused.'),
+      h('p', { class: 'muted' }, 'It ends the connections that it applies to, and refuses new ones.'),
       h('div', { class: 'fields' }, kind, selectField('For', 'seconds', SPANS, { value: '3600' })),
       who,
       textField('Reason', 'reason', { hint: 'For colleagues and the log.', maxlength: 256 }),
