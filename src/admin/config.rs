@@ -51,7 +51,13 @@ pub struct AdminTlsConfig {
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self { bind: "127.0.0.1:18083".into(), metrics_bind: "none".into(), dashboard: true, api: AdminApiConfig::default(), tls: None }
+        Self {
+            bind: "127.0.0.1:18083".into(),
+            metrics_bind: "none".into(),
+            dashboard: true,
+            api: AdminApiConfig::default(),
+            tls: None,
+        }
     }
 }
 

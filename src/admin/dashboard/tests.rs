@@ -83,7 +83,12 @@ fn no_file_makes_markup_of_text_or_names_another_host() {
         let foreign = text.split("://").skip(1).filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric()));
         for rest in foreign {
             // The name of SVG, and the example of a listener.
-            assert!(rest.starts_with("www.w3.org/") || rest.starts_with("127.0.0.1:8083/mqtt"), "{}: {}", asset.path, rest.lines().next().unwrap_or_default());
+            assert!(
+                rest.starts_with("www.w3.org/") || rest.starts_with("127.0.0.1:8083/mqtt"),
+                "{}: {}",
+                asset.path,
+                rest.lines().next().unwrap_or_default()
+            );
         }
     }
 }

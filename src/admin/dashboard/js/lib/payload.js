@@ -36,7 +36,6 @@ function utf8(bytes, isWhole) {
 }
 
 function hasControls(text) {
-  // eslint-disable-next-line no-control-regex -- these are what is looked for
   return /[\u0000-\u0008\u000e-\u001f]/.test(text);
 }
 
