@@ -57,12 +57,8 @@ impl<B: Clone> Queue<B> {
     /// for.
     pub fn acknowledged(&mut self, consumer: ConsumerId, lease: Lease, code: u8, now: UnixMillis) -> Outcome {
         let now = self.advance(now);
-        let Some(index) = self.consumers.find(consumer) else { return Outcome::Stale };
-        let holder = self.consumers.get_mut(index);
-        holder.packets = holder.packets.saturating_sub(1);
-        let was_ended = holder.take_ended(lease);
-        let ack = holder.ack;
-        self.consumers.refresh(index);
+        let Some((index, was_ended)) = self.free_packet(consumer, lease) else { return Outcome::Stale };
+        let ack = self.consumers.get(index).ack;
         let is_success = code < FIRST_FAILURE;
         if was_ended || is_success && ack == AckMode::Explicit {
             return Outcome::Freed;
@@ -77,6 +73,22 @@ impl<B: Clone> Queue<B> {
             _ => return Outcome::Stale,
         }
         Outcome::Settled
+    }
+
+    /// A packet that was sent will not be acknowledged any more: its session has let go of it. What becomes of the message is told by the
+    /// end of the session, or of the lease; the attempt was made.
+    pub fn unanswered(&mut self, consumer: ConsumerId, lease: Lease) {
+        let _ = self.free_packet(consumer, lease);
+    }
+
+    /// Its consumer, if that is there, and whether a settle topic had ended the lease.
+    fn free_packet(&mut self, consumer: ConsumerId, lease: Lease) -> Option<(u32, bool)> {
+        let index = self.consumers.find(consumer)?;
+        let holder = self.consumers.get_mut(index);
+        holder.packets = holder.packets.saturating_sub(1);
+        let was_ended = holder.take_ended(lease);
+        self.consumers.refresh(index);
+        Some((index, was_ended))
     }
 
     /// A client has published to `$ack`, `$nack`, `$reject` or `$extend`. Only the holder of the lease may, and `$ack` even after it is

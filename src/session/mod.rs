@@ -34,5 +34,5 @@ pub use queued::Queued;
 pub use state::{Replay, Session, SessionCell, Subscription};
 pub use timers::TimerWheel;
 pub use topic_aliases::OutboundAliases;
-pub use work::{Errand, Returns, Work};
+pub use work::{Errand, Fate, Returns, Work};
 pub use writer::{Publication, Receiver, Writer};

@@ -500,6 +500,10 @@ impl Outbound {
     ) {
         let (qos, retain, sequence, notes) = (queued.qos(), queued.retain(), queued.sequence(), queued.notes().cloned());
         let lowest = if self.outlasting.is_some() { Numbering::first_free_id() } else { PacketId::FIRST };
+        // Before it is known whether it fits: one that does not is told apart by its answer.
+        if let Some(work) = queued.work() {
+            work.sent();
+        }
         let id = self.inflight.open(queued, lowest).expect("the caller asked may_begin");
         let identifiers: &[u32] = notes.as_ref().map_or(&[], |notes| &notes.identifiers);
         let receiver = Receiver { delivery: delivery(qos, id), dup: false, retain, identifiers };

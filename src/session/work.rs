@@ -15,11 +15,22 @@ pub struct Errand {
     pub number: u16,
 }
 
+/// What became of an errand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The client was never sent it.
+    Unsent,
+    /// The client may have it, and will not answer any more.
+    Unanswered,
+    /// The client has answered with this code, or something stands for that.
+    Answered(u8),
+}
+
 /// Whoever gave a session an errand.
 pub trait Returns: fmt::Debug + Send + Sync {
-    /// The session is done with it: the client has answered with this code, or never will. Called under the session's lock at times:
-    /// nothing may be locked but what is locked last. `is_seen`: whoever let go of it looks at the queue anyway.
-    fn returned(&self, errand: Errand, code: Option<u8>, is_seen: bool);
+    /// The session is done with it. Called under the session's lock at times: nothing may be locked but what is locked last. `is_seen`:
+    /// whoever let go of it looks at the queue anyway.
+    fn returned(&self, errand: Errand, fate: Fate, is_seen: bool);
 }
 
 /// A message that a work queue has lent to a session. Whatever way the session lets go of it, the queue is told: what the client has
@@ -28,17 +39,18 @@ pub struct Work {
     message: Arc<Message>,
     errand: Errand,
     returns: Arc<dyn Returns>,
-    /// The code, or [`NONE`].
+    /// The code, [`UNSENT`] or [`UNANSWERED`].
     code: AtomicU16,
 }
 
-const NONE: u16 = 0x100;
+const UNSENT: u16 = 0x100;
+const UNANSWERED: u16 = 0x101;
 /// On top of a code.
 const SEEN: u16 = 0x200;
 
 impl Work {
     pub fn new(message: Arc<Message>, errand: Errand, returns: Arc<dyn Returns>) -> Arc<Self> {
-        Arc::new(Self { message, errand, returns, code: AtomicU16::new(NONE) })
+        Arc::new(Self { message, errand, returns, code: AtomicU16::new(UNSENT) })
     }
 
     pub const fn errand(&self) -> &Errand {
@@ -48,6 +60,11 @@ impl Work {
     /// As this client gets it.
     pub const fn message(&self) -> &Arc<Message> {
         &self.message
+    }
+
+    /// From here on the client may have it.
+    pub fn sent(&self) {
+        self.code.store(UNANSWERED, Ordering::Relaxed);
     }
 
     /// The client's answer, or what stands for one.
@@ -64,7 +81,11 @@ impl Work {
 impl Drop for Work {
     fn drop(&mut self) {
         let code = *self.code.get_mut();
-        self.returns.returned(self.errand, u8::try_from(code & !SEEN).ok(), code & SEEN != 0);
+        let fate = match code & !SEEN {
+            UNSENT => Fate::Unsent,
+            code => u8::try_from(code).map_or(Fate::Unanswered, Fate::Answered),
+        };
+        self.returns.returned(self.errand, fate, code & SEEN != 0);
     }
 }
 

@@ -52,7 +52,7 @@ impl Worker {
             }
             match wire.next(Duration::from_millis(50))? {
                 Some(Got::Publish(arrived)) => {
-                    if !self.work(world, tallies, dice, &mut wire, &arrived)? {
+                    if !self.work(tallies, (world, is_storming), dice, &mut wire, &arrived)? {
                         return Ok(wire);
                     }
                 }
@@ -71,8 +71,8 @@ impl Worker {
     /// `false`: it goes away in the middle.
     fn work(
         &self,
-        world: &World,
         tallies: &Tallies,
+        (world, is_storming): (&World, bool),
         dice: &mut Dice,
         wire: &mut Wire,
         arrived: &Arrived,
@@ -86,7 +86,7 @@ impl Worker {
         let property = |wanted: &str| arrived.user.iter().find(|(name, _)| name == wanted).map(|(_, value)| &**value);
         let name = property("q-id");
         let attempt = property("q-attempt").and_then(|attempt| attempt.parse().ok());
-        let is_storming = world.phase() < Phase::Drain;
+        let deadline = property("q-deadline").and_then(|deadline| deadline.parse().ok());
         if !arrived.dup && !self.buries {
             tallies.of(self.queue).delivered(world, key, name.zip(attempt));
         }
@@ -99,22 +99,33 @@ impl Worker {
             _ => PublishReason::Success,
         };
         if reason == PublishReason::Success {
-            self.done(tallies, key, name, is_storming);
+            self.done(tallies, key);
         }
         wire.put(&Packet::PubAck(PublishAck::new(id, reason)));
         wire.flush()?;
+        // An answer may not arrive on a connection that ends soon, and one that comes late may find the message with somebody else.
+        let is_in_time = deadline.is_some_and(|deadline| now_in_millis() + MARGIN < deadline);
+        if let Some(name) = name.filter(|_| !is_storming && is_in_time) {
+            tallies.of(self.queue).taken(key, name);
+        }
         Ok(true)
     }
 
-    fn done(&self, tallies: &Tallies, key: Key, name: Option<&str>, is_storming: bool) {
+    fn done(&self, tallies: &Tallies, key: Key) {
         let mut tally = tallies.of(self.queue);
         if self.buries {
             tally.dead.insert(key);
         } else {
             tally.done.insert(key);
         }
-        if let (false, Some(name)) = (is_storming, name) {
-            tally.taken(key, name);
-        }
     }
+}
+
+/// Milliseconds before its deadline in which an answer is sure to reach the broker.
+const MARGIN: u64 = 2000;
+
+fn now_in_millis() -> u64 {
+    std::time::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |since| u64::try_from(since.as_millis()).expect("this side of the year 500,000,000"))
 }

@@ -30,7 +30,7 @@ segment_size = "1MiB"
 [[queues]]
 name = "jobs"
 bind = ["jobs/#", "lines/both/#"]
-ack_timeout = "2s"
+ack_timeout = "3s"
 max_deliveries = 5
 backoff = ["50ms"]
 dedup_window = "1h"
@@ -38,7 +38,7 @@ dedup_window = "1h"
 name = "lines"
 bind = ["lines/#"]
 key = "topic"
-ack_timeout = "2s"
+ack_timeout = "3s"
 max_deliveries = 5
 backoff = ["50ms"]
 dedup_window = "1h"
@@ -63,7 +63,7 @@ pub struct Tally {
     /// In the order in which they came first.
     first: Vec<Key>,
     seen: BTreeSet<Key>,
-    /// What was taken for good at the end, each name once.
+    /// What was taken for good at the end, in time and on connections that stay, each name once.
     taken: BTreeSet<String>,
     pub wrong: Vec<String>,
 }

@@ -2,7 +2,7 @@
 
 use dunlin::packet::QoS;
 
-use crate::house::{ack, consumer, drain, enter, enter_kept, fill, jobs, payloads, subscribe, take, tell};
+use crate::house::{ack, assert_empty, consumer, drain, enter, enter_kept, fill, jobs, payloads, subscribe, take, tell};
 use crate::support::client::V311;
 use crate::support::{Broker, Client};
 
@@ -107,6 +107,21 @@ fn a_session_that_ends_fails_its_messages_at_once() {
     worker.cut();
     let mut dead = consumer(&broker, "dead", "$dlq/jobs");
     assert_eq!(take(&mut dead).property("q-dead-attempts"), Some("5"));
+}
+
+#[test]
+fn who_acknowledges_and_leaves_in_one_breath_is_done() {
+    let broker = jobs("ack_timeout = \"1h\"");
+    let mut publisher = enter(&broker, "publisher");
+    for version in [V311, crate::support::client::V5] {
+        fill(&mut publisher, "jobs/a", &["x"]);
+        let mut worker = Client::connect(broker.address(), version, "worker");
+        worker.subscribe("$queue/jobs", QoS::AtLeastOnce);
+        let [high, low] = take(&mut worker).id.expect("QoS 1").get().to_be_bytes();
+        worker.send_bytes(&[0x40, 2, high, low, 0xE0, 0]);
+        worker.expect_close();
+        assert_empty(&broker, "$queue/jobs", "jobs/a");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::AutoCreate;
 use super::define::{DefineError, Definition, Origin, filters};
 use super::handle::{Consumer, Membership, QueueHandle};
 use super::operate::QueueId;
+use super::pump::take_back;
 use super::settle::{right_of, why};
 use crate::broker::deliver::Deliveries;
 use crate::broker::handle::{SessionHandle, Slot};
@@ -281,11 +282,13 @@ impl Broker {
         }
     }
 
-    /// The session, or one of its subscriptions, is over: what it had goes back.
+    /// The session, or one of its subscriptions, is over: what it had goes back. Of a session that has let go of its exchanges, only
+    /// what was sent counts as an attempt.
     pub(in crate::broker) fn leave(&self, memberships: Vec<Membership>, now: Instant, effects: &mut Effects) {
         for Membership { queue, part, consumer, .. } in memberships {
             let mut state = queue.lock();
             let wall = self.queues.moment(now);
+            take_back(&queue, &mut state, wall);
             state.work.with(part, |queue| queue.leave(consumer, wall));
             state.consumers.remove(&(part, consumer));
             state.tell(&queue, self.journal.is_some(), effects);

@@ -13,7 +13,7 @@ use crate::broker::connect::next_epoch;
 use crate::broker::handle::SessionHandle;
 use crate::packet::{QoS, TopicFilter};
 use crate::queue::{ConsumerId, Part, WorkQueue};
-use crate::session::{Errand, Returns};
+use crate::session::{Errand, Fate, Returns};
 use crate::storage::{Body, ConsumerWish};
 
 /// One queue with its dead letters, as all parts of the broker share it. Lock order: queue, slot; of several queues, the one with the
@@ -26,7 +26,7 @@ pub struct QueueHandle {
     pub id: QueueId,
     state: Mutex<QueueState>,
     /// What sessions have given back since the last look.
-    returns: Mutex<Vec<(Errand, Option<u8>)>>,
+    returns: Mutex<Vec<(Errand, Fate)>>,
     /// When it must be looked at, in milliseconds since the epoch.
     due: AtomicU64,
     wake: Arc<Wake>,
@@ -86,7 +86,7 @@ impl QueueHandle {
         self.state.lock()
     }
 
-    pub(super) fn take_returns(&self) -> Vec<(Errand, Option<u8>)> {
+    pub(super) fn take_returns(&self) -> Vec<(Errand, Fate)> {
         std::mem::take(&mut *self.returns.lock())
     }
 
@@ -117,8 +117,8 @@ impl QueueHandle {
 }
 
 impl Returns for QueueHandle {
-    fn returned(&self, errand: Errand, code: Option<u8>, is_seen: bool) {
-        self.returns.lock().push((errand, code));
+    fn returned(&self, errand: Errand, fate: Fate, is_seen: bool) {
+        self.returns.lock().push((errand, fate));
         if !is_seen {
             self.look_at(0);
         }

@@ -12,7 +12,7 @@ use crate::broker::effects::Waiter;
 use crate::broker::handle::SessionHandle;
 use crate::packet::{Message, MessageView, TopicName, UserPropertiesBuf};
 use crate::queue::{ConsumerId, Delivery, KeyMode, Lease, Part, UnixMillis};
-use crate::session::{Errand, Grant, Work};
+use crate::session::{Errand, Fate, Grant, Work};
 use crate::storage::Body;
 
 /// Deliveries whose bodies are read together.
@@ -173,11 +173,16 @@ impl Queues {
     }
 }
 
-fn take_back(queue: &QueueHandle, state: &mut QueueState, wall: UnixMillis) {
-    for (errand, code) in queue.take_returns() {
+/// Takes note of what sessions are done with.
+pub(super) fn take_back(queue: &QueueHandle, state: &mut QueueState, wall: UnixMillis) {
+    for (errand, fate) in queue.take_returns() {
         let part = if errand.is_dead { Part::Dead } else { Part::Main };
         let (consumer, lease) = (ConsumerId::of(errand.consumer), Lease { seq: errand.seq, number: errand.number });
-        state.work.with(part, |queue| queue.acknowledged(consumer, lease, code.unwrap_or(NOT_SENT), wall));
+        state.work.with(part, |queue| match fate {
+            Fate::Answered(code) => _ = queue.acknowledged(consumer, lease, code, wall),
+            Fate::Unsent => _ = queue.acknowledged(consumer, lease, NOT_SENT, wall),
+            Fate::Unanswered => queue.unanswered(consumer, lease),
+        });
     }
 }
 

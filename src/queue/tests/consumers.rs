@@ -62,6 +62,27 @@ fn a_packet_that_is_never_acknowledged_takes_room_also_after_its_lease() {
 }
 
 #[test]
+fn a_session_that_lets_go_of_what_it_was_sent_has_made_the_attempt() {
+    let mut world = world(config());
+    let gone = world.join("gone");
+    world.fill([1, 2]);
+    let sent = world.next().unwrap();
+    world.ack(&sent, 0x97);
+    let sent = [world.next().unwrap(), world.next().unwrap()];
+    assert_eq!(sent.each_ref().map(|delivery| delivery.attempt), [1, 1], "busy is no attempt");
+    let now = world.now;
+    world.with(|queue| {
+        queue.unanswered(gone, sent[0].lease);
+        queue.acknowledged(gone, sent[1].lease, 0x97, now);
+        queue.leave(gone, now);
+    });
+    world.join("fresh");
+    world.wait(10_010);
+    let attempts: Vec<_> = world.deliveries().iter().map(|delivery| (delivery.body, delivery.attempt)).collect();
+    assert_eq!(attempts, [(2, 1), (1, 2)]);
+}
+
+#[test]
 fn after_a_failure_another_consumer_is_preferred() {
     let mut world = world(config());
     let bad = world.join("bad");

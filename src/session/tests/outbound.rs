@@ -341,3 +341,33 @@ fn each_message_that_finds_no_room_is_counted_under_the_bound_that_it_met() {
         }
     }
 }
+
+/// Writes down what it gets back.
+#[derive(Debug, Default)]
+struct Lender(parking_lot::Mutex<Vec<(u64, Fate)>>);
+
+impl Returns for Lender {
+    fn returned(&self, errand: Errand, fate: Fate, _: bool) {
+        self.0.lock().push((errand.seq, fate));
+    }
+}
+
+#[test]
+fn what_was_lent_tells_what_became_of_it_however_the_session_ends() {
+    let lender = Arc::new(Lender::default());
+    let mut line = Line::new(3);
+    for seq in 1..=5 {
+        let errand = Errand { queue: 1, is_dead: false, consumer: 1, seq, number: 1 };
+        let work = Work::new(stored("t", b"work", Q1, None), errand, lender.clone());
+        let link = Some((&mut line.writer, &mut line.out));
+        line.outbound.deliver_work(link, work, grant(Q1), line.now, &mut line.batch);
+    }
+    let acknowledged = line.outbound.handle_puback(id(2)).unwrap();
+    acknowledged.work().unwrap().answer(0x80);
+    drop(acknowledged);
+    line.outbound = Outbound::default();
+    let mut told = std::mem::take(&mut *lender.0.lock());
+    told.sort_unstable_by_key(|(seq, _)| *seq);
+    let fates = [Fate::Unanswered, Fate::Answered(0x80), Fate::Unanswered, Fate::Unsent, Fate::Unsent];
+    assert_eq!(told, (1..).zip(fates).collect::<Vec<_>>());
+}
