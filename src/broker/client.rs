@@ -145,7 +145,7 @@ impl Client {
                         deliveries.batch.packet_received(kind);
                     }
                     if self.broker.traces.is_on() {
-                        self.trace_packet(&packet);
+                        self.trace_packet(packet);
                     }
                     let handle = self.hold.as_ref().map(|hold| &*hold.handle);
                     let handled = match self.connection.handle_packet(packet, &Held(handle)) {

@@ -107,7 +107,7 @@ fn role_for(method: &Method, path: &str) -> Role {
     if method == Method::GET || method == Method::HEAD {
         return if is_below(&"/trace") { Role::Operator } else { Role::Viewer };
     }
-    if OPERATOR.iter().any(|noun| is_below(noun)) { Role::Operator } else { Role::Admin }
+    if OPERATOR.iter().any(is_below) { Role::Operator } else { Role::Admin }
 }
 
 /// Lets those in who may, and writes down what they change.
