@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::run::RunArgs;
 use super::{complain, exit, say};
+use crate::admin::AdminConfig;
 use crate::transport::url::HostPort;
 
 /// The port of an `[admin] bind` that names none.
@@ -35,7 +36,7 @@ pub(super) fn health(args: &HealthArgs) -> ExitCode {
             return ExitCode::from(exit::CONFIG);
         }
     };
-    let answer = address(&config.admin.bind).and_then(|at| {
+    let answer = plain(&config.admin).and_then(address).and_then(|at| {
         let answer = ask(at, Duration::from_secs(args.timeout)).map_err(|error| format!("{at}: {error}"))?;
         judge(&answer).map(str::to_owned)
     });
@@ -51,11 +52,18 @@ pub(super) fn health(args: &HealthArgs) -> ExitCode {
     }
 }
 
+/// The address that is bound without TLS.
+fn plain(admin: &AdminConfig) -> Result<&str, String> {
+    match (admin.bind.as_str(), admin.metrics_bind.as_str()) {
+        ("none", "none") => Err("there is no admin port to ask: admin.bind is \"none\"".into()),
+        (bind, _) if bind != "none" && admin.tls.is_none() => Ok(bind),
+        (_, "none") => Err("the admin port speaks TLS: health checks need an [admin] metrics_bind".into()),
+        (_, metrics_bind) => Ok(metrics_bind),
+    }
+}
+
 /// Where a port that is bound to this text is reached from this machine.
 fn address(bind: &str) -> Result<SocketAddr, String> {
-    if bind == "none" {
-        return Err("there is no admin port to ask: admin.bind is \"none\"".into());
-    }
     let HostPort { host, port } = HostPort::parse(bind, ADMIN_PORT).map_err(|error| error.to_string())?;
     let mut addresses = (host.as_str(), port).to_socket_addrs().map_err(|error| format!("{host}: {error}"))?;
     let mut address = addresses.next().ok_or_else(|| format!("{host} has no address"))?;
@@ -87,6 +95,21 @@ fn judge(answer: &str) -> Result<&str, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::AdminTlsConfig;
+
+    #[test]
+    fn a_port_without_tls_is_asked() {
+        let tls = || Some(AdminTlsConfig { certificate: "c".into(), key: "k".into() });
+        let of = |bind: &str, metrics_bind: &str, tls| {
+            let admin = AdminConfig { bind: bind.into(), metrics_bind: metrics_bind.into(), tls, ..AdminConfig::default() };
+            plain(&admin).map(str::to_owned)
+        };
+        assert_eq!(of("a:1", "b:2", None).as_deref(), Ok("a:1"));
+        assert_eq!(of("a:1", "b:2", tls()).as_deref(), Ok("b:2"));
+        assert_eq!(of("none", "b:2", None).as_deref(), Ok("b:2"));
+        assert!(of("a:1", "none", tls()).unwrap_err().contains("metrics_bind"));
+        assert!(of("none", "none", None).unwrap_err().contains("no admin port"));
+    }
 
     #[test]
     fn a_port_for_all_addresses_is_asked_on_loopback() {
@@ -98,7 +121,6 @@ mod tests {
         ] {
             assert_eq!(address(bind).unwrap(), at.parse().unwrap(), "{bind}");
         }
-        assert!(address("none").is_err());
     }
 
     #[test]
