@@ -94,7 +94,7 @@ fn pages_from_elsewhere_cannot_ask() {
     let port = api.address.port();
     let is_answered = |host: &str, origin: Option<&str>| {
         let api = api.with("Host", host);
-        let api = origin.map_or(api.clone(), |origin| api.with("Origin", origin));
+        let api = origin.map_or_else(|| api.clone(), |origin| api.with("Origin", origin));
         let answer = api.post("/publish", &json!({"topic": "t", "payload": ""}));
         assert!([202, 403].contains(&answer.status), "{answer:?}");
         answer.status == 202
