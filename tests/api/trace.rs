@@ -77,6 +77,20 @@ fn topics_are_followed_from_publisher_to_subscriber() {
 }
 
 #[test]
+fn what_a_work_queue_lends_is_followed_too() {
+    let (broker, api) = crate::open();
+    assert_eq!(api.post("/queues", &serde_json::json!({"name": "jobs", "bind": ["jobs/#"]})).status, 201);
+    let mut worker = Client::connect(broker.address(), V5, "worker");
+    worker.subscribe("$queue/jobs", QoS::AtLeastOnce);
+    let mut trace = Trace::new(&api, "topic=jobs/%23");
+    let mut client = Client::connect(broker.address(), V5, "c");
+    client.publish("jobs/1", "x", QoS::AtLeastOnce);
+    assert_eq!(trace.expect("publish")["clientid"], "c");
+    let lent = trace.expect("deliver");
+    assert_eq!((lent["clientid"].as_str(), lent["topic"].as_str()), (Some("worker"), Some("jobs/1")));
+}
+
+#[test]
 fn a_trace_ends_after_its_time_and_gives_its_place_back() {
     let (_broker, api) = crate::open();
     let mut short = Trace::new(&api, "topic=%23&seconds=1");

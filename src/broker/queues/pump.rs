@@ -12,7 +12,7 @@ use crate::broker::effects::Waiter;
 use crate::broker::handle::SessionHandle;
 use crate::packet::{Message, MessageView, TopicName, UserPropertiesBuf};
 use crate::queue::{ConsumerId, Delivery, KeyMode, Lease, Part, UnixMillis};
-use crate::session::{Errand, Fate, Grant, Work};
+use crate::session::{Errand, Fate, Grant, Publication, Work};
 use crate::storage::Body;
 
 /// Deliveries whose bodies are read together.
@@ -143,6 +143,10 @@ impl Broker {
         for ((part, delivery), message) in lent.iter().zip(messages) {
             let Some(consumer) = state.consumers.get(&(*part, delivery.consumer)) else { continue };
             let is_ahead = send_one(queue, state, consumer, (*part, delivery), &message, now, deliveries);
+            if self.traces.is_on() {
+                let grant = Grant { qos: consumer.qos, ..Grant::default() };
+                self.trace_delivery(consumer.session.client_id(), &Publication::stored(&message), &grant);
+            }
             if is_ahead {
                 let consumer = delivery.consumer;
                 state.work.with(*part, |queue| queue.set_on_hold(consumer, true));
