@@ -8,10 +8,12 @@ use crate::units::Span;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminConfig {
-    /// Address and port of the API, `/metrics`, `/healthz` and `/readyz`; `"none"` for no admin port.
+    /// Address and port of the API, the dashboard, `/metrics`, `/healthz` and `/readyz`; `"none"` for no admin port.
     pub bind: String,
     /// A second address and port, of `/metrics`, `/healthz` and `/readyz` only, without keys and TLS; `"none"` for none.
     pub metrics_bind: String,
+    /// Whether the page for people is served, at `/dashboard/` of `bind`; it needs the API.
+    pub dashboard: bool,
     /// The HTTP API.
     pub api: AdminApiConfig,
     /// TLS on `bind`; read again on SIGHUP.
@@ -49,7 +51,13 @@ pub struct AdminTlsConfig {
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self { bind: "127.0.0.1:18083".into(), metrics_bind: "none".into(), api: AdminApiConfig::default(), tls: None }
+        Self {
+            bind: "127.0.0.1:18083".into(),
+            metrics_bind: "none".into(),
+            dashboard: true,
+            api: AdminApiConfig::default(),
+            tls: None,
+        }
     }
 }
 

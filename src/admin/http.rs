@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
 use super::api::{self, Api, Peer, Pending};
+use super::dashboard;
 use super::problem::Problem;
 use super::prometheus::UPKEEP_INTERVAL;
 use super::{Exporter, Readiness};
@@ -42,7 +43,7 @@ const MAX_LIFETIME: Duration = Duration::from_secs(300);
 /// Time for responses under way when the server stops, or a connection's life ends.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-const INDEX: &str = "Dunlin, an MQTT broker.\n\n/api/v1    the API; /api/v1/openapi.json says what there is\n/metrics   figures for Prometheus\n/healthz   200 while the process is alive\n\
+const INDEX: &str = "Dunlin, an MQTT broker.\n\n/dashboard/ a page for people\n/api/v1    the API; /api/v1/openapi.json says what there is\n/metrics   figures for Prometheus\n/healthz   200 while the process is alive\n\
                      /readyz    200 when clients may be sent here, 503 with the causes otherwise\n";
 
 /// What the requests are answered from.
@@ -53,6 +54,8 @@ pub struct AdminState {
     pub readiness: Arc<Readiness>,
     /// `None` where only figures and health are served.
     pub api: Option<Arc<Api>>,
+    /// Whether the page for people is served; it needs the API.
+    pub dashboard: bool,
     /// What is spoken below HTTP; `None` for nothing.
     pub accept: Option<Accept>,
 }
@@ -68,7 +71,7 @@ pub type Accept = Arc<dyn Fn(TcpStream) -> Pending<std::io::Result<Box<dyn Strea
 impl AdminState {
     /// Figures and health over plain TCP.
     pub fn new(metrics: Arc<Metrics>, exporter: Arc<Exporter>, readiness: Arc<Readiness>) -> Self {
-        Self { metrics, exporter, readiness, api: None, accept: None }
+        Self { metrics, exporter, readiness, api: None, dashboard: false, accept: None }
     }
 }
 
@@ -106,8 +109,10 @@ pub async fn serve(listener: TcpListener, state: AdminState, shutdown: impl Futu
 /// All paths.
 fn router(state: AdminState) -> Router {
     let api = state.api.clone().map_or_else(Router::new, |api| Router::new().nest("/api/v1", api::router(api)));
+    let has_dashboard = state.dashboard && state.api.is_some();
+    let dashboard = if has_dashboard { dashboard::router() } else { Router::new() };
     Router::new()
-        .route("/", get(|| async { INDEX }))
+        .route("/", get(move |headers: HeaderMap| async move { index(&headers, has_dashboard) }))
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -119,7 +124,17 @@ fn router(state: AdminState) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(state)
         .merge(api)
+        .merge(dashboard)
         .layer(middleware::from_fn(guard))
+}
+
+/// Browsers are led to the page for people.
+fn index(headers: &HeaderMap, has_dashboard: bool) -> Response {
+    let vary = [(header::VARY, "Accept")];
+    if has_dashboard && dashboard::is_browser(headers) {
+        return (StatusCode::SEE_OTHER, vary, [(header::LOCATION, dashboard::PATH)]).into_response();
+    }
+    (vary, INDEX).into_response()
 }
 
 async fn metrics(State(state): State<AdminState>) -> Response {
@@ -141,7 +156,7 @@ async fn guard(request: Request, next: Next) -> Response {
     let late = || Problem::unavailable("TIMEOUT", "the answer took too long").into_response();
     let mut response = timeout(REQUEST_TIMEOUT, next.run(request)).await.unwrap_or_else(|_| late());
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

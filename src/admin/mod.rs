@@ -2,7 +2,9 @@
 
 pub mod api;
 pub mod config;
+mod dashboard;
 pub mod health;
+mod histogram;
 pub mod http;
 pub mod presence;
 mod problem;

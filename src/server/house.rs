@@ -151,7 +151,8 @@ impl House {
             let (exporter, readiness, access) = (exporter.clone(), readiness.clone(), admin.access.clone());
             Arc::new(Api::new(broker.clone(), exporter, readiness, access, office.clone(), &config.sys.node))
         });
-        let admin = admin.serve(AdminState { api, ..AdminState::new(metrics, exporter, readiness) });
+        let admin =
+            admin.serve(AdminState { api, dashboard: config.admin.dashboard, ..AdminState::new(metrics, exporter, readiness) });
         tokio::spawn(ban_file::run(bans, broker.clone()));
         tokio::spawn(background::run_timers(broker.clone()));
         tokio::spawn(background::run_queues(broker.clone()));

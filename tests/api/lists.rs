@@ -114,3 +114,45 @@ fn retained_messages_are_listed_shown_and_forgotten() {
     client.expect_nothing();
     assert_eq!(api.get("/retained?topic=a/%23/b").code(), "BAD_REQUEST");
 }
+
+#[test]
+fn the_tree_of_retained_topics_comes_level_by_level() {
+    let (broker, api) = crate::open();
+    let mut client = Client::connect(broker.address(), V5, "one");
+    for topic in ["site", "site/7/meter", "site/7/valve", "site/8", "/odd/"] {
+        client.retain(topic, "x");
+    }
+    let levels = |query: &str| {
+        let answer = api.get(&format!("/retained_levels{query}"));
+        let data = answer.data();
+        data.iter()
+            .filter(|level| level["level"] != "$SYS")
+            .map(|level| {
+                assert!(level["topic"].as_str().unwrap().ends_with(level["level"].as_str().unwrap()));
+                (level["level"].as_str().unwrap().to_owned(), level["has_message"] == true, level["below"].as_u64().unwrap())
+            })
+            .collect::<Vec<_>>()
+    };
+    let level = |name: &str, has_message, below| (name.to_owned(), has_message, below);
+    assert_eq!(levels(""), [level("", false, 1), level("site", true, 3)]);
+    assert_eq!(levels("?under=site"), [level("7", false, 2), level("8", true, 0)]);
+    assert_eq!(levels("?under=site&limit=1"), [level("7", false, 2)]);
+    assert_eq!(levels("?under=site/7"), [level("meter", true, 0), level("valve", true, 0)]);
+    assert_eq!((levels("?under="), levels("?under=/odd")), (vec![level("odd", false, 1)], vec![level("", true, 0)]));
+    assert_eq!(levels("?under=none"), []);
+    assert_eq!(walk(&api, "/retained_levels?under=site&", 1, "level"), ["7", "8"]);
+    assert_eq!((api.get("/retained_levels?under=site/%2B").status, api.get("/retained_levels?under=%00").status), (400, 400));
+}
+
+#[test]
+fn the_overview_has_the_figures_and_who_asks() {
+    let (broker, api) = crate::open();
+    let mut client = Client::connect(broker.address(), V5, "one");
+    client.publish("t", "x", QoS::AtLeastOnce);
+    let first = api.get("/overview").json();
+    assert_eq!(first["caller"], json!({"name": "local", "role": "admin"}));
+    assert_eq!((&first["stats"]["connections.count"], &first["metrics"]["messages.qos1.received"]), (&json!(1), &json!(1)));
+    assert_eq!(first["status"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(first["histograms"]["storage_sync_seconds"]["buckets"].as_array().unwrap().len(), 15);
+    assert!(api.get("/overview").json()["uptime_ms"].as_u64() >= first["uptime_ms"].as_u64());
+}

@@ -2,12 +2,11 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::thread;
 
 use dunlin::packet::QoS;
 
-use crate::program::{packages, run_script};
+use crate::program::{chromium, packages, run_script};
 use crate::support::client::V5;
 use crate::support::{Broker, Client};
 
@@ -44,18 +43,6 @@ fn broker_for(origin: &str) -> Broker {
 
 fn page_url(site: SocketAddr, broker: &Broker) -> String {
     format!("http://{site}/?port={}", broker.listener("websocket").port())
-}
-
-/// Chromium, or `None` where it is not installed. In CI it has to be there.
-fn chromium() -> Option<String> {
-    let places = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);
-    let named = std::env::var_os("CHROMIUM").map(PathBuf::from);
-    let found = named.into_iter().chain(places).find(|path| path.is_file());
-    if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "no Chromium: run tests/run, which installs it");
-        println!("SKIPPED: Chromium is not installed (or name it in CHROMIUM); tests/run installs it");
-    }
-    found.map(|path| path.display().to_string())
 }
 
 /// Serves the page and MQTT.js to the browser on a port of its own, as long as this process lives.

@@ -163,6 +163,18 @@ pub fn script(name: &str) -> Command {
     command
 }
 
+/// Chromium, or `None` where it is not installed. In CI it has to be there.
+pub fn chromium() -> Option<String> {
+    let places = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);
+    let named = std::env::var_os("CHROMIUM").map(PathBuf::from);
+    let found = named.into_iter().chain(places).find(|path| path.is_file());
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "no Chromium: run tests/run, which installs it");
+        println!("SKIPPED: Chromium is not installed (or name it in CHROMIUM); tests/run installs it");
+    }
+    found.map(|path| path.display().to_string())
+}
+
 /// The folder of the packages for JavaScript.
 pub fn packages() -> PathBuf {
     let packages = installed().join("node_modules");

@@ -19,8 +19,13 @@ pub fn routes() -> Router<Arc<Api>> {
 
 async fn status(State(api): Shared, params: Params) -> Answer {
     params.finish()?;
+    ok(&status_of(&api))
+}
+
+/// The broker at a glance.
+pub fn status_of(api: &Api) -> Value {
     let unmet = api.readiness.unmet();
-    ok(&json!({
+    json!({
         "node": &*api.node,
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": api.started.elapsed().as_secs(),
@@ -28,19 +33,23 @@ async fn status(State(api): Shared, params: Params) -> Answer {
         "waiting_for": unmet,
         "connections": api.metrics.sessions.online.get(),
         "sessions": api.broker.sessions_len(),
-    }))
+    })
+}
+
+async fn stats(State(api): Shared, params: Params) -> Answer {
+    params.finish()?;
+    ok(&stats_of(&api))
 }
 
 /// What there is now.
-async fn stats(State(api): Shared, params: Params) -> Answer {
-    params.finish()?;
+pub fn stats_of(api: &Api) -> Value {
     let (metrics, traffic, process) = (&api.metrics, api.metrics.traffic(), Process::read());
     let (subscriptions, shared) = api.broker.subscription_counts();
     let (retained, retained_bytes) = api.broker.retained_counts();
     let (sessions, online) = (api.broker.sessions_len() as u64, metrics.sessions.online.get());
     let pending: u64 = metrics.listeners().iter().map(|listener| listener.pending.get()).sum();
     let limits = api.broker.limits();
-    ok(&json!({
+    json!({
         "node": &*api.node,
         "connections.count": online,
         "connections.max": limits.max_connections,
@@ -65,12 +74,16 @@ async fn stats(State(api): Shared, params: Params) -> Answer {
         "process.fds.count": process.open_fds,
         "process.fds.max": process.max_fds,
         "process.threads.count": process.threads,
-    }))
+    })
+}
+
+async fn metrics(State(api): Shared, params: Params) -> Answer {
+    params.finish()?;
+    ok(&metrics_of(&api))
 }
 
 /// What has happened since the start: counters only.
-async fn metrics(State(api): Shared, params: Params) -> Answer {
-    params.finish()?;
+pub fn metrics_of(api: &Api) -> Map<String, Value> {
     let (metrics, traffic) = (&api.metrics, api.metrics.traffic());
     let mut all = Map::new();
     let mut put = |name: String, value: u64| drop(all.insert(name, Value::from(value)));
@@ -114,5 +127,5 @@ async fn metrics(State(api): Shared, params: Params) -> Answer {
     put("session.expired".into(), metrics.sessions.expired.get());
     put("wills.published".into(), metrics.wills_published.get());
     put("storage.refused".into(), metrics.storage.refused.get());
-    ok(&all)
+    all
 }

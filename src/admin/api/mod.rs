@@ -14,11 +14,13 @@ mod clients;
 mod figures;
 mod listeners;
 mod operation;
+mod overview;
 mod page;
 mod publish;
 mod queues;
 mod request;
 mod retained;
+mod retained_levels;
 mod session_info;
 mod sessions;
 mod steward;
@@ -113,9 +115,11 @@ pub fn router(api: Arc<Api>) -> Router {
         .merge(figures::routes())
         .merge(listeners::routes())
         .merge(operation::routes())
+        .merge(overview::routes())
         .merge(publish::routes())
         .merge(queues::routes())
         .merge(retained::routes())
+        .merge(retained_levels::routes())
         .merge(sessions::routes())
         .merge(subscriptions::routes())
         .merge(topics::routes())

@@ -1,0 +1,25 @@
+// The config is read again, the log level is set, a backup is begun.
+
+import { assert } from '../visit.mjs';
+
+export default async function process(visit) {
+  const { tab } = visit;
+  await visit.open('config', 'Configuration');
+  await visit.button('Read it again…').click();
+  await visit.confirm('Read the config again?', 'Read it again');
+  await visit.told('The config was read again.');
+  const level = tab.getByLabel('Level');
+  await visit.until('the level is shown', async () => (await level.inputValue()) !== '');
+  await level.fill('debug');
+  await visit.button('Set').click();
+  await visit.told('The log level is debug now.');
+  assert.equal((await visit.api('/log_level')).body.level, 'debug');
+  await level.fill('no=such=level');
+  await visit.button('Set').click();
+  await visit.told('level:');
+  await visit.button('Begin a backup').click();
+  await visit.told('has begun.');
+  await tab.getByRole('table', { name: 'Backups' }).getByText('done').waitFor();
+}
+
+export const expected = [/400 \(Bad Request\)/];
