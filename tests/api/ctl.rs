@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
 
-use dunlin::packet::{Connect, ConnectProperties, QoS};
+use dunlin::packet::{Connect, ConnectProperties, Packet, PublishAck, PublishReason, QoS};
 use serde_json::Value;
 
 use crate::support::client::{V5, connect};
@@ -60,6 +60,34 @@ fn clients_are_shown_and_kicked() {
     eventually("it is away", || json(&broker, &["clients", "--disconnected"]).as_array().unwrap().len() == 1);
     assert_eq!(json(&broker, &["kick", "--discard", "a\u{202e}b"]), serde_json::json!({}));
     assert_eq!(json(&broker, &["clients"]), serde_json::json!([]));
+}
+
+#[test]
+fn queues_are_looked_at_and_put_in_order() {
+    let (broker, api) = crate::open();
+    let made = api.post("/queues", &serde_json::json!({"name": "jobs", "bind": ["jobs/#"], "max_deliveries": 1}));
+    assert_eq!(made.status, 201);
+    text(&broker, &["queues", "pause", "jobs"]);
+    text(&broker, &["publish", "-q", "1", "jobs/1", "x"]);
+    let table = text(&broker, &["queues", "list"]);
+    let cells: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(cells[..7], ["jobs", "1", "0", "0", "0", "0", "true"], "{table}");
+    assert_eq!(json(&broker, &["queues", "list", "--like", "other"]), serde_json::json!([]));
+    assert_eq!(json(&broker, &["queues", "show", "jobs"])["messages"]["depth"], 1);
+    assert!(text(&broker, &["queues", "peek", "jobs"]).contains("jobs/1"));
+
+    let mut worker = Client::connect(broker.address(), V5, "worker");
+    worker.subscribe("$queue/jobs", QoS::AtLeastOnce);
+    text(&broker, &["queues", "resume", "jobs"]);
+    let id = worker.expect_message("jobs/1", "x").packet_id().unwrap();
+    worker.send(&Packet::PubAck(PublishAck::new(id, PublishReason::UnspecifiedError)));
+    eventually("it is dead", || json(&broker, &["queues", "dead", "jobs"]).as_array().unwrap().len() == 1);
+    assert!(text(&broker, &["queues", "dead", "jobs"]).contains("max-deliveries"));
+    text(&broker, &["queues", "pause", "jobs"]);
+    assert_eq!(json(&broker, &["queues", "redrive", "jobs"])["count"], 1);
+    assert_eq!(code(&broker, &["queues", "purge", "jobs"]), Some(2), "it asks for --yes");
+    assert_eq!(json(&broker, &["queues", "purge", "jobs", "--yes"])["count"], 1);
+    assert_eq!(code(&broker, &["queues", "show", "nothing"]), Some(4));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `dunlin ctl`: the admin API by hand and for scripts.
 
 mod client;
+mod queues;
 mod table;
 mod trace;
 
@@ -21,7 +22,7 @@ use client::{Api, Failure, Target, encoded};
 ///
 /// Tables are for people; --json gives what the API answers, lists as one array.
 ///
-/// Exit codes: 0 done, 1 the broker could not or would not, 2 wrong usage, 4 there is no such client, topic or ban, 5 the key is
+/// Exit codes: 0 done, 1 the broker could not or would not, 2 wrong usage, 4 there is no such client, topic, queue or ban, 5 the key is
 /// missing, wrong, or its role too low, 69 the broker cannot be reached.
 #[derive(Debug, Args)]
 pub(super) struct CtlArgs {
@@ -66,6 +67,8 @@ enum CtlCommand {
     /// Who may not come in.
     #[command(subcommand)]
     Ban(BanCommand),
+    /// Work queues.
+    Queues(queues::QueuesArgs),
     /// Publish a message.
     Publish(PublishArgs),
     /// Follow a client or topics live, until Ctrl-C.
@@ -222,6 +225,7 @@ async fn run(args: &CtlArgs) -> Result<(), Failure> {
         }
         CtlCommand::Retained(command) => retained(&api, print, command).await?,
         CtlCommand::Ban(command) => ban(&api, print, command).await?,
+        CtlCommand::Queues(queues) => queues.run(&api, print).await?,
         CtlCommand::Publish(message) => publish(&api, print, message).await?,
         CtlCommand::Trace(what) => trace::trace(&api, what, args.json).await?,
         CtlCommand::LogLevel { level: None } => print.one(&api.get("/log_level").await?),
