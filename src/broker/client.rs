@@ -358,7 +358,7 @@ impl Client {
             online.is_notified = false;
             if has_received {
                 online.last_received = now;
-                online.pace.set(self.received, now);
+                online.inflow.set(self.received, now);
             }
             if !output.is_empty() {
                 online.outbox.buffer.append(&output);

@@ -10,9 +10,9 @@ use super::door::Door;
 use super::effects::{Effects, Waiter};
 use super::expiry::Timer;
 use super::handle::{Identity, Online, SessionHandle};
+use super::inflow::Inflow;
 use super::login::{Refusal, refusal};
 use super::outbox::{DirectWrite, Outbox};
-use super::pace::Pace;
 use super::publish::HandedOn;
 use super::quotas::Quota;
 use super::registry::{Existing, Opened, registry_key};
@@ -378,7 +378,7 @@ fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dy
         last_received: now,
         keep_alive: request.keep_alive,
         address: request.address,
-        pace: Pace::new(now),
+        inflow: Inflow::new(now),
         by: request.by,
         valid_until: request.valid_until,
         credentials_timer_at: None,

@@ -10,9 +10,9 @@ use parking_lot::Mutex;
 use super::connect::next_epoch;
 use super::door::Rights;
 use super::effects::Effects;
+use super::inflow::Inflow;
 use super::inspect::LastEnd;
 use super::outbox::Outbox;
-use super::pace::Pace;
 use super::queues::{Membership, QueueHandle};
 use super::quotas::{Account, Quota};
 use super::standing::Standing;
@@ -99,7 +99,7 @@ pub struct Online {
     /// Where it comes from; `None` on a Unix socket.
     pub address: Option<SocketAddr>,
     /// When it began, and how fast it sends.
-    pub pace: Pace,
+    pub inflow: Inflow,
     /// The method that let it in.
     pub by: Way,
     /// When what let it in is over.

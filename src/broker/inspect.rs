@@ -12,7 +12,7 @@ use super::deliver::Deliveries;
 use super::effects::{Effects, Waiter};
 use super::ending::By;
 use super::handle::SessionHandle;
-use super::pace::Pace;
+use super::inflow::Inflow;
 use super::publish::Matched;
 use super::registry::registry_key;
 use crate::auth::Principal;
@@ -55,7 +55,7 @@ pub struct OnlineView {
     pub address: Option<SocketAddr>,
     pub version: ProtocolVersion,
     /// When it began, and how fast it sends.
-    pub pace: Pace,
+    pub inflow: Inflow,
     /// Since when the peer has taken nothing of what is written for it; `None` while it does.
     pub blocked_since: Option<Instant>,
     pub last_received: Instant,
@@ -104,7 +104,7 @@ impl SessionHandle {
             let online = slot.online.as_ref().map(|online| OnlineView {
                 address: online.address,
                 version: online.writer.version,
-                pace: online.pace,
+                inflow: online.inflow,
                 blocked_since: online.outbox.blocked_since,
                 last_received: online.last_received,
                 keep_alive: online.keep_alive,

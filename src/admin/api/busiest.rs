@@ -87,7 +87,7 @@ async fn slow(State(api): Shared, params: Params) -> Answer {
 /// The loudest first.
 async fn talkers(State(api): Shared, params: Params) -> Answer {
     by_rank(api, params, |handle, _, online, now| {
-        let (rate, bytes) = (online.pace.rate(now), online.pace.received());
+        let (rate, bytes) = (online.inflow.rate(now), online.inflow.received());
         let info = TalkerInfo { who: Who::new(handle, online), recv_rate: rate, recv_oct: bytes };
         (bytes > 0).then_some(([rate.into(), bytes], info))
     })

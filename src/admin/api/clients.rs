@@ -113,7 +113,7 @@ impl Wanted {
             Sort::ClientId => 0,
             // The longer ago, the smaller.
             Sort::ConnectedAt => view.online.as_ref().map_or(u64::MAX, |online| {
-                let since = now.saturating_duration_since(online.pace.begun()).as_micros();
+                let since = now.saturating_duration_since(online.inflow.begun()).as_micros();
                 (u64::MAX / 2).saturating_sub(u64::try_from(since).unwrap_or(u64::MAX / 2))
             }),
             Sort::Queue => view.queued as u64,

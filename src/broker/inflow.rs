@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 /// How much a connection has sent, and how fast lately. Brought up to date once per wake of its task, under a lock that is taken anyway.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct Inflow {
     begun: Instant,
     /// Bytes since the connection began.
     received: u64,
@@ -18,7 +18,7 @@ pub struct Pace {
 /// A rate is that of at least so long.
 const SPAN: Duration = Duration::from_secs(5);
 
-impl Pace {
+impl Inflow {
     pub const fn new(now: Instant) -> Self {
         Self { begun: now, received: 0, before: 0, span_at: 0, rate: 0 }
     }
@@ -72,15 +72,15 @@ mod tests {
     fn the_rate_is_that_of_the_last_span_and_falls_in_silence() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut pace = Pace::new(start);
-        pace.set(1000, at(1));
-        assert_eq!(pace.rate(at(2)), 0, "it is not known yet");
-        pace.set(5000, at(4));
-        pace.set(6000, at(5));
-        assert_eq!((pace.rate(at(6)), pace.received()), (1000, 6000));
-        assert_eq!(pace.rate(at(15)), 100, "1000 bytes since the span began ten seconds ago");
-        pace.set(6000, at(15));
-        pace.set(6000, at(25));
-        assert_eq!(pace.rate(at(26)), 0);
+        let mut inflow = Inflow::new(start);
+        inflow.set(1000, at(1));
+        assert_eq!(inflow.rate(at(2)), 0, "it is not known yet");
+        inflow.set(5000, at(4));
+        inflow.set(6000, at(5));
+        assert_eq!((inflow.rate(at(6)), inflow.received()), (1000, 6000));
+        assert_eq!(inflow.rate(at(15)), 100, "1000 bytes since the span began ten seconds ago");
+        inflow.set(6000, at(15));
+        inflow.set(6000, at(25));
+        assert_eq!(inflow.rate(at(26)), 0);
     }
 }
