@@ -144,14 +144,23 @@ impl Wanted {
     }
 }
 
-async fn clients(State(api): Shared, mut params: Params) -> Answer {
+async fn clients(State(api): Shared, params: Params) -> Answer {
+    page_of(&api, params, ClientInfo::new).await
+}
+
+/// A page of the sessions that a query asks for, each as `show` has it.
+pub async fn page_of<T: Serialize + Send + 'static>(
+    api: &Arc<Api>,
+    mut params: Params,
+    show: fn(&Api, &SessionHandle, &SessionView, &Clocks) -> T,
+) -> Answer {
     let (page, wanted) = (params.page()?, Wanted::read(&mut params)?);
     params.finish()?;
     let (data, meta) = api
         .walk(move |api| {
             let (handles, meta) = wanted.select(api, Selection::new(&page)).finish();
             let clocks = Clocks::now();
-            let data: Vec<_> = handles.iter().map(|handle| ClientInfo::new(api, handle, &handle.view(), &clocks)).collect();
+            let data: Vec<_> = handles.iter().map(|handle| show(api, handle, &handle.view(), &clocks)).collect();
             (data, meta)
         })
         .await?;

@@ -64,18 +64,18 @@ impl RetainedInfo {
     }
 }
 
-/// In the order of the topics' bytes. `topic` is a filter.
+/// In the order of the topics' bytes. `topic` is a filter; without one, `#`, which leaves out what begins with `$`.
 async fn retained(State(api): Shared, mut params: Params) -> Answer {
     let (page, topic) = (params.page()?, params.text("topic")?);
     params.finish()?;
-    let filter = topic.map(|topic| TopicFilter::new(&topic)).transpose();
+    let filter = TopicFilter::new(topic.as_deref().unwrap_or("#"));
     let filter = filter.map_err(|error| Problem::bad_request(format!("topic: {}", error.detail())))?;
     let (data, meta) = api
         .walk(move |api| {
             let (now, mut skip) = (Instant::now(), page.skip());
             let (mut data, mut hasnext) = (Vec::new(), false);
             let after = page.after.as_deref();
-            api.broker.visit_retained(filter.as_ref(), after, |topic, view| {
+            api.broker.visit_retained(Some(&filter), after, |topic, view| {
                 if after == Some(topic.as_str()) || view.message.is_expired(now) {
                     return ControlFlow::Continue(());
                 }
@@ -91,10 +91,7 @@ async fn retained(State(api): Shared, mut params: Params) -> Answer {
                 ControlFlow::Continue(())
             });
             let is_all = !hasnext && skip == 0 && after.is_none();
-            let count = match filter {
-                None => Some(api.broker.retained_counts().0),
-                Some(_) => is_all.then_some(page.skip() + data.len()),
-            };
+            let count = is_all.then_some(page.skip() + data.len());
             let last = data.last().map(|last: &RetainedInfo| last.topic.clone());
             (data, page.meta(count, hasnext, last.as_deref()))
         })

@@ -7,9 +7,8 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 
-use super::answer::{Answer, Clocks, changed, done, list, ok};
-use super::clients::Wanted;
-use super::page::Selection;
+use super::answer::{Answer, Clocks, changed, done, ok};
+use super::clients::page_of;
 use super::request::{Params, PathOf};
 use super::session_info::{OfflineInfo, find};
 use super::{Api, Shared};
@@ -20,18 +19,8 @@ pub fn routes() -> Router<Arc<Api>> {
 }
 
 /// The filters are those of `/clients`.
-async fn sessions(State(api): Shared, mut params: Params) -> Answer {
-    let (page, wanted) = (params.page()?, Wanted::read(&mut params)?);
-    params.finish()?;
-    let (data, meta) = api
-        .walk(move |api| {
-            let (handles, meta) = wanted.select(api, Selection::new(&page)).finish();
-            let clocks = Clocks::now();
-            let data: Vec<_> = handles.iter().map(|handle| OfflineInfo::new(api, handle, &handle.view(), &clocks)).collect();
-            (data, meta)
-        })
-        .await?;
-    list(&data, &meta)
+async fn sessions(State(api): Shared, params: Params) -> Answer {
+    page_of(&api, params, OfflineInfo::new).await
 }
 
 async fn session(State(api): Shared, PathOf(client_id): PathOf<String>, mut params: Params) -> Answer {
