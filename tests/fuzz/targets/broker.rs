@@ -171,8 +171,13 @@ impl House {
     }
 
     fn dial(&self) -> Peer {
-        let origin =
-            Origin { door: self.door.clone(), address: None, certificate_identity: None, certificate: None, has_nameless_certificate: false };
+        let origin = Origin {
+            door: self.door.clone(),
+            address: None,
+            certificate_identity: None,
+            certificate: None,
+            has_nameless_certificate: false,
+        };
         Peer {
             client: Client::new(self.broker.clone(), origin, None, Box::new(Anyone)),
             version: ProtocolVersion::V5,
