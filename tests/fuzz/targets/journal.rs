@@ -430,7 +430,9 @@ fn start(folder: &Folder, recover: Option<Recover>) -> Result<Opened<()>, Storag
 }
 
 /// All that a start has found, in an order.
-fn state(opened: &Opened<()>) -> String {
+fn state(opened: &mut Opened<()>) -> String {
+    // Of the two the higher holds (FORMAT.md, Reading, 3), and a checkpoint has only that.
+    opened.state.sessions.values_mut().for_each(|session| session.header.next_sequence = session.next_sequence);
     let sessions: BTreeMap<_, _> = opened.state.sessions.iter().collect();
     let retained: BTreeMap<_, _> = opened.state.retained.iter().collect();
     let mut work: Vec<(u64, Option<Place>, Vec<u8>)> = Vec::new();
@@ -445,7 +447,7 @@ fuzz_target!(|input: Input| {
     let recover = input.recover.map(|skips| if skips { Recover::Skip } else { Recover::Truncate });
     let summary = Summary::read(&folder, Box::new(QueueFold::default()));
     assert_eq!(folder.contents(), before, "looking changes nothing");
-    let opened = match start(&folder, recover) {
+    let mut opened = match start(&folder, recover) {
         Ok(opened) => opened,
         Err(error) => {
             assert_eq!(folder.contents(), before, "nothing was changed by {error}");
@@ -457,8 +459,8 @@ fuzz_target!(|input: Input| {
     for body in opened.bodies.values() {
         let _ = load(std::slice::from_ref(body), &START);
     }
-    let found = state(&opened);
+    let found = state(&mut opened);
     drop(opened);
-    let again = start(&folder, None).unwrap_or_else(|error| panic!("the next start: {error}"));
-    assert_eq!(found, state(&again), "the next start finds something else");
+    let mut again = start(&folder, None).unwrap_or_else(|error| panic!("the next start: {error}"));
+    assert_eq!(found, state(&mut again), "the next start finds something else");
 });
