@@ -123,36 +123,36 @@ impl Reader<'_> {
         Some(match self.byte()? {
             0 => Change::Enqueued(self.record()?),
             1 => Change::Leased {
-                seq: self.number()?,
+                seq: self.seq()?,
                 number: self.small()?,
                 attempts: self.small()?,
                 client: self.text()?,
                 deadline: self.moment()?,
             },
-            2 => Change::Extended { seq: self.number()?, deadline: self.moment()? },
+            2 => Change::Extended { seq: self.seq()?, deadline: self.moment()? },
             3 => Change::Returned {
-                seq: self.number()?,
+                seq: self.seq()?,
                 attempts: self.small()?,
                 busy: self.small()?,
                 not_before: self.moment()?,
                 code: self.optional(Self::small)?,
             },
-            4 => Change::Settled { seq: self.number()? },
-            5 => Change::Died { seq: self.number()?, letter: self.letter()?, blocks: self.optional(Self::key)? },
-            6 => Change::Dropped { seq: self.number()?, cause: self.cause()? },
-            7 => Change::Redriven { seq: self.number()?, at: self.moment()?, unblocks: self.optional(Self::key)? },
+            4 => Change::Settled { seq: self.seq()? },
+            5 => Change::Died { seq: self.seq()?, letter: self.letter()?, blocks: self.optional(Self::key)? },
+            6 => Change::Dropped { seq: self.seq()?, cause: self.cause()? },
+            7 => Change::Redriven { seq: self.seq()?, at: self.moment()?, unblocks: self.optional(Self::key)? },
             8 => Change::Seen { id: self.dedup_id()?, at: self.moment()? },
-            9 => Change::Reserved { until: self.number()? },
+            9 => Change::Reserved { until: self.seq()? },
             10 => Change::Paused,
             11 => Change::Resumed,
-            12 => Change::KeyBlocked { key: self.key()?, by: self.number()? },
+            12 => Change::KeyBlocked { key: self.key()?, by: self.seq()? },
             13 => Change::KeyUnblocked { key: self.key()? },
             _ => return None,
         })
     }
 
     fn record<B: Body>(&mut self) -> Option<Record<B>> {
-        let (seq, enqueued_at, size) = (self.number()?, self.moment()?, self.small()?);
+        let (seq, enqueued_at, size) = (self.seq()?, self.moment()?, self.small()?);
         let (not_before, expires_at) = (self.optional(Self::moment)?, self.optional(Self::moment)?);
         let (key, dedup_id) = (self.optional(Self::key)?, self.optional(Self::dedup_id)?);
         let (attempts, busy, leases, is_first) = (self.small()?, self.small()?, self.small()?, self.flag()?);
@@ -209,6 +209,11 @@ impl Reader<'_> {
 
     fn number(&mut self) -> Option<u64> {
         self.0.varint()
+    }
+
+    /// The number of a message.
+    fn seq(&mut self) -> Option<u64> {
+        self.0.counted()
     }
 
     fn small<N: TryFrom<u64>>(&mut self) -> Option<N> {

@@ -60,7 +60,7 @@ impl<B> DelayedChange<B> {
         let [kind, number, at, size] = numbers else { return None };
         let [kind, number, at, size] = [kind, number, at, size].map(|bytes| u64::from_le_bytes(*bytes));
         match kind {
-            _ if !rest.is_empty() => None,
+            _ if !rest.is_empty() || number >= NUMBER_END => None,
             0 => Some(Self::Scheduled { number, at: UnixMillis(at), size: u32::try_from(size).ok()?, body: body? }),
             1 => Some(Self::Released { number }),
             2 => Some(Self::Reserved { until: number }),
@@ -92,6 +92,8 @@ struct Delayed<B> {
     place: WheelPlace,
 }
 
+/// No number gets so far; one that is read must leave room for the next.
+const NUMBER_END: u64 = 1 << 63;
 /// Numbers that one `Reserved` covers.
 const RESERVE: u64 = 1 << 16;
 

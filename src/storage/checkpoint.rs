@@ -7,7 +7,7 @@ use super::codec::Put;
 use super::error::StorageError;
 use super::frame;
 use super::record::{ConsumerWish, Publisher, Record, SessionHeader, kind, put_queued, put_retained, put_subscribed, put_work};
-use super::segment::{HEADER, header};
+use super::segment::{HEADER, header, number_in};
 use super::session_record::put_session;
 use super::state::{EntryState, RetainedState, State};
 use crate::packet::{PacketId, SubscriptionOptions, TopicFilter};
@@ -40,7 +40,7 @@ pub(super) fn checkpoint_name(segment: u64) -> String {
 }
 
 pub(super) fn checkpoint_number(name: &str) -> Option<u64> {
-    name.strip_prefix("checkpoint-")?.parse().ok()
+    number_in(name.strip_prefix("checkpoint-")?)
 }
 
 /// The name while it is written.

@@ -76,6 +76,12 @@ impl<'a> Parts<'a> {
         None
     }
 
+    /// A number that goes up one at a time, as those of sessions and messages do. One of 2^63 was never reached, and must not be gone
+    /// on from.
+    pub fn counted(&mut self) -> Option<u64> {
+        self.varint().filter(|number| *number < 1 << 63)
+    }
+
     pub fn number<T: TryFrom<u64>>(&mut self) -> Option<T> {
         T::try_from(self.varint()?).ok()
     }

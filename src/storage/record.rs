@@ -456,35 +456,35 @@ impl Told {
             kind::BODY => Self::Body,
             kind::COMMIT => Self::Commit { start: parts.u32()?, is_synced: parts.u8()? == 1 },
             kind::SESSION => {
-                let session = parts.varint()?;
+                let session = parts.counted()?;
                 Self::Session(session, Box::new(read_header(parts)?))
             }
-            kind::SESSION_ENDED => Self::SessionEnded(parts.varint()?),
+            kind::SESSION_ENDED => Self::SessionEnded(parts.counted()?),
             kind::SUBSCRIBED => {
-                let session = parts.varint()?;
+                let session = parts.counted()?;
                 let options = read_options(parts.u8()?)?;
                 let identifier = Some(parts.number()?).filter(|identifier| *identifier > 0);
                 Self::Subscribed(session, read_filter(parts)?, options, identifier, read_wish(parts)?)
             }
-            kind::UNSUBSCRIBED => Self::Unsubscribed(parts.varint()?, read_filter(parts)?),
+            kind::UNSUBSCRIBED => Self::Unsubscribed(parts.counted()?, read_filter(parts)?),
             kind::QUEUED => read_queued(parts)?,
-            kind::SETTLED => Self::Settled(parts.varint()?, parts.varint()?),
-            kind::RELEASED => Self::Released(parts.varint()?, parts.varint()?),
-            kind::RECEIVED => Self::Received(parts.varint()?, PacketId::new(parts.number()?)?),
-            kind::UNRECEIVED => Self::Unreceived(parts.varint()?, PacketId::new(parts.number()?)?),
+            kind::SETTLED => Self::Settled(parts.counted()?, parts.counted()?),
+            kind::RELEASED => Self::Released(parts.counted()?, parts.counted()?),
+            kind::RECEIVED => Self::Received(parts.counted()?, PacketId::new(parts.number()?)?),
+            kind::UNRECEIVED => Self::Unreceived(parts.counted()?, PacketId::new(parts.number()?)?),
             kind::RETAINED => read_retained(parts)?,
             kind::UNRETAINED => Self::Unretained(parts.text()?.into()),
-            kind::RELOCATED => Self::Relocated { from: read_place(parts)?, to: read_place(parts)? },
+            kind::RELOCATED => read_relocated(parts)?,
             kind::REPLAYING => {
-                let session = parts.varint()?;
+                let session = parts.counted()?;
                 Self::Replaying(session, read_filter(parts)?, parts.option()?.map(Box::from))
             }
-            kind::REPLAYED => Self::Replayed(parts.varint()?, read_filter(parts)?),
-            kind::CHECKPOINT => Self::Checkpoint { segment: parts.varint()?, next_session: parts.varint()? },
-            kind::CHECKPOINT_END => Self::CheckpointEnd(parts.varint()?),
-            kind::REMOVED => Self::Removed(parts.varint()?),
+            kind::REPLAYED => Self::Replayed(parts.counted()?, read_filter(parts)?),
+            kind::CHECKPOINT => Self::Checkpoint { segment: parts.counted()?, next_session: parts.counted()? },
+            kind::CHECKPOINT_END => Self::CheckpointEnd(parts.counted()?),
+            kind::REMOVED => Self::Removed(parts.counted()?),
             kind::WORK => {
-                let stream = parts.varint()?;
+                let stream = parts.counted()?;
                 let place = match parts.u8()? {
                     0 => None,
                     1 => Some(read_place(parts)?),
@@ -498,7 +498,13 @@ impl Told {
 }
 
 fn read_place(parts: &mut Parts<'_>) -> Option<Place> {
-    Some(Place { segment: parts.varint()?, offset: parts.u32()? })
+    Some(Place { segment: parts.counted()?, offset: parts.u32()? })
+}
+
+/// Bodies are copied to where the journal is written: forward, and so never round in a circle.
+fn read_relocated(parts: &mut Parts<'_>) -> Option<Told> {
+    let (from, to) = (read_place(parts)?, read_place(parts)?);
+    (from < to).then_some(Told::Relocated { from, to })
 }
 
 fn read_filter(parts: &mut Parts<'_>) -> Option<TopicFilter> {
@@ -506,7 +512,7 @@ fn read_filter(parts: &mut Parts<'_>) -> Option<TopicFilter> {
 }
 
 fn read_queued(parts: &mut Parts<'_>) -> Option<Told> {
-    let (session, sequence, flags) = (parts.varint()?, parts.varint()?, parts.u8()?);
+    let (session, sequence, flags) = (parts.counted()?, parts.counted()?, parts.u8()?);
     let place = read_place(parts)?;
     let notes = if flags & 8 == 0 {
         None

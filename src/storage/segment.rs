@@ -42,7 +42,13 @@ pub(super) fn segment_name(number: u64) -> String {
 
 /// The number in a segment's name.
 pub(super) fn segment_number(name: &str) -> Option<u64> {
-    name.strip_prefix("segment-")?.strip_suffix(".log")?.parse().ok()
+    number_in(name.strip_prefix("segment-")?.strip_suffix(".log")?)
+}
+
+/// A number as file names have it, in one way only; one that leaves no room for the next is none.
+pub(super) fn number_in(digits: &str) -> Option<u64> {
+    let is_number = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|number| is_number && (1..1 << 63).contains(number))
 }
 
 /// The header of a segment, or of a checkpoint before that segment.
@@ -128,6 +134,9 @@ mod tests {
     #[test]
     fn names_and_headers_tell_their_number() {
         assert_eq!(segment_number(&segment_name(42)), Some(42));
+        for none in ["segment-1.log", "segment-+0000000000000000001.log", &segment_name(0), &segment_name(u64::MAX)] {
+            assert_eq!(segment_number(none), None, "{none}");
+        }
         assert_eq!(segment_number("checkpoint-1"), None);
         assert!(check_header("x", 42, &header(42)).unwrap().is_some());
         assert!(check_header("x", 41, &header(42)).unwrap().is_none());

@@ -44,8 +44,9 @@ fn put_will(out: &mut Vec<u8>, will: &StoredWill) {
 }
 
 pub(super) fn read_header(parts: &mut Parts<'_>) -> Option<SessionHeader> {
-    let (expiry_interval, next_sequence, first_unsent) = (parts.number()?, parts.varint()?, parts.varint()?);
-    let revision = parts.varint()?;
+    // The second may be the highest that there is: all that waits may have been sent.
+    let (expiry_interval, next_sequence, first_unsent) = (parts.number()?, parts.counted()?, parts.varint()?);
+    let revision = parts.counted()?;
     let state = match parts.u8()? {
         0 => OnlineState::Online,
         1 => OnlineState::Offline { expires_at: None },

@@ -44,7 +44,7 @@ fn journal() -> Vec<(Part, Change<u32>)> {
     world.queue.redrive(Which::First(1), world.now);
     world.write();
     world.with(Queue::purge);
-    let blocked = Change::KeyBlocked { key, by: u64::MAX };
+    let blocked = Change::KeyBlocked { key, by: (1 << 63) - 1 };
     world.journal.extend(ALL_DROPPED.map(|cause| (Part::Main, Change::Dropped { seq: 1, cause })));
     world.journal.push((Part::Main, blocked));
     world.journal

@@ -64,3 +64,18 @@ fn a_million_are_fine() {
     }
     assert_eq!(seen, count);
 }
+
+#[test]
+fn a_number_that_leaves_no_room_for_the_next_is_not_read() {
+    for (number, is_one) in [((1 << 63) - 1, true), (1 << 63, false), (u64::MAX, false)] {
+        for change in [
+            DelayedChange::Scheduled { number, at: START, size: 1, body: 7 },
+            DelayedChange::Released { number },
+            DelayedChange::Reserved { until: number },
+        ] {
+            let mut bytes = Vec::new();
+            change.write(&mut bytes);
+            assert_eq!(DelayedChange::read(&bytes, Some(7)).is_some(), is_one, "{change:?}");
+        }
+    }
+}

@@ -130,3 +130,29 @@ fn a_content_that_is_cut_short_is_no_record_whatever_its_checksum() {
         }
     }
 }
+
+#[test]
+fn no_body_was_copied_backwards_and_no_number_leaves_no_room_for_the_next() {
+    let (place, behind) = (Place { segment: 3, offset: 24 }, Place { segment: 3, offset: 25 });
+    let relocated = |from, to| {
+        let mut out = Vec::new();
+        put_relocated(&mut out, from, to);
+        read(&out)
+    };
+    assert!(relocated(place, behind).is_some());
+    assert_eq!([relocated(place, place), relocated(behind, place)], [None, None]);
+    for (number, is_one) in [((1 << 63) - 1, true), (1 << 63, false), (u64::MAX, false)] {
+        let records = [
+            Record::SessionEnded { session: number },
+            Record::Settled { session: 1, sequence: number },
+            Record::Session { session: number, header: Box::new(header()) },
+            Record::Session { session: 1, header: Box::new(SessionHeader { next_sequence: number, ..header() }) },
+            Record::Work { stream: number, body: None, content: Default::default() },
+        ];
+        for record in records {
+            let mut out = Vec::new();
+            record.put(&mut out);
+            assert_eq!(read(&out).is_some(), is_one, "{record:?}");
+        }
+    }
+}

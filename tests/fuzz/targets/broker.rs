@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use arbitrary::Arbitrary;
 use arc_swap::ArcSwap;
-use dunlin::auth::{Authenticator, Authorizer};
+use dunlin::auth::{Authenticator, Authorizer, MountPoint};
 use dunlin::broker::{
     Admission, Broker, BrokerSettings, Buckets, Client, Closed, Deliveries, Door, Origin, Protection, Quotas, Rates, Rights,
 };
@@ -160,7 +160,7 @@ impl House {
         let door = Arc::new(Door {
             name: "fuzz".into(),
             versions: vec![ProtocolVersion::V31, ProtocolVersion::V311, ProtocolVersion::V5],
-            mount_point: small.has_mount_point.then(|| "mount/".into()),
+            mount_point: small.has_mount_point.then(|| MountPoint::parse("mount/").expect("it is one")),
             limits: ArcSwap::from_pointee(limits),
             rights: Arc::new(Rights::new(Authenticator::new(true, None), Authorizer::new(None))),
             metrics: metrics.listener("fuzz"),
@@ -171,8 +171,13 @@ impl House {
     }
 
     fn dial(&self) -> Peer {
-        let origin =
-            Origin { door: self.door.clone(), address: None, certificate_identity: None, certificate: None, has_nameless_certificate: false };
+        let origin = Origin {
+            door: self.door.clone(),
+            address: None,
+            certificate_identity: None,
+            certificate: None,
+            has_nameless_certificate: false,
+        };
         Peer {
             client: Client::new(self.broker.clone(), origin, None, Box::new(Anyone)),
             version: ProtocolVersion::V5,
@@ -417,7 +422,7 @@ fuzz_target!(|input: Input| {
         house.now += Duration::from_secs(1);
         house.broker.handle_timeout(house.now);
     }
-    house.broker.measure();
+    house.broker.measure(house.now);
     let (metrics, traffic) = (&house.broker.metrics, house.broker.metrics.traffic());
     assert_eq!((metrics.sessions.online.get(), metrics.sessions.offline.get()), (0, 0), "sessions");
     assert_eq!(metrics.subscriptions.get(), 0, "subscriptions");

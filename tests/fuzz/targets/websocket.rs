@@ -14,11 +14,11 @@ use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 #[derive(Arbitrary, Debug)]
-struct Input {
-    bytes: Vec<u8>,
-    /// Lengths of the pieces in which they arrive, and of the buffers that they are read into.
-    pieces: Vec<u8>,
-    buffers: Vec<u8>,
+struct Input<'a> {
+    /// Lengths of the pieces in which the bytes arrive, and of the buffers that they are read into.
+    pieces: &'a [u8],
+    buffers: &'a [u8],
+    bytes: &'a [u8],
 }
 
 /// Gives its pieces one by one, then the end; takes everything.
@@ -56,18 +56,18 @@ impl AsyncWrite for Stream {
     }
 }
 
-fuzz_target!(|input: Input| {
-    let whole = read(vec![input.bytes.clone()], &[255]);
+fuzz_target!(|input: Input<'_>| {
+    let whole = read(vec![input.bytes.to_vec()], &[255]);
     let mut pieces = Vec::new();
-    let mut rest = &input.bytes[..];
-    for length in &input.pieces {
+    let mut rest = input.bytes;
+    for length in input.pieces {
         let (piece, after) = rest.split_at(rest.len().min(usize::from(*length).max(1)));
         pieces.push(piece.to_vec());
         rest = after;
     }
     pieces.push(rest.to_vec());
     pieces.retain(|piece| !piece.is_empty());
-    assert_eq!(whole, read(pieces, &input.buffers));
+    assert_eq!(whole, read(pieces, input.buffers));
 });
 
 /// The MQTT that came through, and whether it ended well.
