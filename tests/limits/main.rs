@@ -34,15 +34,12 @@ struct Bounded {
 
 impl Bounded {
     fn new(limits: &str) -> Self {
-        Self::with_config(&format!(
-            r#"
-            [[listeners]]
-            name = "tcp"
-            url = "tcp://127.0.0.1:0"
-            [limits]
-            {limits}
-            "#
-        ))
+        Self::with_tables(&format!("[limits]\n{limits}"))
+    }
+
+    /// One listener, and these tables.
+    fn with_tables(tables: &str) -> Self {
+        Self::with_config(&format!("[[listeners]]\nname = \"tcp\"\nurl = \"tcp://127.0.0.1:0\"\n{tables}"))
     }
 
     fn with_config(config: &str) -> Self {

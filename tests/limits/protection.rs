@@ -62,15 +62,7 @@ fn logins_that_succeed_are_no_failures() {
 }
 
 fn protected(protection: &str) -> Bounded {
-    Bounded::with_config(&format!(
-        r#"
-        [[listeners]]
-        name = "tcp"
-        url = "tcp://127.0.0.1:0"
-        [protection]
-        {protection}
-        "#
-    ))
+    Bounded::with_tables(&format!("[protection]\n{protection}"))
 }
 
 fn try_as(bounded: &Bounded, client_id: &str) -> u8 {

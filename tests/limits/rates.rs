@@ -11,16 +11,7 @@ use crate::support::{Client, eventually};
 use crate::{Bounded, id, leave};
 
 fn rated(rates: &str) -> Bounded {
-    Bounded::with_config(&format!(
-        r#"
-        [[listeners]]
-        name = "tcp"
-        url = "tcp://127.0.0.1:0"
-        [rates]
-        burst = "500ms"
-        {rates}
-        "#
-    ))
+    Bounded::with_tables(&format!("[rates]\nburst = \"500ms\"\n{rates}"))
 }
 
 /// A client that sends so many messages at once and reads their acknowledgements when it likes.
@@ -45,6 +36,24 @@ fn takes_at_least(least: Duration, work: impl FnOnce()) {
     let start = Instant::now();
     work();
     assert!(start.elapsed() >= least, "{:?} is faster than the rate allows", start.elapsed());
+}
+
+/// Two clients share a rate of 40 messages and 4 KiB a second, of which half a second is there at once; a third has no part in it.
+fn are_slowed_together(bounded: &mut Bounded, whose: &str, pair: [Client; 2], mut other: Client) {
+    let [mut first, mut second] = pair;
+    takes_at_least(Duration::from_millis(700), || {
+        flood(&mut first, 25, "x");
+        flood(&mut second, 25, "x");
+        flood(&mut other, 10, "x");
+        all_acknowledged(&mut other, 10);
+        bounded.assert_bystander_unharmed();
+        all_acknowledged(&mut first, 25);
+        all_acknowledged(&mut second, 25);
+    });
+    assert!(bounded.hits(&format!("{whose}_message_rate")) > 0.0);
+    flood(&mut first, 2, &"x".repeat(3000));
+    all_acknowledged(&mut first, 2);
+    assert!(bounded.hits(&format!("{whose}_byte_rate")) > 0.0);
 }
 
 #[test]
@@ -125,26 +134,13 @@ bob:$6$I0j6Zbk/ozwvsWef$JWHqnMsNFq6nmRGk1PT7d29rYZj0d//m7fCJfuSngXU0LvfitiBZvtY8
         let connect = Connect { client_id, username: Some(username), password: Some(b"secret"), ..connect(V5) };
         Client::connect_with(address, connect).0
     };
-    let (mut first, mut second) = (login("a1", "alice"), login("a2", "alice"));
-    let mut other = login("b", "bob");
-    takes_at_least(Duration::from_millis(700), || {
-        flood(&mut first, 25, "x");
-        flood(&mut second, 25, "x");
-        flood(&mut other, 10, "x");
-        all_acknowledged(&mut other, 10);
-        bounded.assert_bystander_unharmed();
-        all_acknowledged(&mut first, 25);
-        all_acknowledged(&mut second, 25);
-    });
-    assert!(bounded.hits("user_message_rate") > 0.0);
-    flood(&mut first, 2, &"x".repeat(3000));
-    all_acknowledged(&mut first, 2);
-    assert!(bounded.hits("user_byte_rate") > 0.0);
+    let pair = [login("a1", "alice"), login("a2", "alice")];
+    are_slowed_together(&mut bounded, "user", pair, login("b", "bob"));
 }
 
 #[test]
 fn address_rates_are_for_all_clients_of_an_address_together() {
-    let bounded = Bounded::with_config(
+    let mut bounded = Bounded::with_config(
         r#"
         [[listeners]]
         name = "tcp"
@@ -161,27 +157,16 @@ fn address_rates_are_for_all_clients_of_an_address_together() {
         address_byte_rate = "4KiB"
         "#,
     );
+    let proxied = bounded.broker.listener("proxied");
     let from = |source: &str, client_id| {
-        let mut stream = TcpStream::connect(bounded.broker.listener("proxied")).unwrap();
+        let mut stream = TcpStream::connect(proxied).unwrap();
         write!(stream, "PROXY TCP4 {source} 192.0.2.200 4000 1883\r\n").unwrap();
         let mut client = Client::over(stream, V5);
         client.log_in(Connect { client_id, ..connect(V5) });
         client
     };
-    let (mut first, mut second) = (from("192.0.2.1", "a1"), from("192.0.2.1", "a2"));
-    let mut other = from("192.0.2.2", "b");
-    takes_at_least(Duration::from_millis(700), || {
-        flood(&mut first, 25, "x");
-        flood(&mut second, 25, "x");
-        flood(&mut other, 10, "x");
-        all_acknowledged(&mut other, 10);
-        all_acknowledged(&mut first, 25);
-        all_acknowledged(&mut second, 25);
-    });
-    assert!(bounded.hits("address_message_rate") > 0.0);
-    flood(&mut first, 2, &"x".repeat(3000));
-    all_acknowledged(&mut first, 2);
-    assert!(bounded.hits("address_byte_rate") > 0.0);
+    let pair = [from("192.0.2.1", "a1"), from("192.0.2.1", "a2")];
+    are_slowed_together(&mut bounded, "address", pair, from("192.0.2.2", "b"));
 }
 
 #[test]
@@ -201,18 +186,9 @@ fn listener_rates_are_for_all_clients_of_a_listener_together() {
         "#,
     );
     let slow = bounded.broker.listener("slow");
-    let (mut first, mut second) = (Client::connect(slow, V5, "a1"), Client::connect(slow, V5, "a2"));
-    takes_at_least(Duration::from_millis(700), || {
-        flood(&mut first, 25, "x");
-        flood(&mut second, 25, "x");
-        bounded.assert_bystander_unharmed();
-        all_acknowledged(&mut first, 25);
-        all_acknowledged(&mut second, 25);
-    });
-    assert!(bounded.hits("listener_message_rate") > 0.0);
-    flood(&mut first, 2, &"x".repeat(3000));
-    all_acknowledged(&mut first, 2);
-    assert!(bounded.hits("listener_byte_rate") > 0.0);
+    let pair = ["a1", "a2"].map(|client_id| Client::connect(slow, V5, client_id));
+    let other = bounded.client("b");
+    are_slowed_together(&mut bounded, "listener", pair, other);
 }
 
 #[test]
