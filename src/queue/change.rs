@@ -17,8 +17,8 @@ pub enum Change<B> {
     Extended { seq: u64, deadline: UnixMillis },
     /// Its lease is over, and it is ready again at `not_before`. `attempts` is less than the lease said if that did not count.
     Returned { seq: u64, attempts: u32, busy: u16, not_before: UnixMillis, code: Option<u8> },
-    /// It is done.
-    Settled { seq: u64 },
+    /// It is done. The body is for whoever keeps the journal, and not written: a message that was not written yet need not be any more.
+    Settled { seq: u64, body: Option<B> },
     /// It is among the dead letters, under the same number, and no longer here. `blocks`: its key stops.
     Died { seq: u64, letter: Arc<DeadLetter>, blocks: Option<Key> },
     /// It is gone without having been done.
@@ -130,8 +130,8 @@ impl<B> Change<B> {
     ///
     /// A lost `Settled` means one delivery more, which at-least-once allows. The bound on deliveries must hold over crashes, though:
     /// a redelivery waits for its `Leased`, so that no numbered attempt happens twice. A *first* delivery does not wait, because it
-    /// would cost each message a trip to the disk; if the machine dies before that record is written, the message is delivered as a
-    /// first attempt again. A death may be lost: the last `Leased` is safe by then, so the message dies again, and what came of its
+    /// would cost each message a trip to the disk, and is told a little later, if the message is not settled by then; if the machine
+    /// dies before that record is written, the message is delivered as a first attempt again. A death may be lost: the last `Leased` is safe by then, so the message dies again, and what came of its
     /// dead letter was written later and is lost with it. Whoever asked for it, though, is not answered before.
     pub const fn durability(&self) -> Durability {
         match self {
@@ -164,7 +164,7 @@ impl<B> Change<B> {
             Self::Returned { seq, attempts, busy, not_before, code } => {
                 Change::Returned { seq, attempts, busy, not_before, code }
             }
-            Self::Settled { seq } => Change::Settled { seq },
+            Self::Settled { seq, body } => Change::Settled { seq, body: body.map(map) },
             Self::Died { seq, letter, blocks } => Change::Died { seq, letter, blocks },
             Self::Dropped { seq, cause } => Change::Dropped { seq, cause },
             Self::Redriven { seq, at, unblocks } => Change::Redriven { seq, at, unblocks },
@@ -184,7 +184,7 @@ impl<B> Change<B> {
             | Self::Leased { seq, .. }
             | Self::Extended { seq, .. }
             | Self::Returned { seq, .. }
-            | Self::Settled { seq }
+            | Self::Settled { seq, .. }
             | Self::Died { seq, .. }
             | Self::Dropped { seq, .. }
             | Self::Redriven { seq, .. } => Some(*seq),

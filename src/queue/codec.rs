@@ -45,7 +45,7 @@ impl<B: Body> Change<B> {
             Self::Returned { seq, attempts, busy, not_before, code } => {
                 out.kind(3).number(*seq).number(*attempts).number(*busy).number(not_before.0).optional(*code)
             }
-            Self::Settled { seq } => out.kind(4).number(*seq),
+            Self::Settled { seq, .. } => out.kind(4).number(*seq),
             Self::Died { seq, letter, blocks } => out.kind(5).number(*seq).letter(letter).optional(blocks.map(|key| key.0)),
             Self::Dropped { seq, cause } => out.kind(6).number(*seq).number(number_of(*cause)),
             Self::Redriven { seq, at, unblocks } => out.kind(7).number(*seq).number(at.0).optional(unblocks.map(|key| key.0)),
@@ -137,7 +137,7 @@ impl Reader<'_> {
                 not_before: self.moment()?,
                 code: self.optional(Self::small)?,
             },
-            4 => Change::Settled { seq: self.seq()? },
+            4 => Change::Settled { seq: self.seq()?, body: None },
             5 => Change::Died { seq: self.seq()?, letter: self.letter()?, blocks: self.optional(Self::key)? },
             6 => Change::Dropped { seq: self.seq()?, cause: self.cause()? },
             7 => Change::Redriven { seq: self.seq()?, at: self.moment()?, unblocks: self.optional(Self::key)? },

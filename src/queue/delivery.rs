@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use super::change::Change;
 use super::consumer::ConsumerId;
 use super::dead_letter::DeadLetter;
 use super::entry::State;
@@ -130,20 +129,19 @@ impl<B: Clone> Queue<B> {
             delivery.tag = Some(Tag::new(delivery.lease, holder.place, &self.secret));
             let deadline = now.plus(self.config.ack_timeout.0);
             delivery.deadline = Some(deadline);
-            self.begin_lease(id, consumer, deadline);
+            self.begin_lease(id, consumer, deadline, now);
         }
         self.consumers.served(consumer, &mut self.random);
         delivery
     }
 
-    fn begin_lease(&mut self, id: u32, consumer: u32, deadline: UnixMillis) {
+    fn begin_lease(&mut self, id: u32, consumer: u32, deadline: UnixMillis, now: UnixMillis) {
         self.hold(id, consumer, deadline);
-        let holder = self.consumers.get_mut(consumer);
-        holder.packets += 1;
-        let client = holder.client.clone();
-        let (seq, course) = (self.entries.slab[id].seq, self.entries.course(id));
-        let (number, attempts) = (course.leases, course.attempts.into());
-        self.changes.push_back(Change::Leased { seq, number, attempts, client, deadline });
+        self.consumers.get_mut(consumer).packets += 1;
+        self.tell_later(id, now);
+        if self.entries.course(id).attempts > 1 {
+            self.tell_lease(id);
+        }
     }
 
     /// Makes a consumer the holder of a message that is in no line.
@@ -164,6 +162,7 @@ impl<B: Clone> Queue<B> {
         if self.entries.slab[id].state != State::Leased {
             return;
         }
+        self.tell_lease(id);
         let course = self.entries.course_mut(id);
         let (consumer, at) = (course.holder, course.held_at);
         let holder = self.consumers.get_mut(consumer);

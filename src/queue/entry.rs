@@ -55,6 +55,8 @@ pub(super) struct Course {
     pub(super) last_code: u8,
     /// Whether some consumers are not to get it.
     pub(super) has_excluded: bool,
+    /// Leased, and the journal has not been told.
+    pub(super) is_untold: bool,
 }
 
 /// Where in its life a message is.
@@ -116,6 +118,7 @@ impl Course {
         timer: WheelPlace::NONE,
         last_code: 0,
         has_excluded: false,
+        is_untold: false,
     };
 
     pub(super) const fn of(message: u32) -> Self {

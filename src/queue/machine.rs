@@ -19,6 +19,7 @@ use super::stats::{Counters, Stats};
 use super::tag::{Secret, Tag, purpose};
 use super::time::UnixMillis;
 use super::topics::{Part, QueueRef};
+use super::untold::UntoldLease;
 use super::{Key, QueueName};
 
 /// A work queue: each message goes to one consumer at a time and stays until that consumer is done with it.
@@ -50,6 +51,8 @@ pub struct Queue<B> {
     pub(super) dedup: Dedup,
     pub(super) counters: Counters,
     pub(super) changes: VecDeque<Change<B>>,
+    /// The oldest first.
+    pub(super) untold: VecDeque<UntoldLease>,
     /// Among the dead letters: their stories.
     pub(super) letters: HashMap<u64, Arc<DeadLetter>>,
     /// Messages that have died and are to be put among the dead letters.
@@ -77,6 +80,7 @@ impl<B: Clone> Queue<B> {
             dedup: Dedup::default(),
             counters: Counters::default(),
             changes: VecDeque::new(),
+            untold: VecDeque::new(),
             letters: HashMap::new(),
             dead: VecDeque::new(),
         }

@@ -43,6 +43,7 @@ mod tests;
 mod time;
 mod timeouts;
 pub mod topics;
+mod untold;
 mod wheel;
 mod work_queue;
 

@@ -177,7 +177,7 @@ impl<B: Clone> Side<B> {
             Change::Resumed => self.is_paused = false,
             Change::KeyBlocked { key, by } => _ = self.blocked.insert(key, by),
             Change::KeyUnblocked { key } => _ = self.blocked.remove(&key),
-            Change::Settled { seq } | Change::Dropped { seq, .. } => _ = self.records.remove(&seq),
+            Change::Settled { seq, .. } | Change::Dropped { seq, .. } => _ = self.records.remove(&seq),
             Change::Leased { .. } | Change::Extended { .. } | Change::Returned { .. } => self.apply_to_lease(change),
             // Moves between the parts: dealt with before.
             Change::Died { .. } | Change::Redriven { .. } => {}

@@ -5,12 +5,12 @@ use super::change::{Change, DropCause, Record};
 use super::config::{AckMode, Expired, OnDead};
 use super::consumer::ConsumerId;
 use super::dead_letter::{DeadLetter, DeadReason};
-use super::entry::State;
+use super::entry::{Entry, State};
 use super::machine::Queue;
 use super::stats::Cause;
 use super::tag::{Lease, Tag};
 use super::time::UnixMillis;
-use super::topics::Settle;
+use super::topics::{Part, Settle};
 
 /// What the acknowledgement of a packet meant for its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +184,7 @@ impl<B: Clone> Queue<B> {
     /// A leased message comes back without an attempt having been made.
     fn give_back(&mut self, id: u32, cause: Cause) {
         self.counters.count_redelivery(cause);
+        self.tell_lease(id);
         let course = self.entries.course_mut(id);
         course.attempts = course.attempts.saturating_sub(1);
         self.return_at(id, self.now, self.now);
@@ -216,12 +217,12 @@ impl<B: Clone> Queue<B> {
     pub(super) fn settle_message(&mut self, id: u32) {
         let entry = self.forget(id);
         self.counters.settled += 1;
-        self.changes.push_back(Change::Settled { seq: entry });
+        self.changes.push_back(Change::Settled { seq: entry.seq, body: Some(entry.body) });
     }
 
     /// Takes a message away undone.
     pub(super) fn drop_message(&mut self, id: u32, cause: DropCause) {
-        let seq = self.forget(id);
+        let seq = self.forget(id).seq;
         match cause {
             DropCause::Expired => self.counters.expired += 1,
             DropCause::Overflow => self.counters.overflow_dropped += 1,
@@ -275,18 +276,22 @@ impl<B: Clone> Queue<B> {
         self.dead.push_back(Record { dead: Some(letter), ..record });
     }
 
-    /// Takes a message out for good and gives its number.
-    pub(super) fn forget(&mut self, id: u32) -> u64 {
+    /// Takes a message out for good. Who had it need not be said any more.
+    pub(super) fn forget(&mut self, id: u32) -> Entry<B> {
+        self.entries.course_mut(id).is_untold = false;
         let (entry, course) = self.take(id);
         self.names.release(course.holder);
-        self.letters.remove(&entry.seq);
-        entry.seq
+        if self.part == Part::Dead {
+            self.letters.remove(&entry.seq);
+        }
+        entry
     }
 
     fn extend(&mut self, id: u32, span: Duration, now: UnixMillis) -> Result<(), SettleError> {
         if span > EXTEND_MAX {
             return Err(SettleError::TooLong);
         }
+        self.tell_lease(id);
         let deadline = now.plus(span);
         self.entries.course_mut(id).until = deadline;
         let seq = self.entries.slab[id].seq;

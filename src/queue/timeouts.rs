@@ -11,24 +11,31 @@ impl<B: Clone> Queue<B> {
     /// When to call [`Self::handle_timeout`] next. Earlier than anything is due at times, never later.
     pub fn poll_timeout(&self) -> Option<UnixMillis> {
         let retention = self.next_out_of_retention();
-        [self.entries.next_due(), self.consumers.next_wake(), retention].into_iter().flatten().min()
+        [self.entries.next_due(), self.consumers.next_wake(), retention, self.next_to_tell()].into_iter().flatten().min()
     }
 
     /// Ends leases whose deadline has passed, makes messages ready whose delay is over, deals with those that have outlived their time.
-    /// What is left when many are due at once comes with the next call, which [`Self::poll_timeout`] then asks for at once.
-    pub fn handle_timeout(&mut self, now: UnixMillis) {
+    /// What is left when many are due at once comes with the next call, which [`Self::poll_timeout`] then asks for at once. Returns
+    /// whether a lease has run out.
+    pub fn handle_timeout(&mut self, now: UnixMillis) -> bool {
         let now = self.advance(now);
+        self.tell_leases_until(now);
         self.consumers.wake(now);
+        let mut has_run_out = false;
         for _ in 0..BATCH {
             let Some(id) = self.entries.pop_due(now) else { break };
             let entry = &self.entries.slab[id];
             match entry.state {
-                State::Leased => self.fail(id, Cause::Timeout, None, now),
+                State::Leased => {
+                    has_run_out = true;
+                    self.fail(id, Cause::Timeout, None, now);
+                }
                 _ if self.entries.course(id).is_expired(now) => self.expire(id, now),
                 _ => self.make_ready(id),
             }
         }
         self.end_retention(now);
+        has_run_out
     }
 
     fn make_ready(&mut self, id: u32) {

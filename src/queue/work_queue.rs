@@ -66,9 +66,16 @@ impl<B: Clone> WorkQueue<B> {
         self.changes.pop_front()
     }
 
-    pub fn handle_timeout(&mut self, now: UnixMillis) {
-        self.with(Part::Main, |queue| queue.handle_timeout(now));
-        self.with(Part::Dead, |queue| queue.handle_timeout(now));
+    /// What is due by now. Returns whether a lease has run out.
+    pub fn handle_timeout(&mut self, now: UnixMillis) -> bool {
+        let of_main = self.with(Part::Main, |queue| queue.handle_timeout(now));
+        self.with(Part::Dead, |queue| queue.handle_timeout(now)) || of_main
+    }
+
+    /// Who has what, also where that would be told later: before a clean end.
+    pub fn tell_leases(&mut self) {
+        self.with(Part::Main, |queue| queue.tell_leases_until(UnixMillis::NEVER));
+        self.with(Part::Dead, |queue| queue.tell_leases_until(UnixMillis::NEVER));
     }
 
     /// When to call [`Self::handle_timeout`] next.

@@ -204,6 +204,7 @@ impl House {
     pub async fn close_journal(&mut self) -> bool {
         let Some(journal) = self.journal.take() else { return false };
         let failed = journal.failed.clone();
+        self.broker.tell_leases(Instant::now());
         journal.stop().await;
         failed.borrow().is_some()
     }

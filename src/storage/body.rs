@@ -65,8 +65,10 @@ struct Pending {
     recipients: SmallVec<[Recipient; 1]>,
     received: Option<Received>,
     retained: Option<Box<Publisher>>,
-    /// It is written whoever else waits for it: a work queue does.
-    is_held: bool,
+    /// Streams of work queues that have it.
+    holders: SmallVec<[u64; 2]>,
+    /// It is written though its queues are done with it: something else is remembered with it.
+    is_kept: bool,
     /// The journal has been told of it and has not had its turn yet.
     is_given: bool,
     /// It is being written there.
@@ -112,7 +114,8 @@ impl Body {
             recipients: SmallVec::new(),
             received: None,
             retained: None,
-            is_held: false,
+            holders: SmallVec::new(),
+            is_kept: false,
             is_given: false,
             place: None,
         };
@@ -200,14 +203,39 @@ impl Body {
         })
     }
 
-    /// A work queue has it: it is written in any case. The record that says so, a [`Record::Work`], is told behind it, and lives on as
-    /// long as the body does.
+    /// A work queue has it, and says so by a [`Record::Work`] of this stream, told behind it. `is_kept`: both are written even if the
+    /// queue is done with it before that.
     #[must_use]
-    pub fn hold(self: &Arc<Self>) -> Option<Item> {
+    pub fn hold(self: &Arc<Self>, stream: u64, is_kept: bool) -> Option<Item> {
         self.tell(|pending| {
-            pending.into_iter().for_each(|pending| pending.is_held = true);
+            if let Some(pending) = pending {
+                pending.holders.push(stream);
+                pending.is_kept |= is_kept;
+            }
             None
         })
+    }
+
+    /// A work queue is done with it. `true`: the record that said it was there will not be written, so nothing need be said of its end.
+    #[must_use]
+    pub fn let_go(&self, stream: u64) -> bool {
+        match &mut *self.state.lock() {
+            State::Pending(pending) if pending.place.is_none() && !pending.is_kept => {
+                pending.holders.retain(|holder| *holder != stream);
+                true
+            }
+            State::Pending(_) | State::Stored { .. } => false,
+        }
+    }
+
+    /// Where it lies, or is being written to, for a work queue's record of this stream; `None` if that is not to be written.
+    pub(super) fn place_for(&self, stream: u64) -> Option<Place> {
+        let (segment, offset) = match &*self.state.lock() {
+            State::Pending(pending) if !pending.holders.contains(&stream) => return None,
+            State::Pending(pending) => pending.place.clone()?,
+            State::Stored { segment, offset } => (segment.clone(), *offset),
+        };
+        Some(Place { segment: segment.number, offset })
     }
 
     /// Another one is its topic's retained message, or none: if it is not written before that, it need not be. The journal must be told
@@ -249,7 +277,7 @@ impl Body {
     /// Whether it is still to be written as a retained message.
     pub(super) fn is_wanted_unwritten(&self) -> bool {
         match &*self.state.lock() {
-            State::Pending(pending) => pending.retained.is_some() || pending.is_held || pending.place.is_some(),
+            State::Pending(pending) => pending.retained.is_some() || !pending.holders.is_empty() || pending.place.is_some(),
             State::Stored { .. } => false,
         }
     }
@@ -267,7 +295,7 @@ impl Body {
         pending.is_given = false;
         let (recipients, received) = (std::mem::take(&mut pending.recipients), pending.received.take());
         let retained = pending.retained.take();
-        let (message, retained, is_held) = (&pending.message, retained.as_deref(), pending.is_held);
+        let (message, retained, is_held) = (&pending.message, retained.as_deref(), !pending.holders.is_empty());
         let unwritten = Unwritten { message, recipients: &recipients, received, retained, is_held };
         pending.place = write(unwritten);
     }

@@ -72,8 +72,8 @@ pub enum Record {
         session: u64,
         filter: TopicFilter,
     },
-    /// Something of the work queues, whose content is theirs to read. One with a body that is not written (see [`Body::hold`]) is not
-    /// written either.
+    /// Something of the work queues, whose content is theirs to read. One with a body that its stream has let go of before it was
+    /// written (see [`Body::let_go`]) is not written either.
     Work {
         stream: u64,
         body: Option<Arc<Body>>,
@@ -257,7 +257,7 @@ impl Record {
                 out.put_option(from.as_deref());
             }),
             Self::Replayed { session, filter } => put_filter(out, kind::REPLAYED, *session, filter),
-            Self::Work { stream, body, content } => match body.as_ref().map(|body| body.place()) {
+            Self::Work { stream, body, content } => match body.as_ref().map(|body| body.place_for(*stream)) {
                 None => put_work(out, *stream, None, content),
                 Some(Some(place)) => put_work(out, *stream, Some(place), content),
                 Some(None) => {}

@@ -48,7 +48,7 @@ impl Broker {
             return Err(Answer { reason: PublishReason::QuotaExceeded, note });
         }
         if publication.is_lasting() {
-            body.hold().into_iter().for_each(|item| deliveries.batch.journal.push(item));
+            body.hold(COMMON, true).into_iter().for_each(|item| deliveries.batch.journal.push(item));
         }
         self.came_by(publication, publisher, deliveries);
         self.tell_delayed(&mut delayed, deliveries);

@@ -91,7 +91,9 @@ impl Broker {
                 Enqueued::Stored { .. } => {
                     count += 1;
                     if is_told {
-                        body.hold().into_iter().for_each(|item| deliveries.batch.journal.push(item));
+                        body.hold(queue.number, asked.dedup_id.is_some())
+                            .into_iter()
+                            .for_each(|item| deliveries.batch.journal.push(item));
                     }
                 }
                 Enqueued::Duplicate => repeated += 1,

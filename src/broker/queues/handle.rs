@@ -45,6 +45,8 @@ pub(in crate::broker) struct QueueState {
     pub is_deleted: bool,
     /// To write changes in.
     pub scratch: Vec<u8>,
+    /// To take back what sessions are done with.
+    pub returns: Vec<(Errand, Fate)>,
     /// The bytes that the account knows of.
     pub reported: u64,
 }
@@ -80,8 +82,8 @@ impl QueueHandle {
         queues: &Queues,
     ) -> Arc<Self> {
         let id = definition.id.clone();
-        let (consumers, scratch) = (HashMap::new(), Vec::new());
-        let state = QueueState { work, consumers, definition, is_deleted: false, scratch, reported: 0 };
+        let (consumers, scratch, returns) = (HashMap::new(), Vec::new(), Vec::new());
+        let state = QueueState { work, consumers, definition, is_deleted: false, scratch, returns, reported: 0 };
         Arc::new_cyclic(|me| Self {
             number,
             key: next_epoch(),
@@ -99,8 +101,9 @@ impl QueueHandle {
         self.state.lock()
     }
 
-    pub(super) fn take_returns(&self) -> Vec<(Errand, Fate)> {
-        std::mem::take(&mut *self.returns.lock())
+    /// `into` is empty, and its memory is used again.
+    pub(super) fn take_returns(&self, into: &mut Vec<(Errand, Fate)>) {
+        std::mem::swap(&mut *self.returns.lock(), into);
     }
 
     /// Asks for a look at this time.

@@ -22,6 +22,9 @@ const NOT_SENT: u8 = 0x97;
 /// Bytes unwritten from which a consumer of QoS 0 gets nothing more for a while.
 const AHEAD: usize = 128 * 1024;
 
+/// What sessions give back is gathered in memory that is kept up to this size.
+const RETURNS_KEPT: usize = 1024;
+
 thread_local! {
     /// To put messages together in, again and again.
     static MEMORY: RefCell<(UserPropertiesBuf, Vec<u8>)> = const { RefCell::new((UserPropertiesBuf::new(), Vec::new())) };
@@ -57,6 +60,19 @@ impl Broker {
         deliveries.flush(self, now);
     }
 
+    /// Who has what goes to the journal, before it ends.
+    pub fn tell_leases(&self, now: Instant) {
+        let mut deliveries = Deliveries::default();
+        let all: Vec<_> = self.queues.by_number.read().values().cloned().collect();
+        for queue in all {
+            let mut state = queue.lock();
+            take_back(&queue, &mut state, self.queues.wall(now));
+            state.work.tell_leases();
+            state.tell(&queue, self.journal.is_some(), &mut deliveries.batch);
+            self.submit(&mut deliveries.batch);
+        }
+    }
+
     /// Waits until [`Self::tend_queues`] has something to do.
     pub async fn queues_are_due(&self) {
         self.queues.next_look(Instant::now).await;
@@ -75,12 +91,11 @@ impl Broker {
     fn pump(&self, queue: &Arc<QueueHandle>, now: Instant, deliveries: &mut Deliveries) {
         let wall = self.queues.wall(now);
         let mut state = queue.lock();
-        let mut has_timed_out = false;
+        let mut has_run_out = false;
         loop {
             take_back(queue, &mut state, wall);
             if state.work.poll_timeout().is_some_and(|at| at <= wall) {
-                state.work.handle_timeout(wall);
-                has_timed_out = true;
+                has_run_out |= state.work.handle_timeout(wall);
             }
             let lent = next_round(&mut state, wall);
             state.tell(queue, self.journal.is_some(), &mut deliveries.batch);
@@ -93,7 +108,7 @@ impl Broker {
             self.submit(&mut deliveries.batch);
         }
         self.submit(&mut deliveries.batch);
-        if has_timed_out {
+        if has_run_out {
             recall(queue, &state);
         }
         if let Some(at) = state.work.poll_timeout() {
@@ -179,7 +194,9 @@ impl Queues {
 
 /// Takes note of what sessions are done with.
 pub(super) fn take_back(queue: &QueueHandle, state: &mut QueueState, wall: UnixMillis) {
-    for (errand, fate) in queue.take_returns() {
+    let mut returns = std::mem::take(&mut state.returns);
+    queue.take_returns(&mut returns);
+    for (errand, fate) in returns.drain(..) {
         let part = if errand.is_dead { Part::Dead } else { Part::Main };
         let (consumer, lease) = (ConsumerId::of(errand.consumer), Lease { seq: errand.seq, number: errand.number });
         state.work.with(part, |queue| match fate {
@@ -188,6 +205,8 @@ pub(super) fn take_back(queue: &QueueHandle, state: &mut QueueState, wall: UnixM
             Fate::Unanswered => queue.unanswered(consumer, lease),
         });
     }
+    returns.shrink_to(RETURNS_KEPT);
+    state.returns = returns;
 }
 
 /// Some deliveries, those of the queue and of its dead letters in turn.
@@ -242,7 +261,7 @@ fn send_one(
         seq: delivery.lease.seq,
         number: delivery.lease.number,
     };
-    let message = Arc::new(as_lent(queue, state, consumer, (part, delivery), message));
+    let message = as_lent(queue, state, consumer, (part, delivery), message);
     let work = Work::new(message, errand, returns);
     let grant = Grant { qos: consumer.qos, identifiers: consumer.identifier.into_iter().collect(), ..Grant::default() };
     deliveries.lend(&consumer.session, work, grant, AHEAD, now)
@@ -254,8 +273,14 @@ fn as_lent(
     state: &QueueState,
     consumer: &Consumer,
     (part, delivery): (Part, &Delivery<Arc<Body>>),
-    message: &Message,
-) -> Message {
+    message: &Arc<Message>,
+) -> Arc<Message> {
+    // Dead letters, and those that are redriven, have no lifetime but the queue's.
+    let expires_at = message.expires_at.filter(|_| delivery.expires_at.is_some());
+    let is_as_it_was = !message.retain && message.expires_at == expires_at;
+    if is_as_it_was && !consumer.has_properties && !consumer.is_lease_form {
+        return message.clone();
+    }
     let view = message.view();
     let mount_point = queue.id.mount_point.as_deref();
     let topic = match (delivery.tag, consumer.is_lease_form) {
@@ -278,8 +303,6 @@ fn as_lent(
         }
         // A topic that got too long by its lease stays as it was.
         let topic = topic.as_deref().and_then(|topic| TopicName::new(topic).ok()).unwrap_or(view.topic);
-        // Dead letters, and those that are redriven, have no lifetime but the queue's.
-        let expires_at = message.expires_at.filter(|_| delivery.expires_at.is_some());
-        Message::extended(MessageView { topic, ..view }, properties, (message.qos, false, expires_at), scratch)
+        Arc::new(Message::extended(MessageView { topic, ..view }, properties, (message.qos, false, expires_at), scratch))
     })
 }

@@ -45,8 +45,14 @@ pub(super) fn of_change(part: Part, change: Change<Arc<Body>>, content: &mut Vec
         Part::Dead => kind::CHANGED_DEAD,
     });
     let mut body = None;
-    change.map_body(|its| body = Some(its)).write(content);
+    let is_entry = matches!(change, Change::Enqueued(_));
+    change.map_body(|its| body = is_entry.then_some(its)).write(content);
     body
+}
+
+/// Whether it settles a message that has not been written yet, and now will not be.
+fn is_forgotten(change: &Change<Arc<Body>>, stream: u64) -> bool {
+    matches!(change, Change::Settled { body: Some(body), .. } if body.let_go(stream))
 }
 
 pub(super) fn of_delayed(change: &DelayedChange<Arc<Body>>) -> (Option<Arc<Body>>, Vec<u8>) {
@@ -68,7 +74,7 @@ impl QueueState {
             if change.durability() == Durability::BeforeAnswer {
                 waits = Durability::BeforeAnswer;
             }
-            if has_journal {
+            if has_journal && !is_forgotten(&change, queue.number) {
                 let body = of_change(part, change, &mut content);
                 effects.journal.record(Record::Work { stream: queue.number, body, content: content.as_slice().into() });
             }

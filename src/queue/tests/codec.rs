@@ -61,7 +61,12 @@ fn changes_read_back_as_written_and_no_beginning_of_one_is_a_change() {
     assert_eq!(kinds, (0..14).collect::<Vec<_>>(), "every kind is there");
     for (_, change) in journal {
         let bytes = written(&change);
-        assert_eq!(Change::read(&bytes), Ok(change));
+        // The body of what is settled is not said.
+        let told = match change {
+            Change::Settled { seq, .. } => Change::Settled { seq, body: None },
+            change => change,
+        };
+        assert_eq!(Change::read(&bytes), Ok(told));
         for length in 0..bytes.len() {
             assert_eq!(Change::<u32>::read(&bytes[..length]), Err(MalformedChange));
         }

@@ -60,7 +60,11 @@ fn a_first_delivery_whose_record_is_lost_is_a_first_delivery_again() {
     let mut world = world(config());
     world.fill([1]);
     world.join("worker");
+    let before = world.journal.len();
     let lost = world.next().unwrap();
+    world.wait(9);
+    assert_eq!(world.journal.len(), before, "it may be settled before anyone need know");
+    world.wait(1);
     let last = world.journal.last().unwrap().1.clone();
     assert!(matches!(last, Change::Leased { attempts: 1, .. }) && last.durability() == Durability::Lazy);
     world.restart_with(world.journal.len() - 1);

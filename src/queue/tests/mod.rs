@@ -146,8 +146,15 @@ impl World {
         self.queue.part(Part::Main).stats(self.now)
     }
 
+    /// All that would be told in a while is in the journal.
+    fn tell_leases(&mut self) {
+        self.queue.tell_leases();
+        self.write();
+    }
+
     /// The process is killed, and starts again with what the journal holds.
     fn restart(&mut self) {
+        self.tell_leases();
         self.restart_with(self.journal.len());
     }
 

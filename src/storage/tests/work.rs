@@ -10,6 +10,7 @@ use crate::storage::fake::{Call, Random, Trouble};
 
 const SEGMENT: u64 = 4096;
 const STREAM: u64 = 7;
+const OTHER: u64 = 8;
 const LENGTH: usize = 300;
 
 /// Numbers that are in, with their bodies' places.
@@ -18,7 +19,7 @@ struct Numbers(BTreeMap<u64, Place>);
 
 impl WorkState for Numbers {
     fn apply(&mut self, stream: u64, place: Option<Place>, content: &[u8]) {
-        assert_eq!(stream, STREAM);
+        assert!(stream == STREAM || stream == OTHER);
         let number = u64::from_le_bytes(content.try_into().unwrap());
         match place {
             Some(place) => _ = self.0.insert(number, place),
@@ -88,7 +89,7 @@ impl Heap {
         self.next += 1;
         let body = Body::new(message("t", &payload(number), QoS::AtLeastOnce));
         let mut transaction = Transaction::default();
-        transaction.push(body.hold().expect("it is new"));
+        transaction.push(body.hold(STREAM, false).expect("it is new"));
         let content = number.to_le_bytes().as_slice().into();
         transaction.record(Record::Work { stream: STREAM, body: Some(body.clone()), content });
         transaction.wait(number, Level::Sync);
@@ -234,4 +235,50 @@ fn skip_gives_up_the_message_that_cannot_be_read_and_no_other() {
     assert!(open_numbers(&left, None).is_err(), "it is not started over damage");
     assert_eq!(found(&left, Some(Recover::Skip)), [0, 1, 3, 4, 5]);
     assert_eq!(found(&left, None), [0, 1, 3, 4, 5], "it is wanted once");
+}
+
+#[test]
+fn what_is_done_with_before_it_is_written_is_not_written() {
+    let mut heap = Heap::new();
+    let given_up: Vec<_> = (0..3).map(|_| heap.put()).collect();
+    let stays = heap.put();
+    for number in given_up {
+        let body = heap.live.0.lock().remove(&number).unwrap();
+        assert!(body.let_go(STREAM), "nobody has to be told");
+    }
+    heap.commit();
+    assert_eq!(found(&heap.backend.kill(), None), [stays]);
+    let body = heap.live.0.lock()[&stays].clone();
+    assert!(!body.let_go(STREAM), "it is on disk, so its end must be told");
+}
+
+/// Gives the journal a message that these streams have, each under its own number.
+fn share(heap: &Heap, streams: &[u64], is_kept: bool) -> Arc<Body> {
+    let body = Body::new(message("t", &payload(OTHER), QoS::AtLeastOnce));
+    let mut transaction = Transaction::default();
+    streams.iter().for_each(|stream| body.hold(*stream, is_kept).into_iter().for_each(|item| transaction.push(item)));
+    for stream in streams {
+        let content = stream.to_le_bytes().as_slice().into();
+        transaction.record(Record::Work { stream: *stream, body: Some(body.clone()), content });
+    }
+    heap.journal.submit(&mut transaction);
+    body
+}
+
+#[test]
+fn of_two_queues_one_may_let_go_of_what_the_other_keeps() {
+    let mut heap = Heap::new();
+    let body = share(&heap, &[STREAM, OTHER], false);
+    assert!(body.let_go(STREAM));
+    heap.commit();
+    assert_eq!(found(&heap.backend.kill(), None), [OTHER]);
+}
+
+#[test]
+fn what_is_remembered_is_written_though_it_is_done_with() {
+    let mut heap = Heap::new();
+    let body = share(&heap, &[OTHER], true);
+    assert!(!body.let_go(OTHER), "its end must be told");
+    heap.commit();
+    assert_eq!(found(&heap.backend.kill(), None), [OTHER]);
 }
