@@ -15,6 +15,8 @@ pub(super) struct Campaign {
     pub(super) limit: Option<u64>,
     /// Whether subscribers are there to deliver to now.
     pub(super) awaits_deliveries: bool,
+    /// Messages that were published before, and are to go on waiting.
+    pub(super) backlog: u64,
     /// How many there are.
     pub(super) publishers: usize,
     /// When it begins.
@@ -30,6 +32,7 @@ impl Campaign {
             pace: load.pace,
             limit: load.limit,
             awaits_deliveries,
+            backlog: 0,
             publishers,
             start: clock::now(),
         }
@@ -49,8 +52,9 @@ impl Campaign {
             retain: self.retain,
             size: self.size,
             pacing,
-            left: self.share(publisher),
+            left: self.limit.map_or(u64::MAX, |limit| self.share(limit, publisher)),
             awaits_deliveries: self.awaits_deliveries,
+            backlog: self.share(self.backlog, publisher),
         }
     }
 
@@ -63,10 +67,9 @@ impl Campaign {
         }
     }
 
-    fn share(&self, publisher: usize) -> u64 {
-        let Some(limit) = self.limit else { return u64::MAX };
+    fn share(&self, messages: u64, publisher: usize) -> u64 {
         let (publishers, publisher) = (self.publishers as u64, publisher as u64);
-        limit / publishers + u64::from(publisher < limit % publishers)
+        messages / publishers + u64::from(publisher < messages % publishers)
     }
 }
 
@@ -75,7 +78,17 @@ mod tests {
     use super::*;
 
     fn campaign(pace: Pace, limit: Option<u64>) -> Campaign {
-        Campaign { qos: 1, retain: false, size: 64, pace, limit, awaits_deliveries: true, publishers: 4, start: 1000 }
+        Campaign {
+            qos: 1,
+            retain: false,
+            size: 64,
+            pace,
+            limit,
+            awaits_deliveries: true,
+            backlog: 6,
+            publishers: 4,
+            start: 1000,
+        }
     }
 
     #[test]
@@ -83,6 +96,8 @@ mod tests {
         let campaign = campaign(Pace::Window(5), Some(10));
         let shares: Vec<_> = (0..4).map(|publisher| campaign.orders(publisher).left).collect();
         assert_eq!(shares, [3, 3, 2, 2]);
+        let backlogs: Vec<_> = (0..4).map(|publisher| campaign.orders(publisher).backlog).collect();
+        assert_eq!(backlogs, [2, 2, 1, 1]);
         assert!(matches!(campaign.orders(0).pacing, Pacing::Window(5)));
     }
 

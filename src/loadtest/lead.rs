@@ -14,7 +14,7 @@ use super::crew::Crew;
 use super::process::{self, Usage};
 use super::progress::Progress;
 use super::report::{Phase, Unit};
-use super::settings::Settings;
+use super::settings::{Pace, Settings};
 use super::tally::{Figure, Tally};
 use super::worker::{Command, Group};
 use waiting::{LOOK, Patience, share};
@@ -22,12 +22,17 @@ use waiting::{LOOK, Patience, share};
 /// How long clients may take to part.
 const GOODBYE: Duration = Duration::from_secs(3);
 
+/// Messages that a publisher has under way while a backlog is made.
+const FILL_WINDOW: u32 = 100;
+
 pub(super) struct Lead<'a> {
     pub(super) crew: Crew,
     pub(super) settings: &'a Settings,
     pub(super) phases: Vec<Phase>,
     /// Deliveries that must be made besides those that publishers count.
     pub(super) also_expected: u64,
+    /// Messages that were published to wait for consumers.
+    backlog: u64,
     progress: Progress,
     interrupted: &'a AtomicBool,
     problems: Vec<String>,
@@ -51,6 +56,7 @@ impl<'a> Lead<'a> {
             settings,
             phases: Vec::new(),
             also_expected: 0,
+            backlog: 0,
             progress,
             interrupted,
             problems: Vec::new(),
@@ -123,7 +129,7 @@ impl<'a> Lead<'a> {
         }
         match load.duration {
             Some(duration) => self.pause_unless_done(name, duration),
-            None => self.wait_until_done(name, load.limit.unwrap_or(0), Patience::UntilInterrupted),
+            None => self.wait_until_done(name, self.limit().unwrap_or(0), Patience::UntilInterrupted),
         }
         let after = self.snapshot()?;
         self.crew.tell(&Command::Stop);
@@ -131,6 +137,23 @@ impl<'a> Lead<'a> {
         // What is under way arrives, or is lost, also of a run that ends early.
         self.wait_until_done("finish", 0, Patience::Lasting);
         Ok(())
+    }
+
+    /// Publishes so many messages for those who are not there, as fast as they are acknowledged, and measures it as a phase.
+    pub(super) fn fill(&mut self, messages: u64) -> Result<(), String> {
+        let before = self.snapshot()?;
+        let pace = Pace::Window(FILL_WINDOW);
+        self.crew.tell(&Command::Publish(Campaign { limit: Some(messages), pace, ..self.campaign() }));
+        self.wait_until_done("fill", messages, Patience::UntilInterrupted);
+        self.backlog = messages;
+        let after = self.snapshot()?;
+        self.note_phase("fill", Unit::Messages, &before, &after);
+        Ok(())
+    }
+
+    /// Messages of the whole run, if there is a bound.
+    pub(super) fn limit(&self) -> Option<u64> {
+        self.settings.load.limit.map(|limit| limit + self.backlog)
     }
 
     /// The same for retained messages without payload.
@@ -147,7 +170,8 @@ impl<'a> Lead<'a> {
     }
 
     fn campaign(&self) -> Campaign {
-        Campaign::new(&self.settings.load, self.crew.publishers, self.delivers_now())
+        let campaign = Campaign::new(&self.settings.load, self.crew.publishers, self.delivers_now());
+        Campaign { backlog: self.backlog, ..campaign }
     }
 
     pub(super) fn note_phase(&mut self, name: &'static str, unit: Unit, before: &Snapshot, after: &Snapshot) {

@@ -51,7 +51,9 @@ pub(super) fn plan(scenario: &Scenario, settings: &Settings, run: u32) -> Vec<Cl
         Scenario::Connect { clients } => (0..*clients).map(|lane| ClientPlan { lane, role: RolePlan::Idle }).collect(),
         Scenario::Pairs { pairs } => self::pairs(*pairs, root),
         Scenario::All { publishers, subscribers } => all(*publishers, *subscribers, root),
-        Scenario::Consumers { publishers, consumers, filter } => self::consumers(*publishers, *consumers, filter, root),
+        Scenario::Consumers { publishers, consumers, filter, topics, .. } => {
+            self::consumers(*publishers, *consumers, filter, *topics, root)
+        }
         Scenario::Retained { publishers, subscribers } => {
             retained(*publishers, *subscribers, settings.load.limit.unwrap_or(0), root)
         }
@@ -95,12 +97,15 @@ fn all(publishers: usize, subscribers: usize, root: &str) -> Vec<ClientPlan> {
     receivers.chain(senders).collect()
 }
 
-/// All consumers are on one thread, where they share a book.
-fn consumers(publishers: usize, consumers: usize, filter: &str, root: &str) -> Vec<ClientPlan> {
+/// All consumers are on one thread, where they share a book. Topics are dealt out to the publishers.
+fn consumers(publishers: usize, consumers: usize, filter: &str, topics: usize, root: &str) -> Vec<ClientPlan> {
     let filter = filter.replace("{topics}", &format!("{root}/+"));
-    let book = |member| BookPlan::Shared { streams: range(0, publishers), consumers, member };
+    let book = |member| BookPlan::Shared { streams: range(0, topics), consumers, member };
     let receivers = (0..consumers).map(|member| subscriber(0, vec![filter.clone()], book(member)));
-    receivers.chain(senders(publishers, 1, root)).collect()
+    let own = |number: usize| (number..topics).step_by(publishers);
+    let one = |topic: usize| stream(topic, format!("{root}/{topic}"), 1);
+    let senders = (0..publishers).map(|number| publisher(number, own(number).map(one).collect()));
+    receivers.chain(senders).collect()
 }
 
 fn senders(publishers: usize, receivers: usize, root: &str) -> impl Iterator<Item = ClientPlan> {
@@ -212,7 +217,8 @@ mod tests {
             pairs(3, "r"),
             all(2, 5, "r"),
             all(1, 3, "r"),
-            consumers(4, 3, "$share/g/{topics}", "r"),
+            consumers(4, 3, "$share/g/{topics}", 4, "r"),
+            consumers(4, 3, "$queue/q/{topics}", 10, "r"),
             offline(3, 10, "r"),
             offline(10, 3, "r"),
             offline(4, 4, "r"),
@@ -237,7 +243,7 @@ mod tests {
 
     #[test]
     fn filters_of_consumers_name_the_topics() {
-        let clients = consumers(1, 1, "$queue/q/{topics}", "run");
+        let clients = consumers(1, 1, "$queue/q/{topics}", 1, "run");
         let RolePlan::Subscriber { filters, .. } = &clients[0].role else { panic!("no subscriber") };
         assert_eq!(filters, &["$queue/q/run/+"]);
     }

@@ -44,6 +44,8 @@ pub(super) struct Orders {
     pub(super) left: u64,
     /// Whether a window holds what is not delivered, besides what is not acknowledged.
     pub(super) awaits_deliveries: bool,
+    /// Deliveries that may be outstanding besides.
+    pub(super) backlog: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -122,10 +124,11 @@ impl Publisher {
 
     /// Whether something is sent only when deliveries have been made.
     pub(super) fn waits_for_deliveries(&self, delivered: u64) -> bool {
-        let Some(Orders { left: 1.., pacing: Pacing::Window(window), awaits_deliveries: true, .. }) = self.orders else {
+        let Some(Orders { left: 1.., pacing: Pacing::Window(window), awaits_deliveries: true, backlog, .. }) = self.orders
+        else {
             return false;
         };
-        !self.has_room(window, delivered)
+        !self.has_room(window, backlog, delivered)
     }
 
     pub(super) fn handle_ack(&mut self, kind: u8, id: u16, reason: u8, out: &mut Vec<u8>) -> Acked {
@@ -151,16 +154,16 @@ impl Publisher {
         match orders.pacing {
             Pacing::Every { next, .. } => (next <= now).then_some(next),
             Pacing::Window(window) => {
-                let is_taken = !orders.awaits_deliveries || self.has_room(window, delivered);
+                let is_taken = !orders.awaits_deliveries || self.has_room(window, orders.backlog, delivered);
                 (is_taken && self.exchanges.open() < window as usize).then_some(now)
             }
         }
     }
 
     /// All receivers of a message count together: one of them may be further behind while others are ahead.
-    fn has_room(&self, window: u32, delivered: u64) -> bool {
+    fn has_room(&self, window: u32, backlog: u64, delivered: u64) -> bool {
         let receivers = u64::from(self.streams[self.next_stream].receivers);
-        receivers == 0 || self.expected.saturating_sub(delivered) < u64::from(window) * receivers
+        receivers == 0 || self.expected.saturating_sub(delivered) < u64::from(window) * receivers + backlog
     }
 
     fn send(&mut self, out: &mut Vec<u8>, filler: &[u8], due: u64, filled: &mut Filled) {
@@ -247,7 +250,7 @@ mod tests {
 
     fn publisher(qos: u8, pacing: Pacing, left: u64, receivers: usize) -> Publisher {
         let mut publisher = Publisher::new(vec![Stream::new(5, "a", receivers), Stream::new(6, "b", receivers)], 9, false);
-        publisher.orders = Some(Orders { qos, retain: false, size: 40, pacing, left, awaits_deliveries: true });
+        publisher.orders = Some(Orders { qos, retain: false, size: 40, pacing, left, awaits_deliveries: true, backlog: 0 });
         publisher
     }
 
@@ -303,6 +306,15 @@ mod tests {
         assert!(publisher.waits_for_deliveries(0));
         assert!(!publisher.waits_for_deliveries(3));
         assert_eq!(publisher.fill(&mut out, &FILLER, 8, 3).messages, 1);
+    }
+
+    #[test]
+    fn what_is_to_wait_takes_no_room_in_the_window() {
+        let (mut publisher, mut out) = (publisher(0, Pacing::Window(2), 20, 1), Vec::new());
+        publisher.orders.as_mut().unwrap().backlog = 5;
+        assert_eq!(publisher.fill(&mut out, &FILLER, 7, 0).messages, 7);
+        assert!(publisher.waits_for_deliveries(0));
+        assert_eq!(publisher.fill(&mut out, &FILLER, 8, 3).messages, 3);
     }
 
     #[test]

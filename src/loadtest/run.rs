@@ -68,7 +68,8 @@ fn perform(lead: &mut Lead<'_>, scenario: &Scenario) -> Result<(), String> {
         Scenario::Publish { .. } => publish(lead),
         Scenario::Subscribe { .. } => subscribe(lead),
         Scenario::Connect { .. } => connect(lead),
-        Scenario::Pairs { .. } | Scenario::All { .. } | Scenario::Consumers { .. } => deliver(lead),
+        Scenario::Pairs { .. } | Scenario::All { .. } | Scenario::Consumers { backlog: 0, .. } => deliver(lead),
+        Scenario::Consumers { backlog, .. } => consume_behind(lead, *backlog),
         Scenario::Retained { .. } => retained(lead),
         Scenario::Offline { .. } => offline(lead),
         Scenario::Wildcards { .. } => wildcards(lead),
@@ -113,6 +114,22 @@ fn deliver(lead: &mut Lead<'_>) -> Result<(), String> {
     lead.connect(Group::Others, session_wish(lead))?;
     lead.subscribe();
     lead.connect(Group::Publishers, SessionWish::Clean)?;
+    lead.publish("publish", Unit::Deliveries)?;
+    lead.disconnect(Group::Others);
+    lead.disconnect(Group::Publishers);
+    forget_sessions(lead)
+}
+
+/// Consumers come to what waits already, and find as much waiting all the time: publishers send as many as are taken.
+fn consume_behind(lead: &mut Lead<'_>, backlog: u64) -> Result<(), String> {
+    lead.connect(Group::Others, session_wish(lead))?;
+    lead.subscribe();
+    lead.disconnect(Group::Others);
+    lead.pause("leave", SETTLE);
+    lead.connect(Group::Publishers, SessionWish::Clean)?;
+    lead.fill(backlog)?;
+    lead.connect(Group::Others, session_wish(lead))?;
+    lead.subscribe();
     lead.publish("publish", Unit::Deliveries)?;
     lead.disconnect(Group::Others);
     lead.disconnect(Group::Publishers);

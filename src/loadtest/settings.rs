@@ -52,6 +52,8 @@ pub struct TlsFiles {
     pub authorities: Option<PathBuf>,
     /// The client's own certificate and key.
     pub identity: Option<(PathBuf, PathBuf)>,
+    /// Connections resume the TLS sessions of those before them.
+    pub resumes: bool,
 }
 
 /// What is published, and how fast.
@@ -112,7 +114,15 @@ pub enum Scenario {
     /// All subscribers get everything from all publishers.
     All { publishers: usize, subscribers: usize },
     /// Consumers get what is published, each message once.
-    Consumers { publishers: usize, consumers: usize, filter: String },
+    Consumers {
+        publishers: usize,
+        consumers: usize,
+        filter: String,
+        /// Of all publishers together; at least one for each.
+        topics: usize,
+        /// Messages that wait for the consumers all the time; published before they come.
+        backlog: u64,
+    },
     /// Each retained message has a topic of its own; then subscribers come.
     Retained { publishers: usize, subscribers: usize },
     /// Sessions subscribe and go, messages are published, sessions come back.

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{self, CryptoProvider};
 use rustls::pki_types::pem::PemObject;
@@ -20,11 +21,19 @@ pub(super) fn config(files: &TlsFiles) -> Result<Arc<ClientConfig>, String> {
         Some(path) => builder.with_root_certificates(roots(path)?),
         None => builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustAll(provider))),
     };
-    let Some((certificate, key)) = &files.identity else { return Ok(Arc::new(builder.with_no_client_auth())) };
-    let name = key.display();
-    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| format!("{name}: {error}"))?;
-    let config = builder.with_client_auth_cert(certificates(certificate)?, private);
-    Ok(Arc::new(config.map_err(|error| format!("{name}: {error}"))?))
+    let mut config = match &files.identity {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let name = key.display();
+            let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| format!("{name}: {error}"))?;
+            let config = builder.with_client_auth_cert(certificates(certificate)?, private);
+            config.map_err(|error| format!("{name}: {error}"))?
+        }
+    };
+    if !files.resumes {
+        config.resumption = Resumption::disabled();
+    }
+    Ok(Arc::new(config))
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, String> {

@@ -11,6 +11,7 @@ mod clients;
 mod contract;
 mod ctl;
 mod document;
+mod examples;
 mod http;
 mod lists;
 mod operation;

@@ -90,6 +90,49 @@ fn a_broker_that_does_not_come_up_is_told_with_its_last_words() {
 }
 
 #[test]
+fn what_a_broker_needs_is_prepared_and_who_cannot_is_told() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let broker = |prepare: &str| {
+        format!(
+            r#"
+            [[brokers]]
+            name = "tls"
+            port = {}
+            prepare = [["{{self}}", {prepare}]]
+            command = ["{{self}}", "--config", "{{dir}}/dunlin.toml"]
+            flags = "--insecure"
+            [brokers.files]
+            "dunlin.toml" = """
+            data_dir = "{{dir}}/data"
+            [[listeners]]
+            name = "tls"
+            url = "tls://127.0.0.1:{{port}}"
+            [listeners.tls]
+            certificate = "{{dir}}/certs/server.pem"
+            key = "{{dir}}/certs/server-key.pem"
+            [admin]
+            bind = "none"
+            """
+            [[brokers]]
+            name = "other"
+            port = 1
+            [[scenarios]]
+            name = "pairs"
+            run = "p2p -c 2 -L 100"
+            cannot = {{ other = "it has no TLS" }}
+            "#,
+            free_port()
+        )
+    };
+    let told = compare(folder.path(), &broker(r#""certs", "{dir}/certs""#), "");
+    assert_eq!(told.code, 0, "{}\n{}", told.out, told.errors);
+    assert!(told.out.trim_end().ends_with("- pairs, other: it has no TLS"), "{}", told.out);
+    let told = compare(folder.path(), &broker(r#""no-such-command""#), "");
+    assert_eq!(told.code, 1);
+    assert!(told.errors.contains("tls: ") && told.errors.contains("no-such-command"), "{}", told.errors);
+}
+
+#[test]
 fn a_mistake_in_the_file_is_told_before_anything_runs() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let broker = "[[brokers]]\nname = \"a\"\nport = 1\n";

@@ -76,6 +76,20 @@ fn consumers_subscribe_as_they_are_told() {
 }
 
 #[test]
+fn consumers_of_a_queue_find_a_backlog_and_each_message_comes_once() {
+    let broker = Broker::with_config(
+        "[[listeners]]\nname = \"tcp\"\nurl = \"tcp://127.0.0.1:0\"\n[work_queues]\nauto_create = \"anybody\"\n",
+    );
+    let run = bench(&broker, "queue -c 3 --consumers 2 --backlog 50 --keys 10 -L 100");
+    assert_eq!(run.assert_good().count("delivered"), 150);
+    assert_eq!(run.phase("fill")["count"], 50);
+    let run = bench(&broker, "queue -c 2 --backlog 40 --warmup 100ms --duration 300ms");
+    run.assert_good();
+    let measured = run.phase("publish")["count"].as_u64().expect("a count");
+    assert!(measured > 0 && measured + 40 <= run.count("sent"), "{}", run.out);
+}
+
+#[test]
 fn retained_messages_are_replayed_and_cleared() {
     let broker = Broker::start();
     let run = bench(&broker, "retained -c 3 -L 100 --subscribers 4");

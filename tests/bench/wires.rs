@@ -23,6 +23,7 @@ fn pairs_over_tls_websocket_and_both() {
     let broker = Broker::with_config_in(folder, &config.concat());
     let port = |name: &str| broker.listener(name).port();
     for (name, flags) in [
+        ("tls", format!("--insecure --full-handshakes -p {}", port("tls"))),
         ("tls", format!("--cafile {authority} -p {}", port("tls"))),
         ("tls", format!("--insecure -p {}", port("tls"))),
         ("ws", format!("--ws -p {}", port("ws"))),

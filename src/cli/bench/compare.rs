@@ -99,6 +99,9 @@ struct Broker {
     command: Vec<String>,
     #[serde(default)]
     files: BTreeMap<String, String>,
+    /// Commands that are run before, once the files are there.
+    #[serde(default)]
+    prepare: Vec<Vec<String>>,
     /// Flags behind those of each scenario, for this broker.
     #[serde(default)]
     flags: String,
@@ -117,6 +120,12 @@ struct Entry {
     brokers: Option<Vec<String>>,
     #[serde(default)]
     except: Vec<String>,
+    /// Those who would take part and cannot, and why; told below the tables.
+    #[serde(default)]
+    cannot: BTreeMap<String, String>,
+    /// By broker, flags behind those of the scenario.
+    #[serde(default)]
+    flags: BTreeMap<String, String>,
 }
 
 /// A scenario as in the file, read by the command line's own parser.
@@ -146,7 +155,7 @@ pub(super) fn plot(args: &PlotArgs) -> Result<ExitCode, String> {
     let settings = trials.first().and_then(|trial| trial.settings.first()?.as_ref());
     let name = settings.map_or_else(String::new, |settings| settings.target.address.to_string());
     let process = Process::Running(settings.and_then(|settings| settings.pid));
-    finish(&Contest { contestants: vec![Contestant { name, process }], trials, rounds: 1 }, &args.output)
+    finish(&Contest { contestants: vec![Contestant { name, process }], trials, absences: Vec::new(), rounds: 1 }, &args.output)
 }
 
 fn finish(contest: &Contest, output: &OutputArgs) -> Result<ExitCode, String> {
@@ -232,7 +241,16 @@ impl File {
                 trials.push(self.trial(entry, Some(*size))?);
             }
         }
-        Ok(Contest { contestants, trials, rounds: self.rounds })
+        Ok(Contest { contestants, trials, absences: self.absences(), rounds: self.rounds })
+    }
+
+    fn absences(&self) -> Vec<String> {
+        let entries = self.scenarios.iter().chain(&self.plots);
+        let of_entry = |entry: &Entry| {
+            let here = entry.cannot.iter().filter(|(name, _)| self.brokers.iter().any(|broker| broker.name == **name));
+            here.map(|(name, why)| format!("{}, {name}: {why}", entry.name)).collect::<Vec<_>>()
+        };
+        entries.flat_map(of_entry).collect()
     }
 
     fn trial(&self, entry: &Entry, size: Option<u64>) -> Result<Trial, String> {
@@ -252,7 +270,8 @@ impl File {
         let run = entry.run.replace("{size}", &size);
         let (scenario, flags) = run.split_once(' ').unwrap_or((&run, ""));
         let place = format!("-h {} -p {}", broker.host, broker.port);
-        let line = [scenario, &self.common, flags, &broker.flags, &place].join(" ");
+        let own = entry.flags.get(&broker.name).map_or("", String::as_str);
+        let line = [scenario, &self.common, flags, &broker.flags, own, &place].join(" ");
         parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>())
     }
 }
@@ -260,7 +279,7 @@ impl File {
 impl Entry {
     fn takes(&self, broker: &Broker) -> bool {
         let is_named = self.brokers.as_ref().is_none_or(|names| names.contains(&broker.name));
-        is_named && !self.except.contains(&broker.name)
+        is_named && !self.except.contains(&broker.name) && !self.cannot.contains_key(&broker.name)
     }
 }
 
@@ -279,6 +298,7 @@ impl Broker {
             Process::Started {
                 command: self.command.iter().map(filled).collect(),
                 files: self.files.iter().map(|(name, text)| (name.clone(), filled(text))).collect(),
+                prepare: self.prepare.iter().map(|command| command.iter().map(filled).collect()).collect(),
                 folder,
             }
         };
@@ -325,17 +345,35 @@ mod tests {
     use crate::loadtest::{Pace, Version};
 
     #[test]
-    fn the_shipped_comparison_is_right_in_all_its_scenarios() {
-        let file: File = toml::from_str(include_str!("../../../benches/compare.toml")).unwrap();
-        let contest = file.contest().unwrap();
-        assert_eq!(contest.contestants.len(), 4);
-        let points: usize = file.plots.iter().map(|plot| plot.sizes.len()).sum();
-        assert_eq!(contest.trials.len(), file.scenarios.len() + points);
-        for contestant in &contest.contestants {
-            let Process::Started { command, files, .. } = &contestant.process else { panic!("{contestant:?}") };
-            let texts = command.iter().chain(files.iter().map(|(_, text)| text));
-            assert!(texts.clone().all(|text| !text.contains("{port}") && !text.contains("{dir}")), "{contestant:?}");
+    fn the_shipped_comparisons_are_right_in_all_their_scenarios() {
+        for (text, contestants) in [
+            (include_str!("../../../benches/compare.toml"), 4),
+            (include_str!("../../../benches/wires.toml"), 3),
+            (include_str!("../../../benches/plots.toml"), 3),
+        ] {
+            let file: File = toml::from_str(text).unwrap();
+            let contest = file.contest().unwrap();
+            assert_eq!(contest.contestants.len(), contestants);
+            let points: usize = file.plots.iter().map(|plot| plot.sizes.len()).sum();
+            assert_eq!(contest.trials.len(), file.scenarios.len() + points);
+            for contestant in &contest.contestants {
+                let Process::Started { command, files, prepare, .. } = &contestant.process else { panic!("{contestant:?}") };
+                let mut texts = command.iter().chain(files.iter().map(|(_, text)| text)).chain(prepare.iter().flatten());
+                assert!(texts.all(|text| !text.contains("{port}") && !text.contains("{dir}")), "{contestant:?}");
+            }
         }
+    }
+
+    #[test]
+    fn who_cannot_takes_no_part_and_the_reason_is_told() {
+        let text = "[[brokers]]\nname = \"a\"\nport = 7\n[[brokers]]\nname = \"b\"\nport = 8\n\
+            [[scenarios]]\nname = \"x\"\nrun = \"p2p\"\nflags = { a = \"-V 4\" }\ncannot = { b = \"no wings\", c = \"\" }\n";
+        let file: File = toml::from_str(text).unwrap();
+        let contest = file.contest().unwrap();
+        let settings = &contest.trials[0].settings;
+        assert_eq!(settings[0].as_ref().map(|settings| settings.target.version), Some(Version::V4));
+        assert!(settings[1].is_none());
+        assert_eq!(contest.absences, ["x, b: no wings"]);
     }
 
     #[test]

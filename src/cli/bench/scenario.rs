@@ -24,7 +24,8 @@ pub(super) enum ScenarioCommand {
     Fanout(FanoutArgs),
     /// A shared subscription: each message goes to one of its members.
     Shared(SharedArgs),
-    /// A work queue: each message goes to one of its consumers.
+    /// A work queue: each message goes to one of its consumers. The broker must have the queue, or let us
+    /// make it (dunlin: `[work_queues] auto_create`).
     Queue(QueueArgs),
     /// Retained messages: storing them, and the replay to subscribers who come; cleared at the end.
     Retained(RetainedArgs),
@@ -149,6 +150,12 @@ pub(super) struct QueueArgs {
     /// How consumers subscribe: {name} is the queue's name, {topics} the filter of what is published.
     #[arg(long, default_value = "$queue/{name}/{topics}")]
     filter: String,
+    /// Topics of all publishers together, which are the keys of a queue with key = "topic" [default: one for each publisher]
+    #[arg(long, value_name = "TOPICS")]
+    keys: Option<usize>,
+    /// Messages that wait in the queue all the time: they are published before the consumers come.
+    #[arg(long, value_name = "MESSAGES", default_value_t = 0)]
+    backlog: u64,
 }
 
 #[derive(Debug, Args)]
@@ -282,7 +289,11 @@ impl SharedArgs {
     fn plan(&self) -> Result<Plan, String> {
         let (publishers, consumers) = (some("--count", self.count)?, some("--members", self.members)?);
         let filter = format!("$share/{}/{{topics}}", self.group);
-        self.basis.plan("shared", Scenario::Consumers { publishers, consumers, filter }, TEN_SECONDS)
+        self.basis.plan(
+            "shared",
+            Scenario::Consumers { publishers, consumers, filter, topics: publishers, backlog: 0 },
+            TEN_SECONDS,
+        )
     }
 }
 
@@ -292,7 +303,12 @@ impl QueueArgs {
         let name = self.name.clone().unwrap_or_else(|| format!("bench-{:08x}", rand::random::<u32>()));
         let filter = self.filter.replace("{name}", &name);
         let defaults = Defaults { qos_min: 1, ..TEN_SECONDS };
-        self.basis.plan("queue", Scenario::Consumers { publishers, consumers, filter }, defaults)
+        let topics = some("--keys", self.keys.unwrap_or(publishers))?;
+        if topics < publishers {
+            return Err("--keys: each publisher needs one".into());
+        }
+        let backlog = self.backlog;
+        self.basis.plan("queue", Scenario::Consumers { publishers, consumers, filter, topics, backlog }, defaults)
     }
 }
 

@@ -41,6 +41,9 @@ pub(super) struct TargetArgs {
     /// Its key.
     #[arg(long, value_name = "FILE", visible_alias = "keyfile", requires = "cert")]
     key: Option<PathBuf>,
+    /// Resume no TLS session: each connection makes a handshake of its own, with the broker's certificate.
+    #[arg(long)]
+    full_handshakes: bool,
     /// Connect with WebSocket.
     #[arg(long)]
     ws: bool,
@@ -81,8 +84,11 @@ impl TargetArgs {
         if has_tls && self.cafile.is_none() && !self.insecure {
             return Err("TLS needs --cafile FILE, the authorities to trust, or --insecure".into());
         }
-        let tls =
-            has_tls.then(|| TlsFiles { authorities: self.cafile.clone(), identity: self.cert.clone().zip(self.key.clone()) });
+        let tls = has_tls.then(|| TlsFiles {
+            authorities: self.cafile.clone(),
+            identity: self.cert.clone().zip(self.key.clone()),
+            resumes: !self.full_handshakes,
+        });
         let port = self.port.unwrap_or(match (has_tls, self.ws) {
             (false, false) => 1883,
             (true, false) => 8883,

@@ -86,6 +86,7 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
         ("p2p -c 0", "--count 0: from 1 to 10,000,000"),
         ("p2p --ssl", "TLS needs --cafile FILE, the authorities to trust, or --insecure"),
         ("retained -c 10 -L 5", "--limit: each publisher needs a message"),
+        ("queue --keys 5", "--keys: each publisher needs one"),
         ("wildcards --subscriptions 5", "--subscriptions: each client needs one"),
     ] {
         assert_eq!(plan(line).unwrap_err(), reason, "{line}");

@@ -32,6 +32,8 @@ pub enum Process {
         folder: PathBuf,
         /// Name and text of files that are written into the folder.
         files: Vec<(String, String)>,
+        /// Commands that are run to their ends before, one after the other.
+        prepare: Vec<Vec<String>>,
     },
 }
 
@@ -44,7 +46,7 @@ pub(super) enum Running {
 impl Contestant {
     /// Waits until it listens.
     pub(super) fn start(&self, address: SocketAddr) -> Result<Running, String> {
-        let Process::Started { command, folder, files } = &self.process else {
+        let Process::Started { command, folder, files, prepare } = &self.process else {
             return Ok(Running::Foreign(if let Process::Running(pid) = self.process { pid } else { None }));
         };
         let wrong = |error: std::io::Error| format!("{}: {}: {error}", self.name, folder.display());
@@ -57,6 +59,9 @@ impl Contestant {
         fs::create_dir_all(folder).map_err(wrong)?;
         for (name, text) in files {
             fs::write(folder.join(name), text).map_err(wrong)?;
+        }
+        for command in prepare {
+            run_to_end(command).map_err(|error| format!("{}: {error}", self.name))?;
         }
         let log = folder.join("log");
         let output = File::create(&log).map_err(wrong)?;
@@ -110,6 +115,14 @@ fn spawn(command: &[String], output: File) -> Result<Child, String> {
     let errors = output.try_clone().map_err(|error| error.to_string())?;
     let child = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
     child.map_err(|error| format!("cannot start {program}: {error}"))
+}
+
+fn run_to_end(command: &[String]) -> Result<(), String> {
+    let (program, arguments) = command.split_first().ok_or("a command in `prepare` is empty")?;
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("cannot start {program}: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(format!("{}: {}: {}", command.join(" "), output.status, said.trim())) }
 }
 
 /// What the broker said last, which is mostly why.

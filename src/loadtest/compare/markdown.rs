@@ -21,8 +21,8 @@ pub fn markdown(outcome: &Outcome) -> String {
         rows.iter().for_each(|(size, samples)| text += &line(size, samples));
         text.push('\n');
     }
-    for fault in &outcome.faults {
-        let _ = writeln!(text, "- {fault}");
+    for line in outcome.absences.iter().chain(&outcome.faults) {
+        let _ = writeln!(text, "- {line}");
     }
     text.truncate(text.trim_end().len());
     text + "\n"
@@ -66,7 +66,7 @@ mod tests {
             | pairs | 1.50 M | 30.0 k (× 0.020) |\n\n\
             | by size: CPU of the broker, µs each | ours | theirs |\n|---|---:|---:|\n\
             | 10 | 1 | 4 (× 4) |\n| 1,000 | 1 | 8 (× 8) |\n\n\
-            - pairs, theirs: 3 lost\n";
+            - fan-out, theirs: it knows no fans\n- pairs, theirs: 3 lost\n";
         assert_eq!(text, wanted);
     }
 }

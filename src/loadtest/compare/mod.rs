@@ -22,6 +22,8 @@ pub use chart::{bars, lines};
 pub struct Contest {
     pub contestants: Vec<Contestant>,
     pub trials: Vec<Trial>,
+    /// Who cannot do what, and why; told with the results.
+    pub absences: Vec<String>,
     /// Each trial is repeated so often, the contestants in turn each time: A B A B.
     pub rounds: usize,
 }

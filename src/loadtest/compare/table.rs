@@ -5,6 +5,9 @@ use serde::Serialize;
 use super::super::report::{Phase, Report, Verdict};
 use super::{Contest, Round};
 
+/// Phases in which the broker comes to keep more than before; in others its memory tells nothing of what is counted.
+const KEEPING: [&str; 6] = ["connect", "idle", "subscribe", "enqueue", "store", "fill"];
+
 /// What is told of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -65,7 +68,8 @@ impl Figure {
             Self::P99 => Some(latency?.p99),
             Self::AckP50 => Some(report.ack_latency_us?.p50),
             Self::AckP99 => Some(report.ack_latency_us?.p99),
-            Self::Memory => phase.broker?.resident_bytes_each,
+            Self::Memory if KEEPING.contains(&phase.name) => phase.broker?.resident_bytes_each,
+            Self::Memory => None,
         }
     }
 }
@@ -76,6 +80,8 @@ pub struct Outcome {
     pub contestants: Vec<String>,
     pub rows: Vec<Row>,
     pub series: Vec<Series>,
+    /// Who cannot do what, and why.
+    pub absences: Vec<String>,
     /// What was lost, doubled or refused, and by whom.
     pub faults: Vec<String>,
 }
@@ -111,7 +117,7 @@ pub struct Series {
 impl Outcome {
     pub(super) fn new(contest: &Contest) -> Self {
         let contestants = contest.contestants.iter().map(|contestant| contestant.name.clone()).collect();
-        Self { contestants, rows: Vec::new(), series: Vec::new(), faults: Vec::new() }
+        Self { contestants, rows: Vec::new(), series: Vec::new(), absences: contest.absences.clone(), faults: Vec::new() }
     }
 
     pub(super) fn note(&mut self, round: &Round<'_>) {
@@ -225,6 +231,7 @@ pub(super) mod tests_support {
                 figure: Figure::Cpu,
                 points: vec![(10, vec![sample(1.0), sample(4.0)]), (1000, vec![sample(1.0), sample(8.0)])],
             }],
+            absences: vec!["fan-out, theirs: it knows no fans".into()],
             faults: vec!["pairs, theirs: 3 lost".into()],
         }
     }

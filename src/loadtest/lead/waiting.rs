@@ -29,7 +29,7 @@ impl Lead<'_> {
     /// The same, but no longer than until all that is to be sent has been sent and has arrived.
     pub(super) fn pause_unless_done(&mut self, name: &str, time: Duration) {
         let end = Instant::now() + time;
-        let limit = self.settings.load.limit;
+        let limit = self.limit();
         while Instant::now() < end && !self.is_over() {
             let tally = self.crew.tally();
             if limit.is_some_and(|limit| tally[Figure::Sent] >= limit && self.has_arrived(&tally)) {
