@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 
 const BOUNDS: DelayedBounds = DelayedBounds { messages_max: 3, bytes_max: 100 };
