@@ -152,13 +152,13 @@ fn fail_and_come_again(bencher: Bencher<'_, '_>, depth: usize) {
 fn delayed_in_and_out(bencher: Bencher<'_, '_>, depth: usize) {
     let mut delayed = DelayedMessages::new(bounds(), NOW);
     let at = |number: usize| UnixMillis(NOW.0 + 10 * number as u64);
-    (0..depth).for_each(|number| _ = delayed.schedule([0_u64; 2], 256, at(number)));
+    (0..depth).for_each(|number| _ = delayed.schedule([0_u64; 2], 256, at(number), None));
     let state = RefCell::new((delayed, 0));
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
         let (delayed, number) = &mut *state.borrow_mut();
         for _ in 0..BATCH {
             black_box(delayed.poll_due(at(*number)));
-            let _ = delayed.schedule([0; 2], 256, at(*number + depth));
+            let _ = delayed.schedule([0; 2], 256, at(*number + depth), None);
             *number += 1;
             while delayed.poll_change().is_some() {}
         }
@@ -238,7 +238,7 @@ fn remember() {
 fn delay() {
     let mut delayed = DelayedMessages::new(bounds(), NOW);
     for number in 0..COUNT {
-        delayed.schedule([0_u64; 2], 256, UnixMillis(NOW.0 + number as u64)).expect("there is room");
+        delayed.schedule([0_u64; 2], 256, UnixMillis(NOW.0 + number as u64), None).expect("there is room");
         while delayed.poll_change().is_some() {}
     }
     keep(delayed);

@@ -80,7 +80,8 @@ pub struct JwtConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_file: Option<PathBuf>,
     /// Where a JSON Web Key Set is fetched from, `https://` or `http://`: at the start, every `refresh`, and when a token names a key
-    /// that is not known, but not more often than every 10 s. Secrets in it do not count.
+    /// that is not known, but not more often than every 10 s. Secrets in it do not count, redirects
+    /// are not followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_url: Option<String>,
     /// The authorities that sign the certificate of `jwks_url`, in PEM; not set, those of the system.
@@ -140,7 +141,7 @@ impl Default for JwtConfig {
 }
 
 /// `[auth.http]`: an HTTP server that says who clients are, and what they may do. It is sent a POST with JSON and answers with JSON. No
-/// answer that can be used means no: to a login 0x88 (Server unavailable), to anything else 0x80.
+/// answer that can be used means no: to a login 0x88 (Server unavailable), to anything else 0x80. Redirects are none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {

@@ -104,9 +104,10 @@ kinds! {
         /// The keys of `[quotas]`.
         UserConnections = "user_connections", UserSessions = "user_sessions", UserSubscriptions = "user_subscriptions",
         UserRetainedMessages = "user_retained_messages", UserQueuedBytes = "user_queued_bytes",
-        UserQueues = "user_queues", TenantConnections = "tenant_connections", TenantSessions = "tenant_sessions",
+        UserQueues = "user_queues", UserDelayedMessages = "user_delayed_messages", TenantConnections = "tenant_connections", TenantSessions = "tenant_sessions",
         TenantSubscriptions = "tenant_subscriptions", TenantRetainedMessages = "tenant_retained_messages",
         TenantQueuedBytes = "tenant_queued_bytes", TenantQueues = "tenant_queues",
+        TenantDelayedMessages = "tenant_delayed_messages",
         /// The keys of `[overload]`.
         ShedAt = "shed_at", RefuseConnectionsAt = "refuse_connections_at", RefusePublishesAt = "refuse_publishes_at",
     }

@@ -1,12 +1,15 @@
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::index::Index;
 use super::list::{Linked, Links};
+use super::owner::{Owner, Owners};
 use super::slab::Slab;
 use super::time::UnixMillis;
 use super::wheel::{Timed, Wheel, WheelPlace};
+use crate::storage::Parts;
 
-/// Messages that are published later: `$delayed/SECONDS/TOPIC` for ordinary topics. Each costs some 60 bytes besides its body, and
+/// Messages that are published later: `$delayed/SECONDS/TOPIC` for ordinary topics. Each costs some 70 bytes besides its body, and
 /// setting and firing take constant time, however many there are.
 #[derive(Debug)]
 pub struct DelayedMessages<B> {
@@ -14,6 +17,7 @@ pub struct DelayedMessages<B> {
     /// By the number of the message.
     index: Index,
     wheel: Wheel<0>,
+    owners: Owners,
     bytes: u64,
     next_number: u64,
     /// Numbers below this may be given out without saying so.
@@ -35,7 +39,7 @@ pub struct DelayedBounds {
 #[derive(Clone, Debug, PartialEq)]
 pub enum DelayedChange<B> {
     /// A message waits. Its publisher is answered once this is durable.
-    Scheduled { number: u64, at: UnixMillis, size: u32, body: B },
+    Scheduled { number: u64, at: UnixMillis, size: u32, body: B, owner: Option<Arc<Owner>> },
     /// It has been published, or taken out. Written together with what the publish left behind, or after it: lost, it only means that
     /// the message is published once more.
     Released { number: u64 },
@@ -47,21 +51,25 @@ impl<B> DelayedChange<B> {
     /// Appends the change as bytes, without its body.
     pub fn write(&self, out: &mut Vec<u8>) {
         let numbers = match self {
-            Self::Scheduled { number, at, size, .. } => [0, *number, at.0, u64::from(*size)],
+            Self::Scheduled { number, at, size, owner: None, .. } => [0, *number, at.0, u64::from(*size)],
+            Self::Scheduled { number, at, size, .. } => [3, *number, at.0, u64::from(*size)],
             Self::Released { number } => [1, *number, 0, 0],
             Self::Reserved { until } => [2, *until, 0, 0],
         };
         numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+        if let Self::Scheduled { owner: Some(owner), .. } = self {
+            owner.write(out);
+        }
     }
 
     /// Reads what [`Self::write`] wrote. `None`: it is none, or its body is missing.
     pub fn read(bytes: &[u8], body: Option<B>) -> Option<Self> {
-        let (numbers, rest) = bytes.as_chunks::<8>();
-        let [kind, number, at, size] = numbers else { return None };
-        let [kind, number, at, size] = [kind, number, at, size].map(|bytes| u64::from_le_bytes(*bytes));
+        let mut parts = Parts(bytes);
+        let [kind, number, at, size] = [parts.u64()?, parts.u64()?, parts.u64()?, parts.u64()?];
+        let owner = if kind == 3 { Some(Arc::new(Owner::read(&mut parts)?)) } else { None };
         match kind {
-            _ if !rest.is_empty() || number >= NUMBER_END => None,
-            0 => Some(Self::Scheduled { number, at: UnixMillis(at), size: u32::try_from(size).ok()?, body: body? }),
+            _ if !parts.0.is_empty() || number >= NUMBER_END => None,
+            0 | 3 => Some(Self::Scheduled { number, at: UnixMillis(at), size: u32::try_from(size).ok()?, body: body?, owner }),
             1 => Some(Self::Released { number }),
             2 => Some(Self::Reserved { until: number }),
             _ => None,
@@ -77,6 +85,16 @@ impl<B> DelayedChange<B> {
     }
 }
 
+/// A message whose time has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Due<B> {
+    pub number: u64,
+    pub body: B,
+    /// As it was scheduled.
+    pub size: u32,
+    pub owner: Option<Arc<Owner>>,
+}
+
 /// There is no room for one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many delayed messages")]
@@ -85,6 +103,7 @@ pub struct DelayedFull;
 #[derive(Debug)]
 struct Delayed<B> {
     body: B,
+    owner: Option<Arc<Owner>>,
     number: u64,
     at: UnixMillis,
     links: Links,
@@ -96,6 +115,13 @@ struct Delayed<B> {
 const NUMBER_END: u64 = 1 << 63;
 /// Numbers that one `Reserved` covers.
 const RESERVE: u64 = 1 << 16;
+
+impl<B: Clone> Delayed<B> {
+    fn change(&self) -> DelayedChange<B> {
+        let (body, owner) = (self.body.clone(), self.owner.clone());
+        DelayedChange::Scheduled { number: self.number, at: self.at, size: self.size, body, owner }
+    }
+}
 
 impl<B> Linked for Delayed<B> {
     fn links(&mut self, _: usize) -> &mut Links {
@@ -123,6 +149,7 @@ impl<B: Clone> DelayedMessages<B> {
             slab: Slab::new(),
             index: Index::default(),
             wheel: Wheel::new(now),
+            owners: Owners::default(),
             bytes: 0,
             next_number: 1,
             reserved: 1,
@@ -132,8 +159,8 @@ impl<B: Clone> DelayedMessages<B> {
         }
     }
 
-    /// Keeps a message until `at`, and gives its number.
-    pub fn schedule(&mut self, body: B, size: u32, at: UnixMillis) -> Result<u64, DelayedFull> {
+    /// Keeps a message until `at`, and gives its number. `owner` is whose it is, if it is anybody's.
+    pub fn schedule(&mut self, body: B, size: u32, at: UnixMillis, owner: Option<Arc<Owner>>) -> Result<u64, DelayedFull> {
         let has_room = (self.slab.len() as u64) < self.bounds.messages_max;
         if !has_room || self.bytes + u64::from(size) > self.bounds.bytes_max {
             return Err(DelayedFull);
@@ -144,25 +171,25 @@ impl<B: Clone> DelayedMessages<B> {
             self.reserved = number + RESERVE;
             self.changes.push_back(DelayedChange::Reserved { until: self.reserved });
         }
-        self.insert(number, at, size, body.clone());
-        self.changes.push_back(DelayedChange::Scheduled { number, at, size, body });
+        let owner = self.insert(number, at, size, body.clone(), owner);
+        self.changes.push_back(DelayedChange::Scheduled { number, at, size, body, owner });
         Ok(number)
     }
 
     /// Keeps a message again that was due and could not be published, whatever the bounds.
-    pub fn put_back(&mut self, body: B, size: u32, at: UnixMillis) {
+    pub fn put_back(&mut self, due: Due<B>, at: UnixMillis) {
         let bounds = std::mem::replace(&mut self.bounds, DelayedBounds { messages_max: u64::MAX, bytes_max: u64::MAX });
-        let _ = self.schedule(body, size, at); // within these it is taken
+        let _ = self.schedule(due.body, due.size, at, due.owner); // within these it is taken
         self.bounds = bounds;
     }
 
-    /// The next message whose time has come, with its number. To be called until there is none, or until enough was done at once.
-    pub fn poll_due(&mut self, now: UnixMillis) -> Option<(u64, B)> {
+    /// The next message whose time has come. To be called until there is none, or until enough was done at once.
+    pub fn poll_due(&mut self, now: UnixMillis) -> Option<Due<B>> {
         self.now = self.now.max(now);
         let id = self.wheel.pop_due(&mut self.slab, self.now)?;
-        let delayed = self.remove(id);
-        self.changes.push_back(DelayedChange::Released { number: delayed.number });
-        Some((delayed.number, delayed.body))
+        let Delayed { number, body, size, owner, .. } = self.remove(id);
+        self.changes.push_back(DelayedChange::Released { number });
+        Some(Due { number, body, size, owner })
     }
 
     /// When to call [`Self::poll_due`] next: never later than the first message is due, perhaps earlier.
@@ -186,11 +213,11 @@ impl<B: Clone> DelayedMessages<B> {
     /// Takes the next change of the journal, when this is rebuilt from it. Bounds do not matter here.
     pub fn apply(&mut self, change: DelayedChange<B>) {
         match change {
-            DelayedChange::Scheduled { number, at, size, body } => {
+            DelayedChange::Scheduled { number, at, size, body, owner } => {
                 if let Some(id) = self.find(number) {
                     self.remove(id);
                 }
-                self.insert(number, at, size, body);
+                self.insert(number, at, size, body, owner);
                 self.next_number = self.next_number.max(number + 1);
             }
             DelayedChange::Released { number } => {
@@ -205,8 +232,7 @@ impl<B: Clone> DelayedMessages<B> {
 
     /// One message as it is, in one change: for a journal that moves what lives out of an old segment.
     pub fn snapshot_of(&self, number: u64) -> Option<DelayedChange<B>> {
-        let delayed = &self.slab[self.find(number)?];
-        Some(DelayedChange::Scheduled { number, at: delayed.at, size: delayed.size, body: delayed.body.clone() })
+        Some(self.slab[self.find(number)?].change())
     }
 
     /// Keeps numbers from being given out twice, where the journal has cleared away all other records.
@@ -216,8 +242,7 @@ impl<B: Clone> DelayedMessages<B> {
 
     /// All that waits.
     pub fn snapshot(&self) -> impl Iterator<Item = DelayedChange<B>> + '_ {
-        let all = self.slab.iter();
-        all.map(|one| DelayedChange::Scheduled { number: one.number, at: one.at, size: one.size, body: one.body.clone() })
+        self.slab.iter().map(Delayed::change)
     }
 
     pub fn set_bounds(&mut self, bounds: DelayedBounds) {
@@ -241,11 +266,16 @@ impl<B: Clone> DelayedMessages<B> {
         self.index.find(number, |id| self.slab[id].number == number)
     }
 
-    fn insert(&mut self, number: u64, at: UnixMillis, size: u32, body: B) {
+    /// Returns the owner as it is known here.
+    fn insert(&mut self, number: u64, at: UnixMillis, size: u32, body: B, owner: Option<Arc<Owner>>) -> Option<Arc<Owner>> {
         self.bytes += u64::from(size);
-        let id = self.slab.insert(Delayed { body, number, at, links: Links::default(), size, place: WheelPlace::NONE });
+        let owner = owner.map(|owner| self.owners.share(owner));
+        let delayed =
+            Delayed { body, owner: owner.clone(), number, at, links: Links::default(), size, place: WheelPlace::NONE };
+        let id = self.slab.insert(delayed);
         self.index.insert(number, id, |id| self.slab[id].number);
         self.wheel.insert(&mut self.slab, id);
+        owner
     }
 
     fn remove(&mut self, id: u32) -> Delayed<B> {
@@ -253,6 +283,7 @@ impl<B: Clone> DelayedMessages<B> {
         self.index.remove(self.slab[id].number, id);
         let delayed = self.slab.remove(id);
         self.bytes -= u64::from(delayed.size);
+        delayed.owner.iter().for_each(|owner| self.owners.look_after(owner));
         delayed
     }
 }

@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -16,6 +16,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
 
+use super::connector::TimedConnector;
+
 /// How long a connection that nobody uses stays open.
 const IDLE_TIME: Duration = Duration::from_secs(30);
 const AGENT: &str = concat!("dunlin/", env!("CARGO_PKG_VERSION"));
@@ -24,7 +26,7 @@ const AGENT: &str = concat!("dunlin/", env!("CARGO_PKG_VERSION"));
 /// server is not told to another.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<TimedConnector, Full<Bytes>>,
     /// How long a request may take, connecting included.
     timeout: Duration,
     /// The largest answer.
@@ -62,7 +64,7 @@ impl HttpClient {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIME)
             .pool_max_idle_per_host(connections_max)
-            .build(connector);
+            .build(TimedConnector::new(connector, timeout));
         Ok(Self { client, timeout, answer_max })
     }
 

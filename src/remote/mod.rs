@@ -3,6 +3,7 @@
 //! Nothing here lies on the way of a message. Every wait has an end, every answer a largest size, and no answer means no.
 
 mod breaker;
+mod connector;
 mod http;
 mod http_hook;
 mod keys;

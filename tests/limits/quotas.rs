@@ -295,3 +295,89 @@ fn tenant_queued_bytes_counts_what_waits_for_all_sessions() {
     bounded.assert_hits("tenant_queued_bytes", 2);
     bounded.assert_bystander_unharmed();
 }
+
+fn later(client: &mut Client, seconds: u32) -> u8 {
+    // The body is the topic behind the prefix and the payload: 100 bytes.
+    client.publish(&format!("$delayed/{seconds}/a/b"), &"x".repeat(97), QoS::AtLeastOnce)
+}
+
+const HOUR: u32 = 3600;
+
+#[test]
+fn user_delayed_messages_refuses_one_more() {
+    let mut bounded = users("user_delayed_messages = 2");
+    let (mut first, mut second) = (enter(&bounded, login("alice", "a1")), enter(&bounded, login("alice", "a2")));
+    assert_eq!([later(&mut first, HOUR), later(&mut second, HOUR), later(&mut first, HOUR)], [0, 0, 0x97]);
+    bounded.assert_hits("user_delayed_messages", 1);
+    assert_eq!(later(&mut enter(&bounded, login("bob", "b")), HOUR), 0);
+    assert_eq!(first.publish("a", "x", QoS::AtLeastOnce), 0x10, "what is not delayed needs no room");
+    // There is no code for it in 3.1.1: the message is not acknowledged.
+    let mut old = enter(&bounded, Connect { version: V311, ..login("alice", "old") });
+    let id = old.packet_id();
+    let delivery = crate::support::client::delivery(QoS::AtLeastOnce, id);
+    old.send(&dunlin::packet::Packet::Publish(crate::support::client::publish("$delayed/3600/a", "", delivery)));
+    assert_eq!(old.expect_close(), None);
+    bounded.assert_hits("user_delayed_messages", 2);
+    bounded.assert_hits("max_delayed_messages", 0);
+    bounded.assert_bystander_unharmed();
+    // They are the user's also while nobody of it is there, and after a restart.
+    leave(first);
+    leave(second);
+    bounded.broker.kill_and_restart();
+    assert_eq!(later(&mut enter(&bounded, login("alice", "a1")), HOUR), 0x97);
+    assert_eq!(later(&mut enter(&bounded, login("bob", "b")), HOUR), 0);
+    bounded.assert_hits("user_delayed_messages", 1);
+}
+
+#[test]
+fn a_delayed_message_whose_time_has_come_makes_room() {
+    let mut bounded = users("user_delayed_messages = 1");
+    let mut reader = enter(&bounded, login("bob", "reader"));
+    reader.subscribe("a/b", QoS::AtMostOnce);
+    let mut alice = enter(&bounded, login("alice", "a"));
+    assert_eq!(later(&mut alice, 1), 0);
+    reader.expect_publish(|publish| assert_eq!(publish.payload.len(), 97));
+    eventually("there is room again", || later(&mut alice, 2) == 0);
+    bounded.broker.kill_and_restart();
+    let mut alice = enter(&bounded, login("alice", "a"));
+    eventually("one that was restored makes room too", || later(&mut alice, HOUR) == 0);
+}
+
+#[test]
+fn user_queued_bytes_counts_what_is_delayed() {
+    let mut bounded = users("user_queued_bytes = 200");
+    let mut alice = enter(&bounded, login("alice", "a"));
+    assert_eq!([later(&mut alice, HOUR), later(&mut alice, HOUR), later(&mut alice, HOUR)], [0, 0, 0x97]);
+    bounded.assert_hits("user_queued_bytes", 1);
+    // What waits for its sessions is of the same measure.
+    leave(alice);
+    let mut sleeper = enter(&bounded, lasting("alice", "sleeper"));
+    sleeper.subscribe("q", QoS::AtLeastOnce);
+    leave(sleeper);
+    let mut bob = enter(&bounded, login("bob", "b"));
+    bob.publish("q", "x", QoS::AtLeastOnce);
+    assert_eq!(bounded.dropped("user_queue_bytes"), 1.0);
+    assert_eq!(later(&mut bob, HOUR), 0);
+    bounded.assert_bystander_unharmed();
+    bounded.broker.kill_and_restart();
+    assert_eq!(later(&mut enter(&bounded, login("alice", "a")), HOUR), 0x97);
+}
+
+#[test]
+fn tenant_delayed_messages_and_their_bytes_are_counted_over_all_users() {
+    for (quota, key) in
+        [("tenant_delayed_messages = 2", "tenant_delayed_messages"), ("tenant_queued_bytes = 201", "tenant_queued_bytes")]
+    {
+        let mut bounded = users(quota);
+        let (mut alice, mut bob) = (come(&bounded, login("alice", "a")), come(&bounded, login("bob", "b")));
+        // With the mount point each is four bytes longer.
+        assert_eq!([later(&mut alice, HOUR), later(&mut bob, HOUR), later(&mut alice, HOUR)], [0, 0, 0x97], "{quota}");
+        bounded.assert_hits(key, 1);
+        assert_eq!(later(&mut enter(&bounded, login("bob", "outside")), HOUR), 0);
+        bounded.assert_bystander_unharmed();
+        bounded.broker.kill_and_restart();
+        let tenant = bounded.broker.listener("tenant");
+        let mut nobody = Client::connect_with(tenant, Connect { client_id: "nobody", ..connect(V5) }).0;
+        assert_eq!(later(&mut nobody, HOUR), 0x97, "{quota}");
+    }
+}

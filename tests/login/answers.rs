@@ -1,11 +1,16 @@
-//! A small HTTP server that answers as a test wants it to, and remembers what it was asked.
+//! A small HTTP server, with or without TLS, that answers as a test wants it to, and remembers what it was asked.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use rustls::crypto::ring;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
+
+use crate::authority::Issued;
 
 /// What was asked.
 #[derive(Clone, Debug)]
@@ -16,7 +21,7 @@ pub struct Asked {
     pub body: Value,
 }
 
-/// What is answered; `None` says nothing and keeps the connection open.
+/// Status and body; the body of a redirect is its `Location`. `None` says nothing and keeps the connection open.
 pub type Answer = Option<(u16, String)>;
 
 type Answerer = Box<dyn Fn(&Asked) -> Answer + Send>;
@@ -24,6 +29,8 @@ type Answerer = Box<dyn Fn(&Asked) -> Answer + Send>;
 /// Listens for as long as the test runs.
 pub struct Server {
     pub address: SocketAddr,
+    scheme: &'static str,
+    connections: Arc<AtomicUsize>,
     asked: Arc<Mutex<Vec<Asked>>>,
     answer: Arc<Mutex<Answerer>>,
 }
@@ -34,18 +41,42 @@ pub fn json(body: Value) -> Answer {
 
 impl Server {
     pub fn start(answer: impl Fn(&Asked) -> Answer + Send + 'static) -> Self {
+        Self::start_as(None, answer)
+    }
+
+    /// One that shows this certificate.
+    pub fn start_tls(identity: &Issued, answer: impl Fn(&Asked) -> Answer + Send + 'static) -> Self {
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(identity.chain.clone(), identity.key.clone_key())
+            .unwrap();
+        Self::start_as(Some(Arc::new(config)), answer)
+    }
+
+    fn start_as(tls: Option<Arc<ServerConfig>>, answer: impl Fn(&Asked) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let connections: Arc<AtomicUsize> = Arc::default();
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let answer: Arc<Mutex<Answerer>> = Arc::new(Mutex::new(Box::new(answer)));
-        let (log, answers) = (asked.clone(), answer.clone());
+        let (count, log, answers) = (connections.clone(), asked.clone(), answer.clone());
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (log, answers) = (log.clone(), answers.clone());
-                thread::spawn(move || serve(&stream, &log, &answers));
+                count.fetch_add(1, Ordering::SeqCst);
+                let (log, answers, tls) = (log.clone(), answers.clone(), tls.clone());
+                thread::spawn(move || match tls {
+                    Some(config) => {
+                        let connection = ServerConnection::new(config).unwrap();
+                        serve(StreamOwned::new(connection, stream), &log, &answers);
+                    }
+                    None => serve(stream, &log, &answers),
+                });
             }
         });
-        Self { address, asked, answer }
+        Self { address, scheme, connections, asked, answer }
     }
 
     /// From now on it answers like this.
@@ -54,7 +85,12 @@ impl Server {
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
+    }
+
+    /// How often somebody has connected, with or without a question.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// What it was asked until now.
@@ -63,16 +99,19 @@ impl Server {
     }
 }
 
-fn serve(stream: &TcpStream, log: &Mutex<Vec<Asked>>, answers: &Mutex<Answerer>) {
-    let mut reader = BufReader::new(stream);
-    while let Some(asked) = read(&mut reader) {
+fn serve(stream: impl Read + Write, log: &Mutex<Vec<Asked>>, answers: &Mutex<Answerer>) {
+    let mut stream = BufReader::new(stream);
+    while let Some(asked) = read(&mut stream) {
         log.lock().unwrap().push(asked.clone());
         let answer = (answers.lock().unwrap())(&asked);
         let Some((status, body)) = answer else { continue };
+        let location = if (300..400).contains(&status) { format!("Location: {body}\r\n") } else { String::new() };
+        let length = body.len();
         let head =
-            format!("HTTP/1.1 {status} Status\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
-        let mut writer = stream;
-        if writer.write_all(head.as_bytes()).and_then(|()| writer.write_all(body.as_bytes())).is_err() {
+            format!("HTTP/1.1 {status} Status\r\n{location}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
+        let writer = stream.get_mut();
+        let written = writer.write_all(head.as_bytes()).and_then(|()| writer.write_all(body.as_bytes()));
+        if written.and_then(|()| writer.flush()).is_err() {
             return;
         }
     }

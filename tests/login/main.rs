@@ -6,9 +6,13 @@
 mod support;
 
 mod answers;
+#[allow(dead_code)] // here nobody but the servers that are asked has certificates
+#[path = "../transports/authority.rs"]
+mod authority;
 mod authorize;
 mod chain;
 mod hook;
+mod https;
 mod jwks;
 mod jwt;
 mod queues;

@@ -26,15 +26,19 @@ pub struct Authority {
 
 pub struct Issued {
     pub chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    pub key: PrivateKeyDer<'static>,
 }
 
 impl Authority {
     pub fn new() -> Self {
+        Self::named("test authority")
+    }
+
+    pub fn named(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name.push(DnType::CommonName, "test authority");
+        params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().expect("a key");
         Self { issuer: CertifiedIssuer::self_signed(params, key).expect("a certificate") }
     }
@@ -42,9 +46,13 @@ impl Authority {
     /// An authority whose certificate lies in `folder` as `ca.pem`, with one for `localhost` as `server.pem`, `server-key.pem`.
     pub fn with_server(folder: &Path) -> Self {
         let authority = Self::new();
-        write(folder, "ca.pem", &authority.issuer.pem());
+        write(folder, "ca.pem", &authority.pem());
         authority.issue("localhost", &["localhost"], 1).write(folder, "server");
         authority
+    }
+
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
     }
 
     pub fn issue(&self, common_name: &str, names: &[&str], serial: u64) -> Pem {

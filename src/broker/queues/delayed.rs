@@ -2,12 +2,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::records::{self, COMMON};
+use super::waiting::Waiting;
 use crate::broker::Broker;
 use crate::broker::deliver::Deliveries;
 use crate::broker::publish::{Matched, Publisher};
+use crate::broker::quotas::Quota;
 use crate::metrics::{DropReason, Limit};
 use crate::packet::{Message, PublishReason, UserPropertiesBuf};
-use crate::queue::{DelayedMessages, properties};
+use crate::queue::{Owner, properties};
 use crate::session::{Answer, Note, Publication};
 use crate::storage::Body;
 
@@ -42,11 +44,20 @@ impl Broker {
         let at = queues.moment(now).plus(delay);
         let mut delayed = queues.delayed.lock();
         let size = u32::try_from(body.size()).unwrap_or(u32::MAX);
-        if delayed.schedule(body.clone(), size, at).is_err() {
-            self.metrics.limit_hits.count(Limit::MaxDelayedMessages);
-            let note = Note::Reason("too many delayed messages");
-            return Err(Answer { reason: PublishReason::QuotaExceeded, note });
+        let refused = |limit, note| {
+            self.metrics.limit_hits.count(limit);
+            Answer { reason: PublishReason::QuotaExceeded, note: Note::Reason(note) }
+        };
+        // Under the lock, so that no two of them take the same place.
+        let full = |quota| publisher.account().and_then(|account| account.full(quota));
+        if let Some(limit) = full(Quota::DelayedMessages).or_else(|| full(Quota::QueuedBytes)) {
+            return Err(refused(limit, "too much waits already"));
         }
+        let owner = owner_of(publisher);
+        if delayed.messages.schedule(body.clone(), size, at, owner.clone()).is_err() {
+            return Err(refused(Limit::MaxDelayedMessages, "too many delayed messages"));
+        }
+        owner.iter().for_each(|owner| delayed.count(owner, size, &self.accounts));
         if publication.is_lasting() {
             body.hold(COMMON, true).into_iter().for_each(|item| deliveries.batch.journal.push(item));
         }
@@ -61,43 +72,51 @@ impl Broker {
         loop {
             // Under the lock until the journal knows: that they are released is told behind what their publishing left.
             let mut delayed = self.queues.delayed.lock();
-            let due: Vec<Arc<Body>> = std::iter::from_fn(|| delayed.poll_due(wall)).take(BATCH).map(|(_, body)| body).collect();
-            let Some(messages) = self.messages_of(&due) else { return };
-            for (body, message) in due.iter().zip(messages) {
+            let due: Vec<_> = std::iter::from_fn(|| delayed.poll_due(wall)).take(BATCH).collect();
+            let count = due.len();
+            let bodies: Vec<Arc<Body>> = due.iter().map(|due| due.body.clone()).collect();
+            let Some(messages) = self.messages_of(&bodies) else { return };
+            for (due, message) in due.into_iter().zip(messages) {
                 if message.is_expired(now) {
                     deliveries.batch.dropped(DropReason::Expired, 1);
                     continue;
                 }
                 let mut publication = Publication::stored(&message);
                 if self.publish(&mut publication, &Publisher::DELAYED, now, deliveries).is_err() {
-                    let size = u32::try_from(body.size()).unwrap_or(u32::MAX);
-                    delayed.put_back(body.clone(), size, wall.plus(AGAIN));
+                    delayed.put_back(due, wall.plus(AGAIN), &self.accounts);
                 }
             }
             self.tell_delayed(&mut delayed, deliveries);
-            if due.len() < BATCH {
+            if count < BATCH {
                 return;
             }
         }
     }
 
-    fn tell_delayed(&self, delayed: &mut DelayedMessages<Arc<Body>>, deliveries: &mut Deliveries) {
-        while let Some(change) = delayed.poll_change() {
+    fn tell_delayed(&self, delayed: &mut Waiting, deliveries: &mut Deliveries) {
+        while let Some(change) = delayed.messages.poll_change() {
             if self.journal.is_some() {
                 deliveries.batch.journal.record(records::record(COMMON, records::of_delayed(&change)));
             }
         }
         self.submit(&mut deliveries.batch);
-        if let Some(at) = delayed.poll_timeout() {
+        if let Some(at) = delayed.messages.poll_timeout() {
             self.queues.wake.by(at.0);
         }
     }
 
     /// Messages that wait for their time, and their bytes.
     pub fn delayed_counts(&self) -> (u64, u64) {
-        let delayed = self.queues.delayed.lock();
+        let delayed = &self.queues.delayed.lock().messages;
         (delayed.len() as u64, delayed.bytes())
     }
+}
+
+/// Also where nothing is counted: it may be after the next start.
+fn owner_of(publisher: &Publisher<'_>) -> Option<Arc<Owner>> {
+    let handle = publisher.session?;
+    let owner = Owner { user: handle.principal.username.clone(), tenant: handle.mount_point.clone() };
+    (owner != Owner::default()).then(|| Arc::new(owner))
 }
 
 /// Once its prefixes are gone, a property says the same.

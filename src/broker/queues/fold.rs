@@ -1,8 +1,9 @@
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::define::Definition;
 use super::records::{self, COMMON, kind};
-use crate::queue::{Change, DelayedChange, Part, Restore};
+use crate::queue::{Change, DelayedChange, Owner, Owners, Part, Restore, UnixMillis};
 use crate::storage::{Place, Tell, WorkState};
 
 /// What the journal's records of work queues fold into, with bodies as the places where they lie.
@@ -10,8 +11,9 @@ use crate::storage::{Place, Tell, WorkState};
 pub struct QueueFold {
     pub(super) secret: Option<[u8; 16]>,
     pub(super) queues: BTreeMap<u64, FoldedQueue>,
-    /// By number: when each is due, its size and place.
-    pub(super) delayed: HashMap<u64, (u64, u32, Place)>,
+    /// By number.
+    pub(super) delayed: HashMap<u64, FoldedDelayed>,
+    owners: Owners,
     pub(super) next_delayed: u64,
     /// The highest stream that was ever told of.
     pub(super) last_stream: u64,
@@ -24,6 +26,14 @@ pub(super) struct FoldedQueue {
     pub definition: Option<Definition>,
     pub restore: Restore<Place>,
     pub is_deleted: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct FoldedDelayed {
+    pub at: UnixMillis,
+    pub size: u32,
+    pub place: Place,
+    pub owner: Option<Arc<Owner>>,
 }
 
 /// A queue in a data directory, for people.
@@ -75,9 +85,10 @@ impl QueueFold {
 
     fn apply_delayed(&mut self, change: DelayedChange<Place>) {
         match change {
-            DelayedChange::Scheduled { number, at, size, body } => {
+            DelayedChange::Scheduled { number, at, size, body, owner } => {
                 self.next_delayed = self.next_delayed.max(number + 1);
-                self.delayed.insert(number, (at.0, size, body));
+                let owner = owner.map(|owner| self.owners.share(owner));
+                self.delayed.insert(number, FoldedDelayed { at, size, place: body, owner });
             }
             DelayedChange::Released { number } => _ = self.delayed.remove(&number),
             DelayedChange::Reserved { until } => self.next_delayed = self.next_delayed.max(until),
@@ -94,17 +105,17 @@ impl WorkState for QueueFold {
 
     fn places(&self, see: &mut dyn FnMut(Place)) {
         self.queues.values().flat_map(|queue| queue.restore.bodies()).for_each(|place| see(*place));
-        self.delayed.values().for_each(|(.., place)| see(*place));
+        self.delayed.values().for_each(|delayed| see(delayed.place));
     }
 
     fn move_places(&mut self, change: &mut dyn FnMut(&mut Place)) {
         self.queues.values_mut().flat_map(|queue| queue.restore.bodies_mut()).for_each(&mut *change);
-        self.delayed.values_mut().for_each(|(.., place)| change(place));
+        self.delayed.values_mut().for_each(|delayed| change(&mut delayed.place));
     }
 
     fn forget(&mut self, is_gone: &dyn Fn(&Place) -> bool) -> usize {
         let before = self.delayed.len();
-        self.delayed.retain(|_, (.., place)| !is_gone(place));
+        self.delayed.retain(|_, delayed| !is_gone(&delayed.place));
         let of_queues: usize = self.queues.values_mut().map(|queue| queue.restore.retain_bodies(|place| !is_gone(place))).sum();
         of_queues + before - self.delayed.len()
     }
@@ -129,9 +140,9 @@ impl WorkState for QueueFold {
             tell(COMMON, change.body().copied(), &content);
         };
         one(DelayedChange::Reserved { until: self.next_delayed });
-        for (number, (at, size, place)) in &self.delayed {
-            let at = crate::queue::UnixMillis(*at);
-            one(DelayedChange::Scheduled { number: *number, at, size: *size, body: *place });
+        for (number, FoldedDelayed { at, size, place, owner }) in &self.delayed {
+            let owner = owner.clone();
+            one(DelayedChange::Scheduled { number: *number, at: *at, size: *size, body: *place, owner });
         }
     }
 

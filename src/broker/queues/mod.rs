@@ -13,6 +13,7 @@ mod pump;
 mod records;
 mod restore;
 mod settle;
+mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -33,9 +34,10 @@ pub use handle::QueueHandle;
 pub use operate::{OperateError, PeekedMessage, QueueDetails, QueueId};
 pub(super) use pump::Lent;
 pub(super) use settle::NeededToPublish;
+use waiting::Waiting;
 
-use crate::queue::{DelayedBounds, DelayedMessages, QueueName, Secret, UnixMillis};
-use crate::storage::{Body, Clock};
+use crate::queue::{DelayedBounds, QueueName, Secret, UnixMillis};
+use crate::storage::Clock;
 use crate::units::{ByteSize, Span};
 
 /// `[work_queues]`: what holds for all queues together.
@@ -94,7 +96,7 @@ pub struct Queues {
     secret: RwLock<Secret>,
     /// The same as it is stored.
     secret_bytes: Mutex<Option<[u8; 16]>>,
-    delayed: Mutex<DelayedMessages<Arc<Body>>>,
+    delayed: Mutex<Waiting>,
     next_number: AtomicU64,
     clock: Clock,
     wake: Arc<Wake>,
@@ -120,7 +122,7 @@ impl Wake {
 
 impl Queues {
     pub(super) fn new(settings: QueueSettings, clock: Clock, now: Instant) -> Self {
-        let delayed = DelayedMessages::new(settings.delayed_bounds(), UnixMillis(clock.wall(now)));
+        let delayed = Waiting::new(settings.delayed_bounds(), UnixMillis(clock.wall(now)));
         Self {
             settings: RwLock::new(settings),
             by_name: RwLock::default(),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::consume::consumer_filter;
 use super::define::{Definition, Origin};
-use super::fold::{FoldedQueue, QueueFold};
+use super::fold::{FoldedDelayed, FoldedQueue, QueueFold};
 use super::handle::QueueHandle;
 use super::operate::QueueId;
 use super::records::{self, COMMON, kind};
@@ -14,14 +14,14 @@ use crate::broker::quotas::Quota;
 use crate::broker::{Broker, Effects};
 use crate::packet::TopicFilter;
 use crate::queue::topics::{Form, SubscribeFilter};
-use crate::queue::{Config, DelayedChange, Part, Secret, UnixMillis};
+use crate::queue::{Config, DelayedChange, Part, Secret};
 use crate::session::Subscription;
 use crate::storage::{Body, Place, Record, Walker};
 
 impl Broker {
     /// Takes over the queues that were stored, before their consumers come.
     pub(in crate::broker) fn restore_queues(&self, fold: QueueFold, bodies: &HashMap<Place, Arc<Body>>, now: Instant) {
-        let QueueFold { secret, queues, delayed, next_delayed, last_stream, unreadable } = fold;
+        let QueueFold { secret, queues, delayed, next_delayed, last_stream, unreadable, .. } = fold;
         if unreadable > 0 {
             tracing::error!(unreadable, "records of work queues that this version cannot read were passed over");
         }
@@ -31,16 +31,17 @@ impl Broker {
             self.restore_queue(number, queue, bodies, now);
         }
         let mut waiting = self.queues.delayed.lock();
-        waiting.apply(DelayedChange::Reserved { until: next_delayed });
+        waiting.messages.apply(DelayedChange::Reserved { until: next_delayed });
         // In the order in which they came: of those that are due together, that is the one in which they leave.
         let mut delayed: Vec<_> = delayed.into_iter().collect();
         delayed.sort_unstable_by_key(|(number, _)| *number);
-        for (number, (at, size, place)) in delayed {
+        for (number, FoldedDelayed { at, size, place, owner }) in delayed {
             if let Some(body) = bodies.get(&place) {
-                waiting.apply(DelayedChange::Scheduled { number, at: UnixMillis(at), size, body: body.clone() });
+                owner.iter().for_each(|owner| waiting.count(owner, size, &self.accounts));
+                waiting.messages.apply(DelayedChange::Scheduled { number, at, size, body: body.clone(), owner });
             }
         }
-        if let Some(at) = waiting.poll_timeout() {
+        if let Some(at) = waiting.messages.poll_timeout() {
             self.queues.wake.by(at.0);
         }
     }
@@ -106,7 +107,7 @@ impl Broker {
 
     /// Makes the queues that the configuration file names as it says; those that it names no more stay, as an operator's.
     pub fn configure_queues(&self, configs: &[Config], settings: super::QueueSettings, now: Instant) {
-        self.queues.delayed.lock().set_bounds(settings.delayed_bounds());
+        self.queues.delayed.lock().messages.set_bounds(settings.delayed_bounds());
         *self.queues.settings.write() = settings;
         let mut effects = Effects::default();
         let mut named = Vec::new();
@@ -154,7 +155,7 @@ impl Broker {
             drop(state);
             walker.pause();
         }
-        let delayed = self.queues.delayed.lock();
+        let delayed = &self.queues.delayed.lock().messages;
         for change in std::iter::once(delayed.snapshot_of_numbers()).chain(delayed.snapshot()) {
             content.clear();
             content.push(kind::DELAYED);

@@ -22,7 +22,12 @@ pub enum Quota {
     Retained,
     QueuedBytes,
     Queues,
+    /// Their bytes are among [`Self::QueuedBytes`].
+    DelayedMessages,
 }
+
+/// How many there are.
+const QUOTAS: usize = 7;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Whose {
@@ -40,12 +45,14 @@ impl Whose {
             (Self::User(_), Quota::Retained) => Limit::UserRetainedMessages,
             (Self::User(_), Quota::QueuedBytes) => Limit::UserQueuedBytes,
             (Self::User(_), Quota::Queues) => Limit::UserQueues,
+            (Self::User(_), Quota::DelayedMessages) => Limit::UserDelayedMessages,
             (Self::Tenant(_), Quota::Connections) => Limit::TenantConnections,
             (Self::Tenant(_), Quota::Sessions) => Limit::TenantSessions,
             (Self::Tenant(_), Quota::Subscriptions) => Limit::TenantSubscriptions,
             (Self::Tenant(_), Quota::Retained) => Limit::TenantRetainedMessages,
             (Self::Tenant(_), Quota::QueuedBytes) => Limit::TenantQueuedBytes,
             (Self::Tenant(_), Quota::Queues) => Limit::TenantQueues,
+            (Self::Tenant(_), Quota::DelayedMessages) => Limit::TenantDelayedMessages,
         }
     }
 }
@@ -54,8 +61,8 @@ impl Whose {
 #[derive(Debug)]
 struct Total {
     whose: Whose,
-    maxima: [u64; 6],
-    counts: [AtomicU64; 6],
+    maxima: [u64; QUOTAS],
+    counts: [AtomicU64; QUOTAS],
 }
 
 impl Total {
@@ -150,8 +157,8 @@ impl Drop for ConnectionPlace {
 /// The accounts of all who have something; none at all where there are no quotas.
 #[derive(Debug)]
 pub struct Accounts {
-    of_users: Option<[u64; 6]>,
-    of_tenants: Option<[u64; 6]>,
+    of_users: Option<[u64; QUOTAS]>,
+    of_tenants: Option<[u64; QUOTAS]>,
     tables: Mutex<Tables>,
 }
 
@@ -165,7 +172,7 @@ struct Tables {
 }
 
 impl Tables {
-    fn total(&mut self, whose: Whose, maxima: [u64; 6]) -> Arc<Total> {
+    fn total(&mut self, whose: Whose, maxima: [u64; QUOTAS]) -> Arc<Total> {
         let new = || Arc::new(Total { whose: whose.clone(), maxima, counts: Default::default() });
         self.totals.entry(whose.clone()).or_insert_with(new).clone()
     }
@@ -183,7 +190,7 @@ impl Accounts {
         if user.is_none() && tenant.is_none() {
             return None;
         }
-        let name = |counted: &Option<([u64; 6], Arc<str>)>| counted.as_ref().map(|(_, name)| name.clone());
+        let name = |counted: &Option<([u64; QUOTAS], Arc<str>)>| counted.as_ref().map(|(_, name)| name.clone());
         let owner = (name(&user), name(&tenant));
         let tables = &mut *self.tables.lock();
         if let Some(account) = tables.accounts.get(&owner) {

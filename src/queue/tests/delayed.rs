@@ -1,22 +1,53 @@
+use std::sync::Arc;
+
 use super::*;
 
 const BOUNDS: DelayedBounds = DelayedBounds { messages_max: 3, bytes_max: 100 };
 
 fn due(delayed: &mut DelayedMessages<u32>, now: UnixMillis) -> Vec<u32> {
-    std::iter::from_fn(|| delayed.poll_due(now)).map(|(_, body)| body).collect()
+    std::iter::from_fn(|| delayed.poll_due(now)).map(|due| due.body).collect()
+}
+
+fn owner(user: &str) -> Option<Arc<Owner>> {
+    Some(Arc::new(Owner { user: Some(user.into()), tenant: Some("t/".into()) }))
+}
+
+#[test]
+fn whose_they_are_is_kept_once_and_written_down() {
+    let mut delayed = DelayedMessages::new(BOUNDS, START);
+    for body in 0..3 {
+        delayed.schedule(body, 10, START, owner("alice")).unwrap();
+    }
+    let mut restored = DelayedMessages::new(BOUNDS, START);
+    while let Some(change) = delayed.poll_change() {
+        let mut bytes = Vec::new();
+        change.write(&mut bytes);
+        for length in 0..bytes.len() {
+            assert_eq!(DelayedChange::read(&bytes[..length], Some(0)), None::<DelayedChange<u32>>);
+        }
+        let read = DelayedChange::read(&bytes, change.body().copied()).unwrap();
+        assert_eq!(read, change);
+        restored.apply(read);
+    }
+    let first = restored.poll_due(START).unwrap();
+    assert_eq!((first.body, first.size, &first.owner), (0, 10, &owner("alice")));
+    let second = restored.poll_due(START).unwrap();
+    assert!(Arc::ptr_eq(&first.owner.unwrap(), &second.owner.clone().unwrap()));
+    restored.put_back(second, START);
+    assert_eq!(restored.snapshot().filter(|one| matches!(one, DelayedChange::Scheduled { owner: Some(_), .. })).count(), 2);
 }
 
 #[test]
 fn they_come_when_due_and_once() {
     let mut delayed = DelayedMessages::new(BOUNDS, START);
     let after = |seconds| START.plus(Duration::from_secs(seconds));
-    delayed.schedule(2, 10, after(20)).unwrap();
-    delayed.schedule(1, 10, after(10)).unwrap();
-    let third = delayed.schedule(3, 10, after(10)).unwrap();
-    assert_eq!(delayed.schedule(4, 10, after(1)), Err(DelayedFull));
+    delayed.schedule(2, 10, after(20), None).unwrap();
+    delayed.schedule(1, 10, after(10), None).unwrap();
+    let third = delayed.schedule(3, 10, after(10), None).unwrap();
+    assert_eq!(delayed.schedule(4, 10, after(1), None), Err(DelayedFull));
     assert_eq!(delayed.cancel(third), Some(3));
     assert_eq!(delayed.cancel(third), None);
-    assert_eq!(delayed.schedule(4, 81, after(1)), Err(DelayedFull));
+    assert_eq!(delayed.schedule(4, 81, after(1), None), Err(DelayedFull));
     assert!(delayed.poll_timeout().unwrap() <= after(10));
     assert!(due(&mut delayed, after(9)).is_empty());
     assert_eq!(due(&mut delayed, after(10)), [1]);
@@ -30,7 +61,7 @@ fn they_survive_a_restart_at_any_change() {
     let bounds = DelayedBounds { messages_max: 100, ..BOUNDS };
     let mut delayed = DelayedMessages::new(bounds, START);
     for body in 0..6 {
-        delayed.schedule(body, 1, after(u64::from(body))).unwrap();
+        delayed.schedule(body, 1, after(u64::from(body)), None).unwrap();
     }
     assert_eq!(due(&mut delayed, after(2)), [0, 1, 2]);
     let journal: Vec<_> = std::iter::from_fn(|| delayed.poll_change()).collect();
@@ -40,7 +71,7 @@ fn they_survive_a_restart_at_any_change() {
         // One `Reserved`, six `Scheduled`, three `Released`.
         let expected: Vec<_> = (written.saturating_sub(7) as u32..6.min(written.saturating_sub(1)) as u32).collect();
         assert_eq!(due(&mut restored, after(100)), expected, "{written} written");
-        assert!(restored.schedule(9, 1, after(200)).unwrap() >= written.saturating_sub(1) as u64);
+        assert!(restored.schedule(9, 1, after(200), None).unwrap() >= written.saturating_sub(1) as u64);
     }
 }
 
@@ -50,13 +81,13 @@ fn a_million_are_fine() {
     let mut delayed = DelayedMessages::new(bounds, START);
     let count = if cfg!(debug_assertions) { 50_000_u32 } else { 1_000_000 };
     for body in 0..count {
-        delayed.schedule(body, 1, UnixMillis(START.0 + u64::from(body) * 7_919 % 100_000_000)).unwrap();
+        delayed.schedule(body, 1, UnixMillis(START.0 + u64::from(body) * 7_919 % 100_000_000), None).unwrap();
         delayed.poll_change();
     }
     let mut last = 0;
     let mut seen = 0_u32;
     while let Some(wake) = delayed.poll_timeout() {
-        while let Some((_, body)) = delayed.poll_due(wake) {
+        while let Some(Due { body, .. }) = delayed.poll_due(wake) {
             let at = u64::from(body) * 7_919 % 100_000_000;
             assert!(START.0 + at <= wake.0.max(START.0) && at / 10 + 1 >= last);
             (last, seen) = (at / 10, seen + 1);
@@ -69,7 +100,8 @@ fn a_million_are_fine() {
 fn a_number_that_leaves_no_room_for_the_next_is_not_read() {
     for (number, is_one) in [((1 << 63) - 1, true), (1 << 63, false), (u64::MAX, false)] {
         for change in [
-            DelayedChange::Scheduled { number, at: START, size: 1, body: 7 },
+            DelayedChange::Scheduled { number, at: START, size: 1, body: 7, owner: None },
+            DelayedChange::Scheduled { number, at: START, size: 1, body: 7, owner: owner("alice") },
             DelayedChange::Released { number },
             DelayedChange::Reserved { until: number },
         ] {

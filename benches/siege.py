@@ -1,0 +1,477 @@
+#!/usr/bin/env python3
+"""What clients that behave notice of those that do not: `dunlin bench` alone, then beside each attack.
+
+    python3 benches/siege.py [--dunlin target/release/dunlin] [--only NAME] [--rounds 3] [--json siege.json]
+
+Each run has a fresh broker with the default limits. The healthy clients are 10 pairs, QoS 1, in open loop: a latency counts from when a
+message was due. An attack does so many things a second as the table below says, from one process of its own, so that it takes little of
+the cores that all share; what it got done and what it cost is told beside the healthy clients' figures. Needs Python 3.9 and nothing else.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import resource
+import signal
+import socket
+import ssl
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import deque
+
+# Packets ------------------------------------------------------------------------------------------------------------------------
+
+
+def text(value):
+    data = value if isinstance(value, bytes) else value.encode()
+    return struct.pack("!H", len(data)) + data
+
+
+def packet(first, body):
+    length, rest = b"", len(body)
+    while True:
+        rest, digit = rest >> 7, rest & 0x7F
+        length += bytes([digit | (0x80 if rest else 0)])
+        if not rest:
+            return bytes([first]) + length + body
+
+
+def connect(client_id="", will=None, user=None, password=None, clean=True):
+    flags = 2 * clean | (0x04 if will else 0) | (0x80 if user else 0) | (0x40 if password else 0)
+    parts = [text(client_id)]
+    if will:
+        parts += [b"\0", text(will), text("gone")]
+    parts += [text(part) for part in (user, password) if part]
+    return packet(0x10, text("MQTT") + bytes([5, flags, 0, 60, 0]) + b"".join(parts))
+
+
+def publish(topic, payload, retain=False):
+    return packet(0x31 if retain else 0x30, text(topic) + b"\0" + payload)
+
+
+def subscribe(number, filters):
+    body = struct.pack("!HB", number, 0)
+    return packet(0x82, body + b"".join(text(name) + b"\1" for name in filters))
+
+
+def unsubscribe(number, filters):
+    return packet(0xA2, struct.pack("!HB", number, 0) + b"".join(text(name) for name in filters))
+
+
+# Attacks ------------------------------------------------------------------------------------------------------------------------
+
+
+class Attacker:
+    """Connections that are not waited for; the oldest goes when there are too many."""
+
+    def __init__(self, ports, folder, held):
+        self.ports, self.folder, self.held = ports, folder, held
+        self.open = deque()
+        self.failed = 0
+
+    def dial(self, door="tcp", first=b"", keeps=True, receive_buffer=None):
+        link = socket.socket()
+        if receive_buffer:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        try:
+            link.connect(("127.0.0.1", self.ports[door]))
+            link.setblocking(False)
+            if first:
+                link.send(first)
+        except OSError:
+            self.failed += 1
+        if keeps:
+            self.open.append(link)
+            while len(self.open) > self.held:
+                self.open.popleft().close()
+        return link
+
+    def client(self, name, **more):
+        """One that is let in, waits for its CONNACK, and is kept apart from the others."""
+        link = self.dial(first=connect(name), keeps=False, **more)
+        link.settimeout(10)
+        link.recv(1024)
+        return link
+
+
+def drain(link):
+    link.setblocking(False)
+    try:
+        while link.recv(1 << 16):
+            pass
+    except OSError:
+        pass
+
+
+def send(attacker, link, data):
+    """A broker that reads no more, or has hung up, is what the attack is to lead to."""
+    try:
+        link.sendall(data)
+    except OSError:
+        attacker.failed += 1
+
+
+def connect_flood(attacker):
+    for _ in itertools.count():
+        attacker.dial(first=connect())
+        yield
+
+
+def half_open(attacker):
+    for _ in itertools.count():
+        attacker.dial()
+        yield
+
+
+def slow_connect(attacker):
+    whole = connect("x" * 200)
+    drips = []
+    for _ in itertools.count():
+        if len(drips) < 500:
+            drips.append([attacker.dial(keeps=False), 0])
+        drip = drips.pop(0)
+        try:
+            drip[0].send(whole[drip[1] : drip[1] + 1])
+            drip[1] += 1
+            if drip[1] < len(whole):
+                drips.append(drip)
+        except OSError:
+            drip[0].close()  # cut: another one comes
+        yield
+
+
+def huge_packets(attacker):
+    first = b"\x10\xff\xff\xff\x7f" + text("MQTT") + b"\5\2\0\0" + bytes(1000)
+    for number in itertools.count():
+        if number % 2:
+            attacker.dial(first=first)
+        else:
+            attacker.dial(first=connect() + b"\x30\xff\xff\xff\x7f" + text("healthy") + bytes(1000))
+        yield
+
+
+def subscribe_storm(attacker):
+    """Filters that branch at every level, and are taken back again."""
+    links = [attacker.client(f"storm{number}") for number in range(10)]
+    for number in itertools.count():
+        pair = number // 2
+        link = links[pair % len(links)]
+        filters = [f"+/+/{pair % 500}/{leaf}/+/#" for leaf in range(20)]
+        drain(link)
+        packet_id = number % 60000 + 1
+        send(attacker, link, unsubscribe(packet_id, filters) if number % 2 else subscribe(packet_id, filters))
+        yield
+
+
+def retained_flood(attacker):
+    link = attacker.client("retainer")
+    for number in itertools.count():
+        send(attacker, link, publish(f"flood/{number % 50000}", b"x" * 256, retain=True))
+        if number % 500 == 499:
+            attacker.dial(first=connect() + subscribe(1, ["flood/#"]))  # wants all of them
+        yield
+
+
+def take_over_storm(attacker):
+    for number in itertools.count():
+        attacker.dial(first=connect(f"twin{number % 3}", clean=False) + subscribe(1, ["twin/#"]))
+        yield
+
+
+def slow_subscribers(attacker):
+    slow = [attacker.client(f"slow{number}", receive_buffer=4096) for number in range(20)]
+    for link in slow:
+        send(attacker, link, subscribe(1, ["slow/#"]))
+    source = attacker.client("source")
+    for _ in itertools.count():
+        send(attacker, source, publish("slow/topic", b"x" * 16384))
+        yield
+
+
+def malformed(attacker):
+    bad = [b"\x82\x03\0\1\0", b"\x36\x05\0\1a\0\1", b"\x30\xff\xff\xff\xff\x01", b"\x00\x00", b"\x20\x02\0\0", b"\x62\x02\0\0"]
+    for number in itertools.count():
+        whole = connect()
+        cut = whole[: number % len(whole)] + bytes([number & 0xFF] * 8)
+        attacker.dial(first=whole + bad[number // 2 % len(bad)] if number % 2 else cut)
+        yield
+
+
+def login_guessing(attacker):
+    for number in itertools.count():
+        attacker.dial("users", first=connect(f"guess{number}", user="alice", password=f"guess {number}"))
+        yield
+
+
+def tls_handshakes(attacker):
+    context = ssl.create_default_context(cafile=os.path.join(attacker.folder, "certs", "ca.pem"))
+    for number in itertools.count():
+        link = attacker.dial("tls", keeps=False)
+        link.settimeout(5)
+        try:
+            with context.wrap_socket(link, server_hostname="localhost"):
+                pass
+        except OSError:
+            attacker.failed += 1
+        yield
+
+
+def websocket_flood(attacker):
+    head = "GET /mqtt HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    head += "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
+    hello = connect()
+    frame = b"\x82" + bytes([0x80 | len(hello)]) + bytes(4) + hello
+    many = b"".join(b"\x82\x81\0\0\0\0" + hello[at : at + 1] for at in range(len(hello)))
+    begun = deque()
+    for number in itertools.count():
+        begun.append((attacker.dial("ws", first=head.encode()), (b"", frame, many, b"\x81\x80\0\0\0\0" * 100)[number % 4]))
+        if len(begun) > 50:  # its answer has come by now
+            send(attacker, *begun.popleft())
+        yield
+
+
+def queue_abuse(attacker):
+    """Work that nobody acknowledges, put into queues and taken by consumers that vanish."""
+    source = attacker.client("boss")
+    for number in itertools.count():
+        if number % 50 == 0:
+            queue = number // 50 % 20
+            attacker.dial(first=connect() + subscribe(1, [f"$queue/abuse{queue}/abuse/{queue}/#"]))
+        send(attacker, source, publish(f"abuse/{number % 20}/x", b"x" * 256))
+        yield
+
+
+def will_storm(attacker):
+    audience = [attacker.client(f"mourner{number}") for number in range(10)]
+    for link in audience:
+        send(attacker, link, subscribe(1, ["will/#"]))
+    for number in itertools.count():
+        attacker.dial(first=connect(will=f"will/{number}"))
+        if number % 100 == 0:
+            for link in audience:
+                drain(link)
+        yield
+
+
+# Name: what it does, how often a second, and how many connections it holds at once.
+ATTACKS = {
+    "connect-flood": (connect_flood, 300, 100),
+    "half-open": (half_open, 200, 5000),
+    "slow-connect": (slow_connect, 500, 500),
+    "huge-packets": (huge_packets, 200, 2000),
+    "subscribe-storm": (subscribe_storm, 100, 10),
+    "retained-flood": (retained_flood, 1000, 20),
+    "take-over-storm": (take_over_storm, 200, 100),
+    "slow-subscribers": (slow_subscribers, 100, 1),
+    "malformed": (malformed, 300, 100),
+    "login-guessing": (login_guessing, 10, 500),
+    "tls-handshakes": (tls_handshakes, 50, 1),
+    "websocket-flood": (websocket_flood, 200, 500),
+    "queue-abuse": (queue_abuse, 500, 200),
+    "will-storm": (will_storm, 200, 50),
+}
+# The things are done this many times a second together, so that the process sleeps in between.
+TURNS = 100
+
+
+def attack(name, ports, folder):
+    """Runs until SIGTERM, then tells what it did."""
+    make, rate, held = ATTACKS[name]
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    stopped = []
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
+    attacker = Attacker(ports, folder, held)
+    act = make(attacker)
+    begun, done = time.monotonic(), 0
+    while not stopped:
+        due = int((time.monotonic() - begun) * rate)
+        # One that cannot keep up does not make up for it: it would be a burst.
+        for _ in range(min(due - done, 2 * rate // TURNS + 1)):
+            next(act)
+        done = due if due - done > rate else min(due, done + 2 * rate // TURNS + 1)
+        time.sleep(1 / TURNS)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = time.monotonic() - begun
+    told = {"per_second": done / seconds, "failed": attacker.failed, "cpu": (used.ru_utime + used.ru_stime) / seconds}
+    print(json.dumps(told), flush=True)
+
+
+# Runs ---------------------------------------------------------------------------------------------------------------------------
+
+CONFIG = """
+[auth]
+allow_anonymous = true
+[[listeners]]
+name = "tcp"
+url = "tcp://127.0.0.1:0"
+[[listeners]]
+name = "users"
+url = "tcp://127.0.0.1:0"
+password_file = "{folder}/users"
+[[listeners]]
+name = "ws"
+url = "ws://127.0.0.1:0/mqtt"
+[[listeners]]
+name = "tls"
+url = "tls://127.0.0.1:0"
+[listeners.tls]
+certificate = "{folder}/certs/server.pem"
+key = "{folder}/certs/server-key.pem"
+[work_queues]
+auto_create = "anybody"
+"""
+
+
+class Broker:
+    def __init__(self, dunlin, folder):
+        run = lambda *args, **more: subprocess.run([dunlin, *args], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more)
+        run("certs", f"{folder}/certs")
+        run("passwd", "--stdin", f"{folder}/users", "alice", input=b"secret\n")
+        with open(f"{folder}/dunlin.toml", "w") as file:
+            file.write(CONFIG.format(folder=folder))
+        self.log = open(f"{folder}/log", "wb")
+        command = [dunlin, "--config", f"{folder}/dunlin.toml", "--data-dir", f"{folder}/data", "--log-format", "json"]
+        self.process = subprocess.Popen([*command, "--admin", "127.0.0.1:0"], stderr=self.log)
+        self.ports = self.wait(f"{folder}/log")
+
+    def wait(self, log):
+        ports = {}
+        for _ in range(200):
+            time.sleep(0.05)
+            with open(log) as file:
+                lines = [json.loads(line) for line in file if line.endswith("\n")]
+            for line in lines:
+                if line["message"] == "admin listening":
+                    self.admin = line["address"]
+                if line["message"] == "listening":
+                    ports[line["listener"]] = int(line["address"].rsplit(":", 1)[1])
+            if any(line["message"] == "ready" for line in lines):
+                return ports
+        sys.exit(f"the broker does not start; its log is {log}")
+
+    def limits(self):
+        """Those that were hit, and how often."""
+        with urllib.request.urlopen(f"http://{self.admin}/metrics", timeout=30) as answer:
+            series = (line.split() for line in answer.read().decode().splitlines() if line.startswith("dunlin_limit_hits_total"))
+            return {name.split('"')[1]: int(float(value)) for name, value in series if float(value)}
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+
+def measure(options, name):
+    """The healthy clients' report, and what the attacker told."""
+    with tempfile.TemporaryDirectory(prefix="siege-") as folder:
+        broker = Broker(options.dunlin, folder)
+        attacker = None
+        try:
+            if name:
+                command = [sys.executable, __file__, "--attack", name, "--ports", json.dumps(broker.ports), "--folder", folder]
+                attacker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            report = f"{folder}/report.json"
+            load = ["-p", broker.ports["tcp"], "-q", 1, "-c", 10, "--rate", options.rate, "--threads", 1]
+            times = ["--warmup", "2s", "--duration", f"{options.seconds}s", "--pid", broker.process.pid]
+            command = [options.dunlin, "bench", "p2p", *load, *times, "--quiet", "--json", report]
+            healthy = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True)
+            if healthy.returncode:
+                print(healthy.stdout, file=sys.stderr)
+            told = None
+            if attacker:
+                attacker.terminate()
+                told = {**json.loads(attacker.communicate()[0]), "limits": broker.limits()}
+            if broker.process.poll() is not None:
+                sys.exit(f"{name}: the broker has ended")
+            with open(report) as file:
+                return json.load(file), told
+        finally:
+            if attacker and attacker.poll() is None:
+                attacker.kill()
+            broker.stop()
+
+
+def row(name, runs, alone):
+    """Medians of the rounds."""
+    middle = lambda figure: statistics.median(figure(report, told) for report, told in runs)
+    at = {key: middle(lambda report, _: report["latency_us"][key]) for key in ("p50", "p99", "p99_9")}
+    healthy = runs[0][0]["phases"][-1]
+    found = {
+        "name": name,
+        "latency_us": at,
+        "ratio": {key: at[key] / alone[key] for key in at} if alone else None,
+        "rounds_p99_us": [report["latency_us"]["p99"] for report, _ in runs],
+        "lost": sum(report["messages"]["lost"] for report, _ in runs),
+        "problems": sorted({problem for report, _ in runs for problem in report["problems"]}),
+        "broker_cpu_percent": middle(lambda report, _: report["phases"][-1]["broker"]["cpu_percent"]) if healthy["broker"] else None,
+    }
+    if runs[0][1]:
+        found["attack"] = {key: middle(lambda _, told: told[key]) for key in ("per_second", "failed", "cpu")}
+        found["limits"] = runs[0][1]["limits"]
+    return found
+
+
+HEAD = ("", "p50 µs", "p99 µs", "p99.9 µs", "p99 ×", "p99.9 ×", "lost", "broker CPU", "attacks/s", "their CPU")
+
+
+def show(cells):
+    print(f"{cells[0]:<18}" + "".join(f"{cell:>11}" for cell in cells[1:]), flush=True)
+
+
+def show_row(found):
+    at, ratio, attacked = found["latency_us"], found["ratio"], found.get("attack")
+    cells = [found["name"], *(f"{at[key]:.0f}" for key in ("p50", "p99", "p99_9"))]
+    cells += [f"{ratio['p99']:.2f}", f"{ratio['p99_9']:.2f}"] if ratio else ["", ""]
+    cells += [str(found["lost"]), f"{found['broker_cpu_percent'] or 0:.0f} %"]
+    cells += [f"{attacked['per_second']:.0f}", f"{100 * attacked['cpu']:.0f} %"] if attacked else ["", ""]
+    show(cells)
+    if found.get("limits"):
+        print("    limits: " + ", ".join(f"{name} {count}" for name, count in sorted(found["limits"].items())))
+    for problem in found["problems"]:
+        print(f"    {problem}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog="attacks: " + ", ".join(ATTACKS))
+    parser.add_argument("--dunlin", default="target/release/dunlin", help="the program [target/release/dunlin]")
+    parser.add_argument("--rate", type=int, default=2000, help="healthy messages a second [2000]")
+    parser.add_argument("--seconds", type=int, default=10, help="measured time of one run [10]")
+    parser.add_argument("--rounds", type=int, default=1, help="runs of each; medians are told [1]")
+    parser.add_argument("--only", action="append", choices=ATTACKS, help="this attack, can be given several times [all]")
+    parser.add_argument("--json", help="write all figures to this file")
+    for hidden in ("--attack", "--ports", "--folder"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.attack:
+        return attack(options.attack, json.loads(options.ports), options.folder)
+    names = options.only or list(ATTACKS)
+    # Rounds go round, so that a machine that is busy for a while does not fall on one attack.
+    runs = {name: [] for name in [None, *names]}
+    for number in range(options.rounds):
+        for name in runs:
+            if sys.stderr.isatty():
+                print(f"round {number + 1}: {name or 'alone'} ...", file=sys.stderr)
+            runs[name].append(measure(options, name))
+    rows = [row("alone", runs[None], None)]
+    rows += [row(name, runs[name], rows[0]["latency_us"]) for name in names]
+    show(HEAD)
+    for found in rows:
+        show_row(found)
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump({"rate": options.rate, "seconds": options.seconds, "rounds": options.rounds, "rows": rows}, file, indent=2)
+    worst = max(rows[1:], key=lambda found: found["ratio"]["p99"])
+    is_lost = any(found["lost"] for found in rows)
+    print(f"\nThe worst p99 is {worst['ratio']['p99']:.2f} times that without an attack: {worst['name']}.")
+    return 1 if worst["ratio"]["p99"] > 2 or is_lost else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
