@@ -15,7 +15,10 @@ pub mod queues;
 mod series;
 pub mod sys_topics;
 
-pub use api::{Access, Api, BackupState, BackupView, BridgeTopicView, BridgeView, ListenerView, Pending, Steward};
+pub use api::{
+    Access, Api, BackupState, BackupView, BridgeTopicView, BridgeView, ConfigChanged, ConfigRefusal, ListenerView,
+    OverridesView, Pending, Steward,
+};
 pub use config::{AdminApiConfig, AdminConfig, AdminTlsConfig, SysConfig};
 pub use health::{Condition, Readiness};
 pub use http::{Accept, AdminState, Stream, serve};

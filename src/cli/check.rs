@@ -7,14 +7,14 @@ use super::{complain, exit, say};
 use crate::server;
 
 pub(super) fn check(args: &RunArgs) -> ExitCode {
-    match args.source().load() {
-        Ok(config) => {
-            let errors = server::file_errors(&config);
+    match args.source().for_onlooker().load_all() {
+        Ok(loaded) => {
+            let errors = server::file_errors(&loaded.config);
             if !errors.is_empty() {
                 complain(errors.join("\n"));
                 return ExitCode::from(exit::CONFIG);
             }
-            for warning in config.warnings() {
+            for warning in loaded.warnings() {
                 complain(format_args!("warning: {warning}"));
             }
             say("ok");

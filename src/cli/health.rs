@@ -29,7 +29,7 @@ pub(super) struct HealthArgs {
 }
 
 pub(super) fn health(args: &HealthArgs) -> ExitCode {
-    let config = match args.run.source().load() {
+    let config = match args.run.source().for_onlooker().load() {
         Ok(config) => config,
         Err(errors) => {
             complain(errors);

@@ -79,19 +79,19 @@ impl RunArgs {
 
 pub(super) fn run(args: &RunArgs) -> ExitCode {
     let source = args.source();
-    let config = match source.load() {
-        Ok(config) => config,
+    let loaded = match source.load_all() {
+        Ok(loaded) => loaded,
         Err(errors) => {
             complain(errors);
             return ExitCode::from(exit::CONFIG);
         }
     };
-    if let Err(error) = logging::init(&config.log) {
+    if let Err(error) = logging::init(&loaded.config.log) {
         complain(error);
         return ExitCode::from(exit::FAILURE);
     }
-    for warning in config.warnings() {
+    for warning in loaded.warnings() {
         tracing::warn!("{warning}");
     }
-    server::run(config, source, args.recover.map(Recover::from))
+    server::run(loaded, source, args.recover.map(Recover::from))
 }

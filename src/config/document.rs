@@ -8,21 +8,9 @@ use toml::{Spanned, Table, Value};
 
 use super::error::Place;
 use super::layer::Layer;
-use super::schema::{Names, Schema, Shape, is_path, nearest};
+use super::schema::{Names, Schema, Shape, is_path};
 
-/// Reads the file. Relative paths in it are taken from the folder that it lies in.
-pub(super) fn read(file: &Path, schema: &Schema) -> Layer {
-    match std::fs::read_to_string(file) {
-        Ok(text) => parse(file, &text, schema),
-        Err(error) => {
-            let mut layer = Layer::default();
-            layer.error(Place::File(file.into()), "", format!("cannot read the config file: {error}"));
-            layer
-        }
-    }
-}
-
-/// Reads `text` as if it stood in `file`.
+/// Reads `text` as it stands in `file`. Relative paths in it are taken from the folder that the file lies in.
 pub(super) fn parse(file: &Path, text: &str, schema: &Schema) -> Layer {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut walk = Walk { file: file.into(), text, schema, layer: Layer::default() };
@@ -56,7 +44,7 @@ impl<'a> Walk<'a> {
             let path = join(path, key.get_ref());
             let place = self.place(key.span().start);
             let Some((name, _)) = model.get_key_value(key.get_ref().as_ref()) else {
-                let message = self.unknown(key.get_ref(), model, names.is_empty());
+                let message = self.schema.unknown(key.get_ref(), model, names.is_empty());
                 self.layer.error(place, &path, message);
                 continue;
             };
@@ -135,14 +123,6 @@ impl<'a> Walk<'a> {
     fn wrong(&mut self, start: usize, path: &str, message: &str) -> Option<Value> {
         self.layer.error(self.place(start), path, message);
         None
-    }
-
-    fn unknown(&self, key: &str, model: &Table, is_top: bool) -> String {
-        let near = nearest(key, model.keys().map(String::as_str)).map(|name| format!("\"{name}\""));
-        let known = self.schema.elsewhere(key).or(near);
-        let meant = known.map(|name| format!("; did you mean {name}?"));
-        let what = if is_top { "unknown key or section" } else { "unknown key" };
-        format!("{what}{}", meant.unwrap_or_default())
     }
 
     /// Takes a relative path from the folder of the file.

@@ -2,14 +2,14 @@
 
 use std::error::Error;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where a value, or an error, comes from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
-    /// A line of the config file, counted from 1.
+    /// A line of the config file or of the overrides, counted from 1.
     Line { file: PathBuf, line: usize },
-    /// The config file as a whole.
+    /// One of them as a whole.
     File(PathBuf),
     /// An environment variable.
     Variable(String),
@@ -31,6 +31,12 @@ pub struct ConfigError {
 /// All that is wrong, in the order of the file, then the environment, then the command line. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl Place {
+    pub(super) fn is_in(&self, path: &Path) -> bool {
+        matches!(self, Self::Line { file, .. } | Self::File(file) if file == path)
+    }
+}
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,13 +1,17 @@
-//! What the operator decides: one struct per room, read from a TOML file, the environment and the command line, checked once.
+//! What the operator decides: one struct per room, read from a TOML file, what the admin API has changed of it, the environment and the
+//! command line, checked once.
 //!
 //! [`ConfigSource`] reads the layers, keeps for every value the place it came from, and tells all that is wrong at once: the
 //! place, the key, and the cure. The rooms own their structs and defaults; this room knows them, they do not know it.
 
+mod changeable;
 mod document;
 mod environment;
 mod error;
 mod flags;
 mod layer;
+mod overrides;
+mod patch;
 mod print;
 mod schema;
 mod sections;
@@ -20,11 +24,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use changeable::fixed_changes;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use flags::Flags;
+pub use overrides::Overrides;
 pub use schema::nearest;
 pub use sections::{Log, LogFormat, Server};
-pub use source::ConfigSource;
+pub use source::{Change, Changed, ConfigSource, Loaded, Refusal};
 pub use validate::{OPEN_API, Warning, check_log_level};
 
 use crate::admin::{AdminConfig, SysConfig};
@@ -106,7 +112,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads the file, this process's environment over it, and `flags` over that. All that is wrong comes back together.
+    /// Reads the file, what was changed over the admin API, this process's environment, and `flags`, each over the one before. All that is wrong comes back together.
     pub fn load(file: Option<&Path>, flags: Flags) -> Result<Self, ConfigErrors> {
         ConfigSource::new(file.map(Path::to_path_buf), flags).load()
     }

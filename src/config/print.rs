@@ -28,11 +28,16 @@ fn mask(text: &str) -> String {
     text
 }
 
+/// Whether the value of a key is not to be shown.
+pub(super) fn is_secret(key: &str) -> bool {
+    SECRET_KEYS.iter().any(|secret| key.ends_with(secret))
+}
+
 type Masked = Vec<(Range<usize>, String)>;
 
 fn in_table(table: &DeTable<'_>, masked: &mut Masked) {
     for (key, value) in table {
-        if SECRET_KEYS.iter().any(|secret| key.get_ref().ends_with(secret)) {
+        if is_secret(key.get_ref()) {
             masked.push((value.span(), MASK.into()));
         } else {
             in_value(value.span(), value.get_ref(), masked);

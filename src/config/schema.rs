@@ -77,8 +77,17 @@ impl Schema {
         .is_err()
     }
 
+    /// What is told of a key that is not in its table: with the one that was most likely meant.
+    pub(super) fn unknown(&self, key: &str, table: &Table, is_top: bool) -> String {
+        let near = nearest(key, table.keys().map(String::as_str)).map(|name| format!("\"{name}\""));
+        let known = self.elsewhere(key).or(near);
+        let meant = known.map(|name| format!("; did you mean {name}?"));
+        let what = if is_top { "unknown key or section" } else { "unknown key" };
+        format!("{what}{}", meant.unwrap_or_default())
+    }
+
     /// The key in any table that is called `name`.
-    pub(super) fn elsewhere(&self, name: &str) -> Option<String> {
+    fn elsewhere(&self, name: &str) -> Option<String> {
         self.model.iter().find_map(|(section, value)| match shape_of(value) {
             Shape::Table(table) if table.contains_key(name) => Some(format!("{section}.{name}")),
             _ => None,

@@ -1,8 +1,7 @@
 //! The bans over a restart: one small file of JSON in the data directory, replaced as a whole.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::kept_file;
 use crate::broker::{Ban, Bans, Broker, wall_clock};
 
 const FILE: &str = "bans.json";
@@ -53,12 +53,7 @@ impl BanFile {
         }
         let all: Vec<_> = bans.all();
         let all: Vec<&Ban> = all.iter().map(|ban| &**ban).collect();
-        let beside = self.folder.join(".bans.json.new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(&serde_json::to_vec(&all)?)?;
-        file.sync_all()?;
-        fs::rename(&beside, self.folder.join(FILE))?;
-        File::open(&self.folder)?.sync_all()?;
+        kept_file::replace(&self.folder, FILE, &serde_json::to_vec(&all)?)?;
         *kept = revision;
         Ok(())
     }

@@ -16,7 +16,7 @@ use super::bridges::{self, Bridges};
 use super::control;
 use super::data_dir::DataDir;
 use super::journal::{self, RunningJournal};
-use super::office::{Office, ReloadRequest};
+use super::office::{Office, Request};
 use super::overload;
 use super::rights::{Outside, RightsLoader, RightsSource};
 use crate::admin::{AdminState, Api, Condition, Exporter, Readiness};
@@ -26,7 +26,7 @@ use crate::broker::{
     Rights, RightsOf, Waiter,
 };
 use crate::cli::exit;
-use crate::config::{Config, ConfigSource};
+use crate::config::{Config, ConfigSource, Loaded};
 use crate::metrics::{Limit, Metrics};
 use crate::packet::ProtocolVersion;
 use crate::remote::KeyFetcher;
@@ -50,7 +50,7 @@ pub struct House {
     pub office: Arc<Office>,
     pub admin: Option<AdminPort>,
     /// Taken by who waits for them.
-    pub reloads: Option<mpsc::Receiver<ReloadRequest>>,
+    pub requests: Option<mpsc::Receiver<Request>>,
     pub overload: Arc<ArcSwap<OverloadConfig>>,
     serving: Arc<Condition>,
     journal: Option<RunningJournal>,
@@ -71,11 +71,12 @@ pub struct OpenDoor {
 impl House {
     /// Reads all files, binds all addresses, and starts everything; on an error nothing is left running.
     pub async fn build(
-        config: Config,
+        loaded: Loaded,
         source: ConfigSource,
         recover: Option<Recover>,
         stopping: &watch::Receiver<bool>,
     ) -> Result<Self, StartError> {
+        let Loaded { config, overrides } = loaded;
         let data_dir = DataDir::open(&config.data_dir).map_err(|cause| StartError { code: exit::STORAGE, cause })?;
         let admin = BoundPort::bind(&config, &source).await?;
         let exporter = Arc::new(Exporter::new());
@@ -133,7 +134,7 @@ impl House {
             let has_revocations = has_revocations(&config, name);
             tokio::spawn(listener.run(reception.for_door(door, has_revocations), stopping.clone()));
         }
-        let (reload, reloads) = mpsc::channel(1);
+        let (ask, requests) = mpsc::channel(1);
         let backups = journal.as_ref().map(|journal| {
             let (keeper, least) = (journal.keeper.clone(), config.durability.min_free_space.0);
             Backups::new(config.data_dir.clone(), broker.clone(), keeper, least)
@@ -142,10 +143,12 @@ impl House {
             broker: broker.clone(),
             doors: doors.clone(),
             config: ArcSwap::from_pointee(config.clone()),
+            overrides: ArcSwap::from_pointee(overrides),
+            changeable: ArcSwap::from_pointee(source.changeable()),
             log_level: Mutex::new(config.log.level.clone()),
             bans: bans.clone(),
             backups,
-            reloads: reload,
+            requests: ask,
         });
         let api = config.admin.api.enabled.then(|| {
             let (exporter, readiness, access) = (exporter.clone(), readiness.clone(), admin.access.clone());
@@ -162,7 +165,7 @@ impl House {
         tokio::spawn(background::run_sys_topics(broker.clone(), config.sys.clone()));
         tokio::spawn(background::run_presence(broker.clone(), config.sys.clone(), told));
         tokio::spawn(background::run_watchdog());
-        let (admin, reloads) = (Some(admin), Some(reloads));
+        let (admin, requests) = (Some(admin), Some(requests));
         Ok(Self {
             config,
             source,
@@ -173,7 +176,7 @@ impl House {
             bridges,
             office,
             admin,
-            reloads,
+            requests,
             overload,
             serving,
             journal,

@@ -11,6 +11,7 @@ mod control;
 mod data_dir;
 mod house;
 mod journal;
+mod kept_file;
 mod office;
 mod overload;
 mod reload;
@@ -27,19 +28,21 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::cli::exit;
-use crate::config::{Config, ConfigSource};
+use crate::config::{ConfigSource, Loaded};
 use crate::packet::DisconnectReason;
 use crate::storage::Recover;
 pub use check::file_errors;
 pub use control::connect as connect_control;
 use house::House;
+use office::Request;
 
-/// Serves until SIGTERM or SIGINT; SIGHUP makes it read its config from `source` again.
+/// Serves until SIGTERM or SIGINT, with what was loaded from `source`; SIGHUP makes it read that again.
 /// `recover` is what to do about a damaged journal.
-pub fn run(config: Config, source: ConfigSource, recover: Option<Recover>) -> ExitCode {
+pub fn run(loaded: Loaded, source: ConfigSource, recover: Option<Recover>) -> ExitCode {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if config.server.worker_threads > 0 {
-        builder.worker_threads(config.server.worker_threads);
+    let threads = loaded.config.server.worker_threads;
+    if threads > 0 {
+        builder.worker_threads(threads);
     }
     let runtime = match builder.enable_all().thread_name("dunlin").build() {
         Ok(runtime) => runtime,
@@ -48,7 +51,7 @@ pub fn run(config: Config, source: ConfigSource, recover: Option<Recover>) -> Ex
             return ExitCode::from(exit::FAILURE);
         }
     };
-    let code = runtime.block_on(serve(config, source, recover));
+    let code = runtime.block_on(serve(loaded, source, recover));
     // Password checks that are under way are not waited for.
     runtime.shutdown_timeout(Duration::from_millis(200));
     code
@@ -61,7 +64,7 @@ pub struct StartError {
     pub cause: String,
 }
 
-async fn serve(config: Config, source: ConfigSource, recover: Option<Recover>) -> ExitCode {
+async fn serve(loaded: Loaded, source: ConfigSource, recover: Option<Recover>) -> ExitCode {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
@@ -70,7 +73,7 @@ async fn serve(config: Config, source: ConfigSource, recover: Option<Recover>) -
         }
     };
     let (stop, stopping) = watch::channel(false);
-    let mut house = match House::build(config, source, recover, &stopping).await {
+    let mut house = match House::build(loaded, source, recover, &stopping).await {
         Ok(house) => house,
         Err(StartError { code, cause }) => {
             tracing::error!(cause, "the broker cannot start");
@@ -131,11 +134,11 @@ enum Stop {
     StorageFailed,
 }
 
-/// Handles SIGHUP until a signal to stop comes, or the journal fails.
+/// Handles SIGHUP, and what the admin API asks, one after the other, until a signal to stop comes, or the journal fails.
 async fn wait_for_stop(house: &mut House, signals: &mut Signals) -> Stop {
     let mut failure = house.journal_failure();
     let (_keep, nobody) = mpsc::channel(1);
-    let mut reloads = house.reloads.take().unwrap_or(nobody);
+    let mut requests = house.requests.take().unwrap_or(nobody);
     loop {
         tokio::select! {
             () = &mut failure => return Stop::StorageFailed,
@@ -153,7 +156,11 @@ async fn wait_for_stop(house: &mut House, signals: &mut Signals) -> Stop {
                 let _ = house.reload().await; // told in the log
                 let _ = sd_notify::notify(&[NotifyState::Ready]);
             }
-            Some(asked) = reloads.recv() => drop(asked.send(house.reload().await)),
+            // Who does not wait for the answer any more has still asked.
+            Some(request) = requests.recv() => match request {
+                Request::Reload(asked) => drop(asked.send(house.reload().await)),
+                Request::Change(change, asked) => drop(asked.send(house.change(&change).await)),
+            },
         }
     }
 }

@@ -5,41 +5,87 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
 use super::backups::Backups;
 use super::ban_file::BanFile;
 use super::bridges::door_name;
 use super::house::OpenDoor;
-use crate::admin::{BackupView, BridgeTopicView, BridgeView, ListenerView, Pending, Steward};
+use crate::admin::{
+    BackupView, BridgeTopicView, BridgeView, ConfigChanged, ConfigRefusal, ListenerView, OverridesView, Pending, Steward,
+};
 use crate::broker::Broker;
 use crate::cli::logging;
 use crate::client::bridge::{BridgeConfig, BridgeTopic};
-use crate::config::{Config, check_log_level};
+use crate::config::{Change, Config, Loaded, Overrides, Refusal, check_log_level};
 use crate::metrics::BridgeDrop;
 
 /// What came of reading the config again: the keys that need a new start, or all that is wrong.
 pub type Reloaded = Result<Vec<String>, String>;
-/// Asks for it.
-pub type ReloadRequest = oneshot::Sender<Reloaded>;
+
+/// What is done between two signals, one after the other.
+pub enum Request {
+    Reload(oneshot::Sender<Reloaded>),
+    Change(Change, oneshot::Sender<Result<ConfigChanged, ConfigRefusal>>),
+}
 
 pub struct Office {
     pub broker: Arc<Broker>,
     pub doors: Arc<HashMap<String, OpenDoor>>,
     pub config: ArcSwap<Config>,
+    pub overrides: ArcSwap<Overrides>,
+    /// Keys that the API may change.
+    pub changeable: ArcSwap<Vec<String>>,
     pub log_level: Mutex<String>,
     pub bans: Arc<BanFile>,
     /// `None` where nothing is stored.
     pub backups: Option<Arc<Backups>>,
-    pub reloads: mpsc::Sender<ReloadRequest>,
+    pub requests: mpsc::Sender<Request>,
 }
 
 impl Office {
-    /// The config was read again.
-    pub fn reloaded(&self, config: &Config) {
-        *self.log_level.lock() = config.log.level.clone();
-        self.config.store(Arc::new(config.clone()));
+    /// Another config holds.
+    pub fn reloaded(&self, loaded: &Loaded, changeable: Vec<String>) {
+        self.config.store(Arc::new(loaded.config.clone()));
+        self.overrides.store(Arc::new(loaded.overrides.clone()));
+        self.changeable.store(Arc::new(changeable));
+    }
+
+    /// The level that the log has now.
+    pub fn set_shown_level(&self, level: &str) {
+        level.clone_into(&mut self.log_level.lock());
+    }
+
+    /// Asks who holds the house; the error is that there is no time for it.
+    fn ask<T: Send + 'static>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Pending<Result<T, Busy>> {
+        let (ask, answer) = oneshot::channel();
+        let sent = self.requests.try_send(request(ask));
+        Box::pin(async move {
+            sent.map_err(|_| Busy)?;
+            answer.await.map_err(|_| Busy)
+        })
+    }
+
+    fn change(&self, change: Change) -> Pending<Result<ConfigChanged, ConfigRefusal>> {
+        let asked = self.ask(|answer| Request::Change(change, answer));
+        Box::pin(async move { asked.await.map_err(|Busy| ConfigRefusal::Busy(BUSY.into()))? })
+    }
+}
+
+/// The house has no time, or is closing.
+struct Busy;
+
+const BUSY: &str = "the broker is stopping, or reading its config already";
+
+/// The words of the config in those of the API.
+impl From<Refusal> for ConfigRefusal {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Wrong(why) => Self::Wrong(why),
+            Refusal::NotChangeable(why) => Self::NotChangeable(why),
+            Refusal::Broken(why) => Self::Broken(why),
+        }
     }
 }
 
@@ -51,13 +97,26 @@ impl Steward for Office {
     }
 
     fn reload(&self) -> Pending<Reloaded> {
-        let reloads = self.reloads.clone();
-        Box::pin(async move {
-            let (ask, answer) = oneshot::channel();
-            let busy = || "the broker is stopping, or reading its config already".to_owned();
-            reloads.try_send(ask).map_err(|_| busy())?;
-            answer.await.map_err(|_| busy())?
-        })
+        let asked = self.ask(Request::Reload);
+        Box::pin(async move { asked.await.map_err(|Busy| BUSY.to_owned())? })
+    }
+
+    fn overrides(&self) -> OverridesView {
+        let overrides = self.overrides.load();
+        OverridesView {
+            overrides: serde_json::to_value(&overrides.values).unwrap_or(Value::Null),
+            overridden: overrides.keys.clone(),
+            changeable: self.changeable.load().to_vec(),
+            file: overrides.file.display().to_string(),
+        }
+    }
+
+    fn patch_config(&self, patch: Map<String, Value>) -> Pending<Result<ConfigChanged, ConfigRefusal>> {
+        self.change(Change::Patch(patch))
+    }
+
+    fn reset_config(&self) -> Pending<Result<ConfigChanged, ConfigRefusal>> {
+        self.change(Change::Reset)
     }
 
     fn listeners(&self) -> Vec<ListenerView> {

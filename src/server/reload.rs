@@ -1,12 +1,16 @@
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::check::file_errors;
 use super::house::{House, OpenDoor, gate_limits, listener_flow, listener_limits, warn_of_expiry};
+use super::kept_file;
 use super::office::Reloaded;
 use super::rights::{Outside, RightsLoader, RightsSource};
+use crate::admin::{ConfigChanged, ConfigRefusal};
 use crate::broker::Rights;
 use crate::cli::logging;
-use crate::config::Config;
+use crate::config::{Change, Changed, Config, Loaded, fixed_changes};
 use crate::transport::ListenerConfig;
 use crate::transport::config::TlsConfig;
 use crate::transport::tls::Revoked;
@@ -17,19 +21,72 @@ impl House {
     /// Gives the keys that take effect at the next start only, or what is wrong.
     pub async fn reload(&mut self) -> Reloaded {
         let started = Instant::now();
-        let config = match self.source.load() {
-            Ok(config) => config,
+        let source = self.source.read_again();
+        let loaded = match source.load_all() {
+            Ok(loaded) => loaded,
             Err(errors) => {
                 tracing::error!(%errors, "the config has errors; all stays as it was");
                 return Err(errors.to_string());
             }
         };
-        let unchangeable = self.unchangeable(&config);
+        let unchangeable = self.unchangeable(&loaded.config);
         for key in &unchangeable {
             tracing::warn!(key, "a change of this takes effect at the next start");
         }
-        if let Err(error) = logging::set_level(&config.log.level) {
-            tracing::error!(%error, "the log level stays as it was");
+        for warning in loaded.overrides.warnings() {
+            tracing::warn!("{warning}");
+        }
+        self.source = source;
+        self.take_over(loaded, true, started).await;
+        tracing::info!(seconds = started.elapsed().as_secs_f64(), "config reloaded");
+        Ok(unchangeable.into_iter().map(String::from).collect())
+    }
+
+    /// Makes a change of the overrides: checked as at a start, then on disk, then in force. The config file counts as it was when it was last
+    /// read. On an error nothing has changed.
+    pub async fn change(&mut self, change: &Change) -> Result<ConfigChanged, ConfigRefusal> {
+        let started = Instant::now();
+        let Changed { loaded, text, set, taken_back } = self.source.with_change(change)?;
+        self.check_files(&loaded.config)?;
+        self.keep(&loaded.overrides.file, text).await?;
+        let overridden = loaded.overrides.keys.clone();
+        // A level that was set for the time being goes on, unless this is about it.
+        let sets_level = set.iter().chain(&taken_back).any(|key| key == "log.level");
+        self.take_over(loaded, sets_level, started).await;
+        tracing::info!(?set, ?taken_back, seconds = started.elapsed().as_secs_f64(), "config changed");
+        Ok(ConfigChanged { set, taken_back, overridden })
+    }
+
+    /// Errors in files, and combinations of keys, that are found out when they are used; those that are there already do not hold up a
+    /// change of something else.
+    fn check_files(&self, config: &Config) -> Result<(), ConfigRefusal> {
+        let before = file_errors(&self.config);
+        let new: Vec<_> = file_errors(config).into_iter().filter(|error| !before.contains(error)).collect();
+        if new.is_empty() { Ok(()) } else { Err(ConfigRefusal::Wrong(new.join("\n"))) }
+    }
+
+    async fn keep(&self, file: &Path, text: Option<String>) -> Result<(), ConfigRefusal> {
+        let path = file.to_path_buf();
+        let kept = tokio::task::spawn_blocking(move || {
+            let (folder, name) = (path.parent().unwrap_or(Path::new(".")), path.file_name().unwrap_or_default());
+            let name = name.to_string_lossy();
+            match text {
+                Some(text) => kept_file::replace(folder, &name, text.as_bytes()),
+                None => kept_file::remove(folder, &name),
+            }
+        });
+        let kept = kept.await.map_err(std::io::Error::other).and_then(|kept| kept);
+        kept.map_err(|error| ConfigRefusal::NotKept(format!("{}: {error}", file.display())))
+    }
+
+    /// Lets a config hold that is right.
+    async fn take_over(&mut self, loaded: Loaded, sets_level: bool, started: Instant) {
+        let config = &loaded.config;
+        if sets_level {
+            if let Err(error) = logging::set_level(&config.log.level) {
+                tracing::error!(%error, "the log level stays as it was");
+            }
+            self.office.set_shown_level(&config.log.level);
         }
         self.broker.set_limits(config.limits.clone());
         self.gate.set_limits(gate_limits(&config.limits));
@@ -38,18 +95,16 @@ impl House {
         self.broker.pacing.set_rates(config.rates.clone());
         let per_address = config.rates.connections(config.rates.address_connection_rate);
         self.gate.set_address_rate(per_address, config.rates.max_tracked);
-        let outside = self.reload_doors(&config);
+        let outside = self.reload_doors(config);
         self.outside = outside;
         self.broker.configure_queues(&config.queues, config.work_queues.clone(), started);
         self.broker.recheck_rights(started);
-        self.bridges.apply(&config).await;
+        self.bridges.apply(config).await;
         if let Some(admin) = &self.admin {
-            admin.reload(&config);
+            admin.reload(config);
         }
-        self.office.reloaded(&config);
-        self.config = config;
-        tracing::info!(seconds = started.elapsed().as_secs_f64(), "config reloaded");
-        Ok(unchangeable.into_iter().map(String::from).collect())
+        self.office.reloaded(&loaded, self.source.changeable());
+        self.config = loaded.config;
     }
 
     fn reload_doors(&self, config: &Config) -> Outside {
@@ -119,7 +174,6 @@ impl House {
 
     /// The keys that differ from the running config and cannot be changed while running.
     fn unchangeable(&self, new: &Config) -> Vec<&'static str> {
-        let old = &self.config;
         let fixed = |listeners: &[ListenerConfig]| -> Vec<_> {
             listeners
                 .iter()
@@ -133,21 +187,10 @@ impl House {
                 })
                 .collect()
         };
-        let changes = [
-            ("data_dir", old.data_dir != new.data_dir),
-            ("durability", old.durability != new.durability),
-            ("server", old.server != new.server),
-            ("log.format", old.log.format != new.log.format),
-            ("listeners", fixed(&old.listeners) != fixed(&new.listeners)),
-            ("auth.max_password_checks", old.auth.max_password_checks != new.auth.max_password_checks),
-            ("auth.max_waiting_password_checks", old.auth.max_waiting_password_checks != new.auth.max_waiting_password_checks),
-            ("limits.connect_timeout", old.limits.connect_timeout != new.limits.connect_timeout),
-            ("quotas", old.quotas != new.quotas),
-            ("rates.burst", old.rates.burst != new.rates.burst),
-            ("shared_subscriptions", old.shared_subscriptions != new.shared_subscriptions),
-            ("admin", old.admin != new.admin),
-            ("sys", old.sys != new.sys),
-        ];
-        changes.into_iter().filter(|(_, is_changed)| *is_changed).map(|(key, _)| key).collect()
+        let mut changes = fixed_changes(&self.config, new);
+        if fixed(&self.config.listeners) != fixed(&new.listeners) {
+            changes.push("listeners");
+        }
+        changes
     }
 }

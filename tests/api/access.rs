@@ -9,7 +9,7 @@ use crate::http::Http;
 use crate::support::Broker;
 
 /// Makes a key, and gives what the program prints: `NAME.SECRET`.
-fn add_key(folder: &TempDir, name: &str, role: &str) -> String {
+pub fn add_key(folder: &TempDir, name: &str, role: &str) -> String {
     let file = folder.path().join("keys").display().to_string();
     let output = Command::new(env!("CARGO_BIN_EXE_dunlin"))
         .args(["apikey", "add", name, "--role", role, "--file", &file])
@@ -21,7 +21,7 @@ fn add_key(folder: &TempDir, name: &str, role: &str) -> String {
 
 const CONFIG: &str = "[admin.api]\nkey_file = \"@DIR@/keys\"\n[[listeners]]\nname = \"tcp\"\nurl = \"tcp://127.0.0.1:0\"\n";
 
-fn bearer(api: &Http, token: &str) -> Http {
+pub fn bearer(api: &Http, token: &str) -> Http {
     api.with("Authorization", &format!("Bearer {token}"))
 }
 

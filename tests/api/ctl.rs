@@ -121,6 +121,28 @@ fn bans_levels_backups_and_reloads() {
 }
 
 #[test]
+fn the_config_is_shown_changed_and_taken_back() {
+    let broker = Broker::start();
+    let set = json(&broker, &["config", "set", "limits.max_inflight=7", "limits.max_packet_size=64KiB"]);
+    assert_eq!(set["set"], serde_json::json!(["limits.max_inflight", "limits.max_packet_size"]));
+    let table = text(&broker, &["config", "show", "limits"]);
+    let line = table.lines().find(|line| line.starts_with("limits.max_inflight ")).unwrap();
+    assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["limits.max_inflight", "7", "true"]);
+    assert!(!table.contains("log.level"), "{table}");
+    assert_eq!(json(&broker, &["config", "show", "--changed"]).as_array().unwrap().len(), 2);
+    assert_eq!(json(&broker, &["config", "show"])["limits"]["max_inflight"], 7);
+    let unset = json(&broker, &["config", "unset", "limits.max_inflight"]);
+    assert_eq!(unset["taken_back"], serde_json::json!(["limits.max_inflight"]));
+    assert!(text(&broker, &["config", "reset"]).contains("limits.max_packet_size"));
+    assert_eq!(json(&broker, &["config", "show", "--changed"]), serde_json::json!([]));
+    let wrong = ctl(&broker, &["config", "set", "limits.max_infligt=7"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("did you mean \"max_inflight\"?"), "{wrong:?}");
+    assert_eq!(code(&broker, &["config", "set", "server.worker_threads=7"]), Some(1));
+    assert_eq!(code(&broker, &["config", "set", "limits.max_inflight"]), Some(2));
+}
+
+#[test]
 fn exit_codes_tell_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");

@@ -89,6 +89,7 @@ fn every_path_and_method_answers_as_the_document_says() {
             json!([{"topic": "some/thing", "payload": "x"}, {"topic": "nobody", "payload": "eA==", "payload_encoding": "base64"}]),
         ),
         ("/banned", json!({"as": "peerhost", "who": "192.0.2.1"})),
+        ("/config", json!({"limits": {"max_inflight": 64}, "log": {"level": "info"}})),
         ("/log_level", json!({"level": "info"})),
         ("/reload", json!({})),
         ("/backups", json!({})),

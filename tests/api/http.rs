@@ -102,6 +102,10 @@ impl Http {
         self.request("POST", path, Some(&body.to_string()))
     }
 
+    pub fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.request("PATCH", path, Some(&body.to_string()))
+    }
+
     pub fn put(&self, path: &str, body: &Value) -> Answer {
         self.request("PUT", path, Some(&body.to_string()))
     }

@@ -8,6 +8,7 @@ mod access;
 mod banned;
 mod bridges;
 mod clients;
+mod config;
 mod contract;
 mod ctl;
 mod document;

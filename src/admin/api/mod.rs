@@ -11,6 +11,7 @@ mod banned;
 mod bridges;
 mod busiest;
 mod clients;
+mod config;
 mod figures;
 mod listeners;
 mod operation;
@@ -39,7 +40,10 @@ use axum::routing::get;
 use tokio::sync::Semaphore;
 
 pub use access::{Access, Peer};
-pub use steward::{BackupState, BackupView, BridgeTopicView, BridgeView, ListenerView, Pending, Steward};
+pub use steward::{
+    BackupState, BackupView, BridgeTopicView, BridgeView, ConfigChanged, ConfigRefusal, ListenerView, OverridesView, Pending,
+    Steward,
+};
 
 use super::problem::Problem;
 use super::{Exporter, Readiness};
@@ -112,6 +116,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .merge(bridges::routes())
         .merge(busiest::routes())
         .merge(clients::routes())
+        .merge(config::routes())
         .merge(figures::routes())
         .merge(listeners::routes())
         .merge(operation::routes())

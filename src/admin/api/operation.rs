@@ -1,4 +1,4 @@
-//! `/config`, `/reload`, `/log_level`, `/backups`: the process itself.
+//! `/reload`, `/log_level`, `/backups`: the process itself.
 
 use std::sync::Arc;
 
@@ -16,16 +16,10 @@ use crate::admin::problem::Problem;
 
 pub fn routes() -> Router<Arc<Api>> {
     Router::new()
-        .route("/config", get(config))
         .route("/reload", post(reload))
         .route("/log_level", get(log_level).put(set_log_level))
         .route("/backups", get(backups).post(begin_backup))
         .route("/backups/{name}", get(backup))
-}
-
-async fn config(State(api): Shared, params: Params) -> Answer {
-    params.finish()?;
-    ok(&api.steward.config())
 }
 
 #[derive(Debug, Serialize)]

@@ -87,10 +87,13 @@ fn unreadable(rejection: &BytesRejection) -> Problem {
     }
 }
 
-/// Whether the request says that its body is JSON: what no form of a foreign web page can say.
-fn is_json(headers: &HeaderMap) -> bool {
+/// Whether the request says that its body is JSON: what no form of a foreign web page can say. A patch may say of which kind it is
+/// (RFC 7396).
+fn is_json(method: &Method, headers: &HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    content_type.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    let kind = content_type.split(';').next().unwrap_or_default().trim();
+    let is_patch = method == Method::PATCH && kind.eq_ignore_ascii_case("application/merge-patch+json");
+    is_patch || kind.eq_ignore_ascii_case("application/json")
 }
 
 /// The variable parts of a path, decoded.
@@ -117,7 +120,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(&parts.method);
-        if has_body && !is_json(&parts.headers) {
+        if has_body && !is_json(&parts.method, &parts.headers) {
             let message = "the request must say Content-Type: application/json";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message));
         }

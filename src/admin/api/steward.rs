@@ -3,17 +3,28 @@ use std::future::Future;
 use std::pin::Pin;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 pub type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// What the API asks of the process around the broker.
 pub trait Steward: Send + Sync + 'static {
     /// The config in force, without its secrets.
-    fn config(&self) -> serde_json::Value;
+    fn config(&self) -> Value;
 
     /// Reads the config again, as SIGHUP does. Gives the keys whose change takes effect at the next start only; the error tells all that
     /// is wrong, and then all stays as it was.
     fn reload(&self) -> Pending<Result<Vec<String>, String>>;
+
+    /// What was changed over the API.
+    fn overrides(&self) -> OverridesView;
+
+    /// Lays a JSON merge patch over what was changed before; once it is answered it holds, and survives a power cut. On an error nothing
+    /// has changed.
+    fn patch_config(&self, patch: Map<String, Value>) -> Pending<Result<ConfigChanged, ConfigRefusal>>;
+
+    /// Takes back all that was changed over the API.
+    fn reset_config(&self) -> Pending<Result<ConfigChanged, ConfigRefusal>>;
 
     fn listeners(&self) -> Vec<ListenerView>;
 
@@ -22,7 +33,7 @@ pub trait Steward: Send + Sync + 'static {
 
     fn log_level(&self) -> String;
 
-    /// Until the config is read again.
+    /// Until the config is read again, or its level changed.
     fn set_log_level(&self, level: &str) -> Result<(), String>;
 
     /// Writes the bans down. Waits for the disk: not for threads that serve connections.
@@ -33,6 +44,44 @@ pub trait Steward: Send + Sync + 'static {
 
     /// The backups that were begun, the latest first.
     fn backups(&self) -> Vec<BackupView>;
+}
+
+/// What lies over the config file.
+#[derive(Clone, Debug, Serialize)]
+pub struct OverridesView {
+    /// As a patch that would make them again.
+    pub overrides: Value,
+    /// The keys in it, `limits.max_inflight`.
+    pub overridden: Vec<String>,
+    /// The keys that may be changed.
+    pub changeable: Vec<String>,
+    /// Where they are kept.
+    pub file: String,
+}
+
+/// A change of the config that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ConfigChanged {
+    /// The keys that were given a value.
+    pub set: Vec<String>,
+    /// The keys for which the config file counts again.
+    pub taken_back: Vec<String>,
+    /// All that are overridden now.
+    pub overridden: Vec<String>,
+}
+
+/// Why a change of the config was not made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigRefusal {
+    /// It is wrong as a config file would be.
+    Wrong(String),
+    /// It names keys that cannot be changed this way.
+    NotChangeable(String),
+    /// The config has errors already.
+    Broken(String),
+    /// It could not be written down.
+    NotKept(String),
+    Busy(String),
 }
 
 /// A listener, as it is now.

@@ -1,6 +1,7 @@
 //! `dunlin ctl`: the admin API by hand and for scripts.
 
 mod client;
+mod config;
 mod queues;
 mod table;
 mod trace;
@@ -73,7 +74,10 @@ enum CtlCommand {
     Publish(PublishArgs),
     /// Follow a client or topics live, until Ctrl-C.
     Trace(trace::TraceArgs),
-    /// Show the log level, or set it until the next reload.
+    /// What the broker runs with; changes of it that last.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Show the log level, or set it for the time being: until the next reload, start, or change of log.level.
     LogLevel { level: Option<String> },
     /// Make a backup in the data directory of the broker, and wait for it.
     Backup,
@@ -228,6 +232,7 @@ async fn run(args: &CtlArgs) -> Result<(), Failure> {
         CtlCommand::Queues(queues) => queues.run(&api, print).await?,
         CtlCommand::Publish(message) => publish(&api, print, message).await?,
         CtlCommand::Trace(what) => trace::trace(&api, what, args.json).await?,
+        CtlCommand::Config(command) => command.run(&api, print).await?,
         CtlCommand::LogLevel { level: None } => print.one(&api.get("/log_level").await?),
         CtlCommand::LogLevel { level: Some(level) } => print.one(&api.put("/log_level", &json!({ "level": level })).await?),
         CtlCommand::Backup => backup(&api, print).await?,

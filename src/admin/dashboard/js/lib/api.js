@@ -101,4 +101,5 @@ async function ask(method, where, options = {}) {
 export const get = (where, query, signal) => ask('GET', where, { query, signal });
 export const post = (where, body, query) => ask('POST', where, { body, query });
 export const put = (where, body) => ask('PUT', where, { body });
+export const patch = (where, body) => ask('PATCH', where, { body });
 export const remove = (where, query) => ask('DELETE', where, { query });
