@@ -264,6 +264,17 @@ mod tests {
     }
 
     #[test]
+    fn another_data_dir_is_for_the_next_start() {
+        let place = Folder::new("");
+        place.keep("[limits]\nmax_inflight = 2\n");
+        let source = place.source().running_in(&place.0.path().join("data"));
+        fs::write(place.0.path().join("dunlin.toml"), "data_dir = \"other\"\n").unwrap();
+        let loaded = source.read_again().load_all().unwrap();
+        assert_eq!((loaded.config.limits.max_inflight, loaded.overrides.file), (2, place.overrides()));
+        assert!(place.source().load_all().unwrap().overrides.keys.is_empty());
+    }
+
+    #[test]
     fn the_config_file_counts_as_it_was_read_until_it_is_read_again() {
         let place = Folder::new("[limits]\nmax_inflight = 1\n");
         let source = place.source();

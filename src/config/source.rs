@@ -21,6 +21,8 @@ pub struct ConfigSource {
     file: Option<File>,
     environment: Vec<(String, String)>,
     flags: Flags,
+    /// The data directory of a broker that runs; what the config says of another one is for the next start.
+    running_in: Option<PathBuf>,
     is_onlooker: bool,
 }
 
@@ -83,13 +85,18 @@ impl ConfigSource {
     /// The file, if any, as it is now, with this process's environment and the command line.
     pub fn new(file: Option<PathBuf>, flags: Flags) -> Self {
         let file = file.map(File::read);
-        Self { file, environment: environment::of_process(), flags, is_onlooker: false }
+        Self { file, environment: environment::of_process(), flags, running_in: None, is_onlooker: false }
     }
 
     /// The same with other variables than this process has.
     pub fn with_environment(self, variables: &[(&str, &str)]) -> Self {
         let environment = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         Self { environment, ..self }
+    }
+
+    /// For a broker that runs: the overrides lie in this data directory, whatever becomes of the key meanwhile.
+    pub fn running_in(self, data_dir: &Path) -> Self {
+        Self { running_in: Some(data_dir.into()), ..self }
     }
 
     /// For who looks at the config of a broker that may be another user's: overrides that may not be read are left out.
@@ -152,7 +159,8 @@ impl ConfigSource {
         let below: Vec<_> = self.file.iter().map(|file| file.layer(schema)).collect();
         let above = [environment::read(&self.environment, schema), self.flags.layer()];
         let says = |layer: &Layer| layer.values.get("data_dir").and_then(toml::Value::as_str).map(PathBuf::from);
-        let folder = above.iter().rev().chain(&below).find_map(says).unwrap_or_else(|| Config::default().data_dir);
+        let said = || above.iter().rev().chain(&below).find_map(says).unwrap_or_else(|| Config::default().data_dir);
+        let folder = self.running_in.clone().unwrap_or_else(said);
         let overrides_file = folder.join(overrides::FILE);
         let (overrides, is_unread) = match text {
             Some(text) => (overrides::layer(&overrides_file, text, schema), false),

@@ -77,6 +77,7 @@ impl House {
         stopping: &watch::Receiver<bool>,
     ) -> Result<Self, StartError> {
         let Loaded { config, overrides } = loaded;
+        let source = source.running_in(&config.data_dir);
         let data_dir = DataDir::open(&config.data_dir).map_err(|cause| StartError { code: exit::STORAGE, cause })?;
         let admin = BoundPort::bind(&config, &source).await?;
         let exporter = Arc::new(Exporter::new());
