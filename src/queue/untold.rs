@@ -41,7 +41,8 @@ impl<B: Clone> Queue<B> {
 
     /// First leases that have lasted for a while.
     pub(super) fn tell_leases_until(&mut self, now: UnixMillis) {
-        while let Some(untold) = self.untold.pop_front_if(|untold| untold.at <= now) {
+        while let Some(untold) = self.untold.front().copied().filter(|untold| untold.at <= now) {
+            self.untold.pop_front();
             let is_same = |id: u32| self.entries.slab.get(id).is_some_and(|entry| entry.seq == untold.seq);
             if is_same(untold.id) && self.entries.course(untold.id).leases == untold.number {
                 self.tell_lease(untold.id);

@@ -22,8 +22,8 @@ use super::rights::{Outside, RightsLoader, RightsSource};
 use crate::admin::{AdminState, Api, Condition, Exporter, Readiness};
 use crate::auth::{AclFile, Authenticator, Authorizer, CertificateIdentity, Facts, MountPoint, Principal, certificate};
 use crate::broker::{
-    Admission, Broker, BrokerSettings, Buckets, Client, Door, Flow, LogLimiter, Origin, OverloadConfig, Rates, Recovered,
-    Rights, RightsOf, Waiter,
+    Admission, Broker, BrokerSettings, Buckets, Client, Door, Event, Flow, LogLimiter, Origin, OverloadConfig, Rates,
+    Recovered, Rights, RightsOf, Waiter,
 };
 use crate::cli::exit;
 use crate::config::{Config, ConfigSource, Loaded};
@@ -31,7 +31,7 @@ use crate::metrics::{Limit, Metrics};
 use crate::packet::ProtocolVersion;
 use crate::remote::KeyFetcher;
 use crate::session::Limits;
-use crate::storage::{Opened, Recover};
+use crate::storage::{Keeper, Opened, Recover};
 use crate::transport::{
     Accepted, ConnectionGate, Driver, GateLimits, Listener, ListenerConfig, ListenerContext, Permit, Reception, Refused,
     TlsAcceptorSlot,
@@ -78,68 +78,34 @@ impl House {
     ) -> Result<Self, StartError> {
         let Loaded { config, overrides } = loaded;
         let source = source.running_in(&config.data_dir);
-        let data_dir = DataDir::open(&config.data_dir).map_err(|cause| StartError { code: exit::STORAGE, cause })?;
+        let data_dir = DataDir::open(&config.data_dir).map_err(storage_error)?;
         let admin = BoundPort::bind(&config, &source).await?;
         let exporter = Arc::new(Exporter::new());
         // Without an admin port nobody would ever take the samples.
         let metrics = Arc::new(if admin.is_there() { exporter.metrics() } else { Metrics::default() });
         let (events, told) = mpsc::channel(background::EVENTS_MAX);
         let opened = journal::open(&config, recover, &metrics)?;
-        let settings = BrokerSettings {
-            limits: config.limits.clone(),
-            rates: config.rates.clone(),
-            protection: config.protection.clone(),
-            quotas: config.quotas.clone(),
-            strategy: config.shared_subscriptions.strategy,
-            password_checks: (config.auth.max_password_checks, config.auth.max_waiting_password_checks),
-            metrics: metrics.clone(),
-            events: config.sys.presence.then_some(events),
-            journal: opened.as_ref().map(|opened| opened.committer.journal().clone()),
-            queues: config.work_queues.clone(),
-            clock: opened.as_ref().map_or_else(journal::clock, |opened| opened.committer.journal().clock),
-        };
-        let broker = Broker::new(settings, Instant::now());
-        let gate = ConnectionGate::new(gate_limits(&config.limits));
-        let bans = BanFile::open(&config.data_dir, &broker.bans);
-        let bans = Arc::new(bans.map_err(|cause| StartError { code: exit::STORAGE, cause })?);
-        gate.set_address_rate(config.rates.connections(config.rates.address_connection_rate), config.rates.max_tracked);
+        let broker = Broker::new(settings(&config, &metrics, events, opened.as_ref()), Instant::now());
+        let gate = open_gate(&config);
+        let bans = Arc::new(BanFile::open(&config.data_dir, &broker.bans).map_err(storage_error)?);
         let (listeners, doors, (outside, fetchers)) = open_doors(&config, &metrics)?;
         let doors = Arc::new(doors);
-        for mut fetcher in fetchers {
-            fetcher.fetch().await; // So that the first clients find the keys there.
-            tokio::spawn(fetcher.run());
-        }
+        fetch_keys(fetchers).await;
         let bridge_rights = bridges::rights();
         let rights = RightsOfDoors::new(&doors, &config, &bridge_rights);
         let journal = opened.map(|opened| take_over(&broker, opened, &rights, &config)).transpose()?;
         broker.configure_queues(&config.queues, config.work_queues.clone(), Instant::now());
-        let socket = control::bind(&config.data_dir).map_err(|error| StartError {
-            code: exit::STORAGE,
-            cause: format!("the control socket cannot be made: {error}"),
-        })?;
         let keeper = journal.as_ref().map(|journal: &RunningJournal| journal.keeper.clone());
-        tokio::spawn(control::run(socket, broker.clone(), keeper));
+        open_control(&config, &broker, keeper.clone())?;
         let readiness = Arc::new(Readiness::default());
         let serving = readiness.condition("serving");
-        let has_room = readiness.condition("memory");
-        has_room.set(true);
-        let overload = Arc::new(ArcSwap::from_pointee(config.overload.clone()));
-        tokio::spawn(overload::run(broker.clone(), overload.clone(), has_room));
-        let reception = Hall { broker: broker.clone(), gate: gate.clone(), logs: Arc::default(), config: config.clone() };
+        let overload = watch_overload(&config, &broker, &readiness);
         // They are subscribed before anybody can publish.
         let mut bridges = Bridges::new(broker.clone(), bridge_rights);
         bridges.apply(&config).await;
-        for listener in listeners {
-            let name = &listener.context().name;
-            let door = doors[name].door.clone();
-            let has_revocations = has_revocations(&config, name);
-            tokio::spawn(listener.run(reception.for_door(door, has_revocations), stopping.clone()));
-        }
+        let hall = Hall { broker: broker.clone(), gate: gate.clone(), logs: Arc::default(), config: config.clone() };
+        hall.receive(listeners, &doors, stopping);
         let (ask, requests) = mpsc::channel(1);
-        let backups = journal.as_ref().map(|journal| {
-            let (keeper, least) = (journal.keeper.clone(), config.durability.min_free_space.0);
-            Backups::new(config.data_dir.clone(), broker.clone(), keeper, least)
-        });
         let office = Arc::new(Office {
             broker: broker.clone(),
             doors: doors.clone(),
@@ -148,25 +114,12 @@ impl House {
             changeable: ArcSwap::from_pointee(source.changeable()),
             log_level: Mutex::new(config.log.level.clone()),
             bans: bans.clone(),
-            backups,
+            backups: keeper.map(|keeper| backups(&config, &broker, keeper)),
             requests: ask,
         });
-        let api = config.admin.api.enabled.then(|| {
-            let (exporter, readiness, access) = (exporter.clone(), readiness.clone(), admin.access.clone());
-            Arc::new(Api::new(broker.clone(), exporter, readiness, access, office.clone(), &config.sys.node))
-        });
-        let admin =
-            admin.serve(AdminState { api, dashboard: config.admin.dashboard, ..AdminState::new(metrics, exporter, readiness) });
+        let admin = open_admin(admin, &config, &office, exporter, readiness);
         tokio::spawn(ban_file::run(bans, broker.clone()));
-        tokio::spawn(background::run_timers(broker.clone()));
-        tokio::spawn(background::run_queues(broker.clone()));
-        let contexts = doors.values().map(|door| (door.context.clone(), door.door.metrics.clone())).collect();
-        tokio::spawn(background::run_gauges(broker.clone(), contexts));
-        tokio::spawn(background::run_sweeps(broker.clone(), gate.clone()));
-        tokio::spawn(background::run_sys_topics(broker.clone(), config.sys.clone()));
-        tokio::spawn(background::run_presence(broker.clone(), config.sys.clone(), told));
-        tokio::spawn(background::run_watchdog());
-        let (admin, requests) = (Some(admin), Some(requests));
+        start_background(&config, &broker, &gate, &doors, told);
         Ok(Self {
             config,
             source,
@@ -176,8 +129,8 @@ impl House {
             outside,
             bridges,
             office,
-            admin,
-            requests,
+            admin: Some(admin),
+            requests: Some(requests),
             overload,
             serving,
             journal,
@@ -221,6 +174,102 @@ impl House {
     }
 }
 
+const fn storage_error(cause: String) -> StartError {
+    StartError { code: exit::STORAGE, cause }
+}
+
+/// What the broker gets of the config; the clock is the journal's, if there is one.
+fn settings(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    events: mpsc::Sender<Event>,
+    opened: Option<&Opened<Waiter>>,
+) -> BrokerSettings {
+    let journal = opened.map(|opened| opened.committer.journal());
+    BrokerSettings {
+        limits: config.limits.clone(),
+        rates: config.rates.clone(),
+        protection: config.protection.clone(),
+        quotas: config.quotas.clone(),
+        strategy: config.shared_subscriptions.strategy,
+        password_checks: (config.auth.max_password_checks, config.auth.max_waiting_password_checks),
+        metrics: metrics.clone(),
+        events: config.sys.presence.then_some(events),
+        journal: journal.cloned(),
+        queues: config.work_queues.clone(),
+        clock: journal.map_or_else(journal::clock, |journal| journal.clock),
+    }
+}
+
+fn open_gate(config: &Config) -> Arc<ConnectionGate> {
+    let gate = ConnectionGate::new(gate_limits(&config.limits));
+    gate.set_address_rate(config.rates.connections(config.rates.address_connection_rate), config.rates.max_tracked);
+    gate
+}
+
+/// The first clients find the keys there.
+async fn fetch_keys(fetchers: Vec<KeyFetcher>) {
+    for mut fetcher in fetchers {
+        fetcher.fetch().await;
+        tokio::spawn(fetcher.run());
+    }
+}
+
+/// The socket for the tools of the same machine.
+fn open_control(config: &Config, broker: &Arc<Broker>, keeper: Option<Arc<Keeper<Waiter>>>) -> Result<(), StartError> {
+    let socket = control::bind(&config.data_dir)
+        .map_err(|error| storage_error(format!("the control socket cannot be made: {error}")))?;
+    tokio::spawn(control::run(socket, broker.clone(), keeper));
+    Ok(())
+}
+
+/// Memory is measured from now on, and readiness knows of it.
+fn watch_overload(config: &Config, broker: &Arc<Broker>, readiness: &Arc<Readiness>) -> Arc<ArcSwap<OverloadConfig>> {
+    let has_room = readiness.condition("memory");
+    has_room.set(true);
+    let overload = Arc::new(ArcSwap::from_pointee(config.overload.clone()));
+    tokio::spawn(overload::run(broker.clone(), overload.clone(), has_room));
+    overload
+}
+
+fn backups(config: &Config, broker: &Arc<Broker>, keeper: Arc<Keeper<Waiter>>) -> Arc<Backups> {
+    Backups::new(config.data_dir.clone(), broker.clone(), keeper, config.durability.min_free_space.0)
+}
+
+fn open_admin(
+    port: BoundPort,
+    config: &Config,
+    office: &Arc<Office>,
+    exporter: Arc<Exporter>,
+    readiness: Arc<Readiness>,
+) -> AdminPort {
+    let broker = office.broker.clone();
+    let metrics = broker.metrics.clone();
+    let api = config.admin.api.enabled.then(|| {
+        let (exporter, readiness, access) = (exporter.clone(), readiness.clone(), port.access.clone());
+        Arc::new(Api::new(broker, exporter, readiness, access, office.clone(), &config.sys.node))
+    });
+    port.serve(AdminState { api, dashboard: config.admin.dashboard, ..AdminState::new(metrics, exporter, readiness) })
+}
+
+/// What goes on beside the connections.
+fn start_background(
+    config: &Config,
+    broker: &Arc<Broker>,
+    gate: &Arc<ConnectionGate>,
+    doors: &HashMap<String, OpenDoor>,
+    told: mpsc::Receiver<Event>,
+) {
+    tokio::spawn(background::run_timers(broker.clone()));
+    tokio::spawn(background::run_queues(broker.clone()));
+    let contexts = doors.values().map(|door| (door.context.clone(), door.door.metrics.clone())).collect();
+    tokio::spawn(background::run_gauges(broker.clone(), contexts));
+    tokio::spawn(background::run_sweeps(broker.clone(), gate.clone()));
+    tokio::spawn(background::run_sys_topics(broker.clone(), config.sys.clone()));
+    tokio::spawn(background::run_presence(broker.clone(), config.sys.clone(), told));
+    tokio::spawn(background::run_watchdog());
+}
+
 /// What the driver of each new connection is made of.
 struct Hall {
     broker: Arc<Broker>,
@@ -230,6 +279,16 @@ struct Hall {
 }
 
 impl Hall {
+    /// Lets clients in at all doors.
+    fn receive(&self, listeners: Vec<Listener>, doors: &HashMap<String, OpenDoor>, stopping: &watch::Receiver<bool>) {
+        for listener in listeners {
+            let name = &listener.context().name;
+            let door = doors[name].door.clone();
+            let has_revocations = has_revocations(&self.config, name);
+            tokio::spawn(listener.run(self.for_door(door, has_revocations), stopping.clone()));
+        }
+    }
+
     /// `has_revocations`: a certificate may be revoked while its client is connected.
     fn for_door(&self, door: Arc<Door>, has_revocations: bool) -> Reception {
         let broker = self.broker.clone();

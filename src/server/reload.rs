@@ -68,7 +68,7 @@ impl House {
     async fn keep(&self, file: &Path, text: Option<String>) -> Result<(), ConfigRefusal> {
         let path = file.to_path_buf();
         let kept = tokio::task::spawn_blocking(move || {
-            let (folder, name) = (path.parent().unwrap_or(Path::new(".")), path.file_name().unwrap_or_default());
+            let (folder, name) = (path.parent().unwrap_or_else(|| Path::new(".")), path.file_name().unwrap_or_default());
             let name = name.to_string_lossy();
             match text {
                 Some(text) => kept_file::replace(folder, &name, text.as_bytes()),
