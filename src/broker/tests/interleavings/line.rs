@@ -40,6 +40,7 @@ pub struct Line {
 #[derive(Default)]
 pub struct Device {
     unread: Vec<u8>,
+    is_welcome: bool,
     /// Payloads in the order in which they came.
     pub got: Vec<String>,
     /// What it has sent and the broker has not read.
@@ -123,7 +124,9 @@ impl Device {
         while let Some((packet, length)) = decoder.decode(&self.unread[at..]).expect("whole packets, none torn") {
             at += length;
             assert_eq!(self.goodbye, None, "something comes behind DISCONNECT");
+            assert!(self.is_welcome || matches!(packet, Packet::ConnAck(_)), "{packet:?} comes before CONNACK");
             match packet {
+                Packet::ConnAck(_) => self.is_welcome = true,
                 Packet::Publish(publish) => {
                     self.got.push(String::from_utf8(publish.payload.to_vec()).unwrap());
                     if let Some(id) = publish.delivery.packet_id() {
