@@ -342,7 +342,7 @@ impl Client {
             let detail = "an answer over the client's Maximum Packet Size";
             self.end_with(DisconnectReason::PacketTooLarge.code(), detail.into(), true, By::Server);
         }
-        if !self.may_speak(deliveries) {
+        if !self.may_speak() {
             return Closed::No;
         }
         let output = self.connection.take_output();
@@ -352,6 +352,7 @@ impl Client {
             return if self.end.is_some() { self.finish(now, deliveries) } else { Closed::No };
         };
         let (next_ack, owes_suback) = (self.connection.next_ack(), self.connection.owes_suback());
+        let (is_welcomed, mut has_come_back) = (self.is_welcomed, false);
         let told = hold.handle.lock(|slot| {
             let is_current = slot.is_online(hold.epoch);
             let online = slot.connection(hold.epoch)?;
@@ -363,6 +364,9 @@ impl Client {
             if !output.is_empty() {
                 online.outbox.buffer.append(&output);
             }
+            // Under the same lock: what others send comes behind CONNACK [MQTT-3.2.0-1].
+            let was_welcomed = std::mem::replace(&mut online.is_welcomed, is_welcomed);
+            has_come_back = is_welcomed && !was_welcomed && slot.has_memberships();
             slot.session.outbound.acknowledged_before(next_ack);
             if !owes_suback {
                 slot.session.let_replays_go();
@@ -376,7 +380,8 @@ impl Client {
             slot.report(&mut deliveries.batch);
             Some((asked, is_broken, is_current && slot.has_more_to_fetch()))
         });
-        if !owes_suback && std::mem::take(&mut self.has_joined) {
+        let has_joined = !owes_suback && std::mem::take(&mut self.has_joined);
+        if has_come_back || has_joined {
             self.broker.sync_consumers(&hold.handle, deliveries);
         }
         match told {
@@ -388,20 +393,16 @@ impl Client {
         if self.end.is_some() { self.finish(now, deliveries) } else { Closed::No }
     }
 
-    /// Whether what there is to say may leave: CONNACK not before what it promises cannot be lost, and nothing before CONNACK. Others
-    /// see it in the slot. A connection that ends before that ends without a word.
-    fn may_speak(&mut self, deliveries: &mut Deliveries) -> bool {
+    /// Whether what there is to say may leave: CONNACK not before what it promises cannot be lost, and nothing before CONNACK. A
+    /// connection that ends before that ends without a word.
+    fn may_speak(&mut self) -> bool {
         let Some(hold) = self.hold.as_ref().filter(|_| !self.is_welcomed) else { return true };
         let (is_stored, closing) = hold.handle.lock(|slot| {
             let Some(online) = slot.connection(hold.epoch) else { return (true, None) };
-            online.is_welcomed = online.is_stored;
             online.is_notified = false;
             (online.is_stored, online.closing)
         });
         self.is_welcomed = is_stored;
-        if is_stored && hold.handle.lock(|slot| slot.has_memberships()) {
-            self.broker.sync_consumers(&hold.handle, deliveries);
-        }
         if let Some(reason) = closing.filter(|_| !is_stored) {
             self.end_with(reason.code(), "".into(), true, By::Server);
         }

@@ -226,7 +226,8 @@ impl Broker {
         there.is_some_and(|there| there.principal.username == principal.username && there.lock(|slot| slot.online.is_some()))
     }
 
-    fn evict(&self, handle: &SessionHandle) {
+    /// Its connection is told to go, and does so when it looks.
+    pub(super) fn evict(&self, handle: &SessionHandle) {
         handle.lock(|slot| {
             if let Some(mut old) = slot.online.take() {
                 old.close(DisconnectReason::SessionTakenOver);

@@ -6,6 +6,8 @@ use std::task::Waker;
 use std::time::Instant;
 
 use parking_lot::Mutex;
+#[cfg(not(test))]
+use parking_lot::Mutex as SlotLock;
 
 use super::connect::next_epoch;
 use super::door::Rights;
@@ -16,6 +18,8 @@ use super::outbox::Outbox;
 use super::queues::{Membership, QueueHandle};
 use super::quotas::{Account, Quota};
 use super::standing::Standing;
+#[cfg(test)]
+use super::tests::SlotLock; // The same, and loom may decide who gets it next.
 use super::wills::Will;
 use crate::auth::{Principal, Way};
 use crate::metrics::Batch;
@@ -40,7 +44,7 @@ pub struct SessionHandle {
     pub stored_as: Option<u64>,
     /// What its user has, where that is counted.
     pub account: Option<Arc<Account>>,
-    pub(super) slot: Mutex<Slot>,
+    slot: SlotLock<Slot>,
     /// Rights of its own; nothing is locked while this is.
     pub(super) standing: Mutex<Option<Box<Standing>>>,
     availability: AtomicU8,
@@ -276,7 +280,7 @@ impl SessionHandle {
                 account: identity.account.clone(),
             };
             let Identity { principal, registry_key, mount_point, listener, account } = identity;
-            let (key, slot, availability) = (next_epoch(), Mutex::new(slot), AtomicU8::new(OFFLINE));
+            let (key, slot, availability) = (next_epoch(), SlotLock::new(slot), AtomicU8::new(OFFLINE));
             let standing = Mutex::default();
             Self {
                 key,

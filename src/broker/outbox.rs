@@ -79,13 +79,14 @@ impl Outbox {
         self.take()
     }
 
-    /// Takes all that is unwritten for good, as the connection ends; `None` while another one is writing, who will wake the
-    /// connection's task.
+    /// Takes all that is unwritten, and the token for good, as the connection ends: what others append from here on is not written
+    /// behind DISCONNECT. `None` while another one is writing, who will wake the connection's task.
     pub fn take_rest(&mut self) -> Option<OutBuffer> {
         if self.is_taken {
             self.is_awaited = true;
             return None;
         }
+        self.is_taken = true;
         Some(std::mem::take(&mut self.buffer))
     }
 

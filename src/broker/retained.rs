@@ -311,7 +311,7 @@ impl Broker {
     /// connection's own task; what is left goes on when the buffer has drained.
     pub(super) fn replay(&self, handle: &SessionHandle, epoch: u64, now: Instant, batch: &mut Effects) {
         while let Some((replay, room)) = handle.lock(|slot| {
-            let online = slot.online.as_ref().filter(|online| online.epoch == epoch)?;
+            let online = slot.online.as_ref().filter(|online| online.epoch == epoch && online.is_welcomed)?;
             let replay = slot.session.next_replay()?;
             Some((replay.clone(), Room::of(slot, online.outbox.len())?))
         }) {

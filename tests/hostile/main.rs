@@ -11,6 +11,7 @@ mod filters;
 mod guessing;
 mod memory;
 mod siege;
+mod swarm;
 
 /// Every `module::test` that the table names is a test somewhere in the sources.
 #[test]

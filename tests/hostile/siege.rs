@@ -95,11 +95,25 @@ impl Siege {
         );
     }
 
-    /// The attackers are gone: the pair has noticed nothing, and nothing of the attack is left.
-    pub fn lift(mut self) {
-        // Some more come behind all that the attack has left.
+    /// Between two attacks: the pair is served, the broker is ready, and its log tells of no error.
+    pub fn assert_unharmed(&mut self) {
+        assert!(self.broker.is_running());
+        self.await_pair();
+        let (status, why) = self.broker.get("/readyz");
+        assert!(status.contains(" 200 "), "{why}");
+        let bad = |line: &&String| line.contains("panicked") || line.contains("\"level\":\"ERROR\"");
+        assert_eq!(self.broker.log_lines().iter().find(bad), None);
+    }
+
+    /// Some more of the pair's messages come, behind all that the attack has left.
+    fn await_pair(&self) {
         let passed = self.passed.load(Ordering::Relaxed);
         eventually("the healthy pair is served", || self.passed.load(Ordering::Relaxed) >= passed + 3);
+    }
+
+    /// The attackers are gone: the pair has noticed nothing, and nothing of the attack is left. Returns the broker without clients.
+    pub fn lift(mut self) -> Broker {
+        self.await_pair();
         self.is_over.store(true, Ordering::Relaxed);
         self.pair.take().expect("it is lifted once").join().expect("the healthy pair noticed nothing");
         assert!(self.broker.is_running());
@@ -110,6 +124,7 @@ impl Siege {
         eventually("memory is given back", || self.broker.resident() < self.memory + MEMORY_SLACK);
         let panicked = self.broker.log_lines().iter().find(|line| line.contains("panicked")).cloned();
         assert_eq!(panicked, None);
+        self.broker
     }
 }
 

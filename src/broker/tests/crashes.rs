@@ -451,3 +451,20 @@ fn a_connection_that_is_taken_over_before_its_connack_ends_without_a_word() {
     life.commit();
     assert_eq!(second.receive(&life.house), [Seen::ConnAck { present: true, reason: 0 }]);
 }
+
+/// `[MQTT-3.2.0-1]`: a connection that subscribed and then broke the rules, all before its CONNACK could leave, was sent the retained
+/// messages and nothing else.
+#[test]
+fn a_connection_that_ends_before_its_connack_is_sent_no_retained_messages() {
+    let mut life = Life::begin(FakeBackend::new(), 1 << 20);
+    life.house.client(ProtocolVersion::V5, "p").retain(&life.house, "t", "there");
+    life.commit();
+    let mut connect = Connect { client_id: "c", clean_start: false, ..connect(ProtocolVersion::V5) };
+    connect.properties.session_expiry_interval = 60;
+    let mut peer = life.house.dial(ProtocolVersion::V5);
+    peer.send(&life.house, &Packet::Connect(connect));
+    peer.subscribe(&life.house, "t", QoS::AtMostOnce);
+    assert!(peer.is_quiet(&life.house), "nothing before it is stored");
+    peer.send_bytes(&life.house, b"\0\0");
+    assert_eq!((peer.receive(&life.house), peer.closed), (vec![], true));
+}

@@ -3,6 +3,7 @@
 mod basics;
 mod crashes;
 mod hand_over;
+mod interleavings;
 mod lifecycle;
 mod queues;
 mod simulation;
@@ -11,6 +12,8 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+
+pub(super) use interleavings::SlotLock;
 
 use super::*;
 use crate::auth::{AclFile, Authenticator, Authorizer};

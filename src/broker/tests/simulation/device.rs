@@ -193,7 +193,7 @@ impl Device {
         let payload = std::str::from_utf8(publish.payload).unwrap();
         let mut is_new = true;
         if let Some(id) = publish.delivery.packet_id().map(PacketId::get) {
-            self.under_way.insert(id);
+            assert!(self.under_way.insert(id), "an identifier that is in use");
             assert!(self.under_way.len() <= self.receive_maximum, "more than Receive Maximum is under way");
             if publish.delivery.qos() == QoS::ExactlyOnce {
                 is_new = self.received.insert(id);

@@ -19,10 +19,13 @@ use super::*;
 use crate::broker::handle::SessionHandle;
 use crate::broker::publish::forget_matches;
 use crate::metrics::DropReason;
+use crate::session::QueuePolicy;
 use crate::units::Span;
 
 const DEVICES: usize = 5;
 const MAX_INFLIGHT: u16 = 20;
+/// Messages that wait for a session where they are to be lost.
+const QUEUE_NARROW: usize = 2;
 const STEPS: usize = 150;
 const TOPICS: [&str; 7] = ["n/a", "n/b", "n/a/b", "n/c", "s0/a", "s0/b", "s1/a"];
 const FILTERS: [&str; 8] = ["n/a", "n/+", "n/#", "n/a/b", "n/+/b", "$share/g/s0/+", "$share/h/s1/#", "r/+"];
@@ -57,6 +60,8 @@ impl Random {
 }
 
 struct World {
+    /// Queues are so short that messages are lost, as the policy says.
+    is_narrow: bool,
     house: House,
     random: Random,
     truth: Truth,
@@ -85,22 +90,38 @@ impl Drop for Seed {
 
 #[test]
 fn many_devices_do_as_they_like_and_the_broker_keeps_its_promises() {
-    let seeds = std::env::var("DUNLIN_SIMULATION_SEEDS").unwrap_or_else(|_| "0..200".into());
-    let (first, last) = seeds.split_once("..").expect("FIRST..LAST");
-    for seed in first.parse().unwrap()..last.parse().unwrap() {
-        let _seed = Seed(seed);
-        World::new(seed).run();
+    assert_eq!(simulate("0..200", &Limits::default()), 0);
+}
+
+#[test]
+fn queues_that_overflow_all_the_time_keep_their_bound_and_double_nothing() {
+    for (seeds, queue_policy) in [("0..50", QueuePolicy::DropNew), ("50..100", QueuePolicy::DropOldest)] {
+        let lost = simulate(seeds, &Limits { max_queued_messages: QUEUE_NARROW, queue_policy, ..Limits::default() });
+        assert!(lost > 0, "nothing of it was seen");
     }
 }
 
+/// Returns how many messages found a queue full.
+fn simulate(seeds: &str, limits: &Limits) -> u64 {
+    let seeds = std::env::var("DUNLIN_SIMULATION_SEEDS").unwrap_or_else(|_| seeds.into());
+    let (first, last) = seeds.split_once("..").expect("FIRST..LAST");
+    let worlds = (first.parse().unwrap()..last.parse().unwrap()).map(|seed: u64| {
+        let _seed = Seed(seed);
+        World::new(seed, limits.clone()).run()
+    });
+    worlds.sum()
+}
+
 impl World {
-    fn new(seed: u64) -> Self {
-        let limits = Limits { max_session_expiry: Span::seconds(0), max_inflight: MAX_INFLIGHT, ..Limits::default() };
+    fn new(seed: u64, limits: Limits) -> Self {
+        let is_narrow = limits.max_queued_messages == QUEUE_NARROW;
+        let limits = Limits { max_session_expiry: Span::seconds(0), max_inflight: MAX_INFLIGHT, ..limits };
         let house = House::with_limits(limits);
         let mut watcher = house.client(ProtocolVersion::V5, "watcher");
         watcher.subscribe(&house, "w", QoS::ExactlyOnce);
         watcher.receive(&house);
         Self {
+            is_narrow,
             house,
             random: Random(seed),
             truth: Truth::default(),
@@ -114,7 +135,7 @@ impl World {
         }
     }
 
-    fn run(mut self) {
+    fn run(mut self) -> u64 {
         for _ in 0..STEPS {
             for _ in 0..=self.random.below(3) {
                 self.act();
@@ -123,6 +144,7 @@ impl World {
             self.check();
         }
         self.settle();
+        self.house.broker.metrics.traffic().messages_dropped(DropReason::QueueFull)
     }
 
     /// Time passes; devices that are not silent send PINGREQ often enough.
@@ -256,7 +278,7 @@ impl World {
                 assert!(!is_there || (outbound.queue.is_empty() && outbound.inflight.is_empty()), "something is left");
             });
         }
-        self.truth.check_deliveries();
+        self.truth.check_deliveries(self.is_narrow);
         self.let_go();
     }
 
