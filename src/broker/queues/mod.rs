@@ -13,6 +13,7 @@ mod pump;
 mod records;
 mod restore;
 mod settle;
+mod show;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
