@@ -8,7 +8,8 @@ use std::time::Duration;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use dunlin::queue::{
-    AckMode, Config, ConsumerId, DelayedBounds, DelayedMessages, Enqueue, Join, Part, QueueName, Secret, UnixMillis, WorkQueue,
+    AckMode, Config, ConsumerId, DelayedBounds, DelayedMessages, Enqueue, Join, Part, QueueName, Secret, Showing, UnixMillis,
+    WorkQueue,
 };
 use dunlin::units::{ByteSize, Span};
 
@@ -23,6 +24,8 @@ const DEPTHS: [usize; 4] = [1, 1_000, 100_000, 1_000_000];
 /// What is timed at once: a single turn is too short for the clock.
 const BATCH: usize = 1_000;
 const KEYS: [usize; 4] = [0, 1, 1_000, 100_000];
+/// Messages that a checkpoint shows at once.
+const PIECE: u32 = 1_024;
 
 fn main() {
     if std::env::args().any(|argument| argument == "--memory") {
@@ -143,6 +146,23 @@ fn fail_and_come_again(bencher: Bencher<'_, '_>, depth: usize) {
                 queue.with(Part::Main, |queue| queue.acknowledged(delivery.consumer, delivery.lease, 0x80, *now));
             }
             drain_changes(queue);
+        }
+    });
+}
+
+/// What a checkpoint holds a queue's lock for: one piece of it, as records.
+#[divan::bench(args = DEPTHS)]
+fn show_a_piece(bencher: Bencher<'_, '_>, depth: usize) {
+    let mut queue = filled(depth, &[]);
+    let (mut showing, mut bytes) = (Showing::new(), Vec::new());
+    bencher.counter(ItemsCount::new(PIECE)).bench_local(|| {
+        bytes.clear();
+        let has_more = queue.show(&mut showing, PIECE, |_, change| {
+            change.map_body(|_| ()).write(&mut bytes);
+            true
+        });
+        if !has_more {
+            showing = Showing::new();
         }
     });
 }

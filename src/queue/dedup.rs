@@ -45,8 +45,14 @@ impl Dedup {
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (UnixMillis, DedupId)> + '_ {
-        self.order.iter().copied()
+    /// From a place on, or from the oldest, each with its place. Where that place is no more, from the oldest that is left; once all had
+    /// been forgotten, some of those that came since may be left out.
+    pub(super) fn from(&self, place: Option<u32>) -> impl Iterator<Item = (u32, UnixMillis, DedupId)> + '_ {
+        let passed = place.map_or(0, |place| place.wrapping_sub(self.forgotten) as usize);
+        let passed = if passed <= self.order.len() { passed } else { 0 };
+        let places = passed as u32..;
+        let forgotten = self.forgotten;
+        self.order.range(passed..).zip(places).map(move |((at, id), place)| (place.wrapping_add(forgotten), *at, *id))
     }
 
     pub(super) fn len(&self) -> usize {

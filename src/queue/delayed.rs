@@ -240,9 +240,14 @@ impl<B: Clone> DelayedMessages<B> {
         DelayedChange::Reserved { until: if self.reserved > self.next_number { self.reserved } else { self.next_number } }
     }
 
-    /// All that waits.
-    pub fn snapshot(&self) -> impl Iterator<Item = DelayedChange<B>> + '_ {
-        self.slab.iter().map(Delayed::change)
+    /// Shows what waits, in pieces, between which messages may come and go: `count` places in memory from the place `from` on, which at
+    /// the beginning is 0. Returns where the next piece begins, `None` behind the last one.
+    pub fn show(&self, from: u32, count: u32, mut see: impl FnMut(DelayedChange<B>)) -> Option<u32> {
+        let to = from.saturating_add(count);
+        for (_, one) in self.slab.range(from, to) {
+            see(one.change());
+        }
+        (to < self.slab.end()).then_some(to)
     }
 
     pub fn set_bounds(&mut self, bounds: DelayedBounds) {

@@ -64,6 +64,7 @@ pub use operation::{Peeked, Status};
 pub use owner::{Owner, Owners};
 pub use restore::Restore;
 pub use settlement::{EXTEND_MAX, Outcome, SettleError};
+pub use snapshot::Showing;
 pub use stats::{Cause, Counters, Stats};
 pub use tag::{InvalidTag, Lease, Secret, Tag};
 pub use time::UnixMillis;

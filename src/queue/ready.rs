@@ -1,4 +1,4 @@
-use hashbrown::HashMap;
+use std::collections::BTreeMap;
 
 use super::entries::Entries;
 use super::entry::{Lane, PLACE, State};
@@ -19,8 +19,8 @@ pub(super) struct Ready {
     key_lines: [List<KEYS>; 3],
     turn: usize,
     parked: usize,
-    /// Keys that stand still because of a dead message, with its number.
-    pub(super) blocked: HashMap<Key, u64>,
+    /// Keys that stand still because of a dead message, with its number; in an order, so that they can be shown in pieces.
+    pub(super) blocked: BTreeMap<Key, u64>,
 }
 
 /// What stands in a line.

@@ -15,14 +15,14 @@ use super::{AckMode, Key, QueueName, WorkQueue};
 /// one counts. What is said of a message that is not here is passed over: the record that brought it in has been cleared away
 /// together with the message. So a journal may drop an `Enqueued` once its message has left, and must keep what says that it has left
 /// for as long as that `Enqueued` is still there.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Restore<B> {
     main: Side<B>,
     dead: Side<B>,
 }
 
 /// What is known of one part.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Side<B> {
     records: HashMap<u64, Record<B>>,
     seen: HashMap<DedupId, UnixMillis>,
@@ -114,8 +114,10 @@ impl<B: Clone> Restore<B> {
     }
 
     /// The queue. `seed` is for jitter and lots. What has become due meanwhile happens with the first `handle_timeout`.
-    pub fn finish(self, name: QueueName, config: Config, secret: Secret, seed: u64, now: UnixMillis) -> WorkQueue<B> {
+    pub fn finish(mut self, name: QueueName, config: Config, secret: Secret, seed: u64, now: UnixMillis) -> WorkQueue<B> {
         let mut queue = WorkQueue::new(name, config, secret, seed, now);
+        // A checkpoint may show one that died meanwhile in both parts. Its death is told behind that, unless a crash or damage took it.
+        self.dead.records.keys().for_each(|seq| _ = self.main.records.remove(seq));
         // Behind what the journal knows some numbers may have been given out, and consumers have seen them: their tags and `q-id` must
         // not come to mean other messages. They are few, and a step whose length is left to chance leads past them.
         let step = 1 + (queue.main.random.next() >> 44);
@@ -212,7 +214,7 @@ impl<B: Clone> Side<B> {
 
     fn finish(self, queue: &mut Queue<B>) {
         queue.is_paused = self.is_paused;
-        queue.ready.blocked = self.blocked;
+        queue.ready.blocked = self.blocked.into_iter().collect();
         let mut seen: Vec<_> = self.seen.into_iter().collect();
         seen.sort_unstable_by_key(|(_, at)| *at);
         let max = queue.config.dedup_max_ids;

@@ -74,13 +74,22 @@ impl<T> Slab<T> {
         value
     }
 
-    /// All values, by their numbers.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        let slots = self.pages.iter().flat_map(|page| &page.slots);
-        slots.filter_map(|slot| match slot {
-            Slot::Full(value) => Some(value),
-            Slot::Free(_) => None,
+    /// The values with numbers from `from` up to and without `to`. A value keeps its number, so whoever goes on from where the last
+    /// call has stopped meets each that stays once, whatever comes and goes in between.
+    pub(super) fn range(&self, from: u32, to: u32) -> impl Iterator<Item = (u32, &T)> {
+        let first = (from / Self::PAGE) as usize;
+        let pages = self.pages.iter().enumerate().skip(first).take_while(move |(page, _)| (*page as u32) * Self::PAGE < to);
+        let slots = pages.flat_map(|(page, of)| (page as u32 * Self::PAGE..).zip(&of.slots));
+        slots.filter_map(move |(id, slot)| match slot {
+            Slot::Full(value) if (from..to).contains(&id) => Some((id, value)),
+            _ => None,
         })
+    }
+
+    /// All numbers are below this.
+    pub(super) fn end(&self) -> u32 {
+        let before = self.pages.len().saturating_sub(1) as u32 * Self::PAGE;
+        before + self.pages.last().map_or(0, |last| last.slots.len() as u32)
     }
 
     pub(super) fn get(&self, id: u32) -> Option<&T> {

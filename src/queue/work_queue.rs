@@ -3,6 +3,7 @@ use std::collections::VecDeque;
 use super::change::Change;
 use super::config::Config;
 use super::machine::Queue;
+use super::snapshot::Showing;
 use super::tag::Secret;
 use super::time::UnixMillis;
 use super::topics::Part;
@@ -18,6 +19,8 @@ pub struct WorkQueue<B> {
     pub(super) main: Queue<B>,
     pub(super) dead: Queue<B>,
     changes: VecDeque<(Part, Change<B>)>,
+    /// A walk over it has begun and not ended.
+    is_shown: bool,
 }
 
 /// Which dead letters go back.
@@ -36,7 +39,7 @@ impl<B: Clone> WorkQueue<B> {
         let dead_config = config.for_dead_letters();
         let main = Queue::new(name.clone(), Part::Main, config, secret, seed, now);
         let dead = Queue::new(name, Part::Dead, dead_config, secret, !seed, now);
-        Self { main, dead, changes: VecDeque::new() }
+        Self { main, dead, changes: VecDeque::new(), is_shown: false }
     }
 
     pub const fn part(&self, part: Part) -> &Queue<B> {
@@ -104,10 +107,34 @@ impl<B: Clone> WorkQueue<B> {
         count
     }
 
-    /// The shortest list of changes that rebuilds both parts.
-    pub fn snapshot(&self) -> impl Iterator<Item = (Part, Change<B>)> + '_ {
-        let main = self.main.snapshot().map(|change| (Part::Main, change));
-        main.chain(self.dead.snapshot().map(|change| (Part::Dead, change)))
+    /// Shows the next piece of both parts to `see`: `count` things at the most, and only while `see` says that it takes more. Returns
+    /// whether there are more pieces. Between two of them anything may happen to the queue. All pieces together, followed by all changes
+    /// from the first one on, or from before it, up to any moment behind the last one, rebuild the queue as it is at that moment.
+    pub fn show(&mut self, showing: &mut Showing, count: u32, mut see: impl FnMut(Part, Change<B>) -> bool) -> bool {
+        self.is_shown = self.piece(showing, count, &mut see);
+        self.is_shown
+    }
+
+    /// All that [`Self::show`] shows, at once: a list of changes that rebuilds both parts.
+    pub fn snapshot(&self) -> std::vec::IntoIter<(Part, Change<B>)> {
+        let (mut showing, mut all) = (Showing::new(), Vec::new());
+        let mut see = |part, change| {
+            all.push((part, change));
+            true
+        };
+        while self.piece(&mut showing, u32::MAX, &mut see) {}
+        all.into_iter()
+    }
+
+    /// The queue comes before its dead letters: what dies meanwhile is shown as what it was, or as what it is, or as both.
+    fn piece(&self, showing: &mut Showing, count: u32, see: &mut impl FnMut(Part, Change<B>) -> bool) -> bool {
+        let part = showing.part;
+        match (self.part(part).show(showing.stage, count, &mut |change| see(part, change)), part) {
+            (Some(stage), _) => showing.stage = stage,
+            (None, Part::Main) => *showing = Showing { part: Part::Dead, ..Showing::new() },
+            (None, Part::Dead) => return false,
+        }
+        true
     }
 
     /// One message as it is, in one change; `None` if it is not here. For a journal that moves what lives out of an old segment.
@@ -122,7 +149,12 @@ impl<B: Clone> WorkQueue<B> {
             return false;
         }
         let Some(record) = self.dead.take_redriven(seq, now, |key| self.main.is_blocked_by(key, seq)) else { return true };
-        self.main.accept_redriven(record);
+        self.main.accept_redriven(&record);
+        if self.is_shown {
+            // The walk may have passed its place here, and will not find it among the dead letters.
+            self.collect();
+            self.changes.push_back((Part::Main, Change::Enqueued(record)));
+        }
         true
     }
 
@@ -165,8 +197,8 @@ impl<B: Clone> Queue<B> {
         Some(record)
     }
 
-    fn accept_redriven(&mut self, record: Record<B>) {
-        self.insert(&record);
+    fn accept_redriven(&mut self, record: &Record<B>) {
+        self.insert(record);
         if let Some(key) = record.key.filter(|_| record.is_first) {
             self.ready.unblock(&mut self.entries, key);
         }

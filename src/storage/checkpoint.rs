@@ -170,8 +170,10 @@ impl<'a> Walker<'a> {
         });
     }
 
-    /// Call it between sessions and topics, under no lock: what has gathered is written.
+    /// Call it between sessions, topics and pieces of queues, under no lock: what has gathered is written.
     pub fn pause(&mut self) {
+        #[cfg(test)]
+        super::fake::pause();
         if self.buffer.len() >= CHUNK {
             self.write();
         }

@@ -37,6 +37,19 @@ impl Random {
     }
 }
 
+thread_local! {
+    static AT_PAUSE: std::cell::RefCell<Option<Box<dyn FnMut()>>> = const { std::cell::RefCell::new(None) };
+}
+
+/// From now on, a checkpoint that this thread makes does this between any two pieces.
+pub fn at_pause(act: impl FnMut() + 'static) {
+    AT_PAUSE.set(Some(Box::new(act)));
+}
+
+pub(super) fn pause() {
+    AT_PAUSE.with_borrow_mut(|act| act.iter_mut().for_each(|act| act()));
+}
+
 /// What can be counted, and can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {

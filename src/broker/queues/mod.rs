@@ -13,6 +13,7 @@ mod pump;
 mod records;
 mod restore;
 mod settle;
+mod show;
 mod waiting;
 
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use super::define::{Definition, Origin};
 use super::fold::{FoldedDelayed, FoldedQueue, QueueFold};
 use super::handle::QueueHandle;
 use super::operate::QueueId;
-use super::records::{self, COMMON, kind};
+use super::records::{self, COMMON};
 use crate::broker::handle::SessionHandle;
 use crate::broker::quotas::Quota;
 use crate::broker::{Broker, Effects};
@@ -16,7 +16,7 @@ use crate::packet::TopicFilter;
 use crate::queue::topics::{Form, SubscribeFilter};
 use crate::queue::{Config, DelayedChange, Part, Secret};
 use crate::session::Subscription;
-use crate::storage::{Body, Place, Record, Walker};
+use crate::storage::{Body, Place, Record};
 
 impl Broker {
     /// Takes over the queues that were stored, before their consumers come.
@@ -134,33 +134,5 @@ impl Broker {
             }
         }
         self.tell_effects(&mut effects);
-    }
-
-    /// Shows all queues to a checkpoint, each as one: a message may move between a queue and its dead letters.
-    pub(in crate::broker) fn show_queues(&self, walker: &mut Walker<'_>) {
-        if let Some(bytes) = *self.queues.secret_bytes.lock() {
-            walker.work(COMMON, None, &records::content_of_secret(bytes));
-        }
-        let mut content = Vec::new();
-        for queue in self.queues.all() {
-            let state = queue.lock();
-            if state.is_deleted {
-                continue;
-            }
-            walker.work(queue.number, None, &records::content_of_definition(&state.definition));
-            for (part, change) in state.work.snapshot() {
-                let body = records::of_change(part, change, &mut content);
-                walker.work(queue.number, body.as_ref(), &content);
-            }
-            drop(state);
-            walker.pause();
-        }
-        let delayed = &self.queues.delayed.lock().messages;
-        for change in std::iter::once(delayed.snapshot_of_numbers()).chain(delayed.snapshot()) {
-            content.clear();
-            content.push(kind::DELAYED);
-            change.write(&mut content);
-            walker.work(COMMON, change.body(), &content);
-        }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::storage::fake::{FakeBackend, Random};
+use crate::storage::fake::{FakeBackend, Random, at_pause};
 use crate::storage::{Clock, Committed, Committer, Durability, Keeper, Opened, open};
 use crate::units::{ByteSize, Span};
 
@@ -21,7 +21,7 @@ pub(super) struct Life {
     pub house: House,
     pub backend: FakeBackend,
     committer: Committer<Waiter>,
-    keeper: Keeper<Waiter>,
+    keeper: Arc<Keeper<Waiter>>,
 }
 
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Life {
         let house = House::at(wall, limits, None, Some(journal.clone()));
         let rights = Rights1(house.door.rights.clone());
         house.broker.restore(Recovered { state, bodies, messages, starts, rights: &rights }, house.now);
-        Self { house, backend, keeper: Keeper::new(journal, shared), committer }
+        Self { house, backend, keeper: Arc::new(Keeper::new(journal, shared)), committer }
     }
 
     pub fn commit(&mut self) {
@@ -71,6 +71,29 @@ impl Life {
     /// A checkpoint is made while we commit.
     pub fn tend(&mut self) {
         self.tend_while(|_| ());
+    }
+
+    /// A checkpoint is made, and stands still between its pieces while `meanwhile` has its turn.
+    pub fn tend_in_pieces(&mut self, mut meanwhile: impl FnMut(&mut Self)) {
+        let (keeper, broker) = (self.keeper.clone(), self.house.broker.clone());
+        let (pause, pauses) = std::sync::mpsc::channel();
+        let (go_on, turns) = std::sync::mpsc::channel();
+        let keeping = std::thread::spawn(move || {
+            at_pause(move || {
+                pause.send(()).expect("we wait for it");
+                turns.recv().expect("it is told when to go on");
+            });
+            drop(keeper.hold(&*broker).expect("this disk does not fail"));
+        });
+        while !keeping.is_finished() {
+            if pauses.try_recv().is_ok() {
+                meanwhile(self);
+                go_on.send(()).expect("it waits for it");
+            } else {
+                self.commit();
+            }
+        }
+        keeping.join().expect("a checkpoint is made");
     }
 
     /// The same, and more happens while it is made.

@@ -34,7 +34,9 @@ fn whose_they_are_is_kept_once_and_written_down() {
     let second = restored.poll_due(START).unwrap();
     assert!(Arc::ptr_eq(&first.owner.unwrap(), &second.owner.clone().unwrap()));
     restored.put_back(second, START);
-    assert_eq!(restored.snapshot().filter(|one| matches!(one, DelayedChange::Scheduled { owner: Some(_), .. })).count(), 2);
+    let mut owned = 0;
+    restored.show(0, 100, |one| owned += usize::from(matches!(one, DelayedChange::Scheduled { owner: Some(_), .. })));
+    assert_eq!(owned, 2);
 }
 
 #[test]
@@ -72,6 +74,43 @@ fn they_survive_a_restart_at_any_change() {
         let expected: Vec<_> = (written.saturating_sub(7) as u32..6.min(written.saturating_sub(1)) as u32).collect();
         assert_eq!(due(&mut restored, after(100)), expected, "{written} written");
         assert!(restored.schedule(9, 1, after(200), None).unwrap() >= written.saturating_sub(1) as u64);
+    }
+}
+
+#[test]
+fn they_are_shown_in_pieces_while_others_come_and_go() {
+    for seed in 0..20 {
+        let mut random = random::Random::new(seed);
+        let mut below = |bound: u64| random.next() % bound;
+        let bounds = DelayedBounds { messages_max: 10_000, bytes_max: 1 << 30 };
+        let (mut delayed, mut now) = (DelayedMessages::new(bounds, START), START);
+        let mut some = |delayed: &mut DelayedMessages<u32>, now: UnixMillis| {
+            (0..below(40)).for_each(|_| _ = delayed.schedule(0, 1, UnixMillis(now.0 + below(40_000)), None).unwrap());
+        };
+        (0..100).for_each(|_| some(&mut delayed, now));
+        let mut journal: Vec<_> = std::iter::from_fn(|| delayed.poll_change()).collect();
+        let (begun, mut shown, mut next) = (journal.len() / 2, Vec::new(), Some(0));
+        while let Some(from) = next {
+            next = delayed.show(from, 50, |change| shown.push(change));
+            some(&mut delayed, now);
+            now = now.plus(Duration::from_millis(200));
+            due(&mut delayed, now);
+            journal.extend(std::iter::from_fn(|| delayed.poll_change()));
+        }
+        let numbers = |changes: &mut dyn Iterator<Item = &DelayedChange<u32>>| {
+            let mut waiting = std::collections::BTreeSet::new();
+            for change in changes {
+                match change {
+                    DelayedChange::Scheduled { number, .. } => _ = waiting.insert(*number),
+                    DelayedChange::Released { number } => _ = waiting.remove(number),
+                    DelayedChange::Reserved { .. } => {}
+                }
+            }
+            waiting
+        };
+        let live = numbers(&mut journal.iter());
+        assert_eq!(live.len(), delayed.len());
+        assert_eq!(numbers(&mut shown.iter().chain(&journal[begun..])), live, "seed {seed}");
     }
 }
 

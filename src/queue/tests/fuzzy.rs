@@ -1,31 +1,61 @@
-//! A checkpoint is made while the queue goes on: what is shown of it under its lock comes together with changes that it has already
-//! seen. Whatever moment was shown, and however much earlier the replay begins, the queue must come out as it is.
+//! A checkpoint is made while the queue goes on: what is shown of it, piece by piece, comes together with changes that it has already
+//! seen. Whatever happened between the pieces, however much earlier the replay begins, and wherever behind the last piece the journal
+//! ends, the queue must come out as it was then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::random::Random;
 use super::*;
 
-/// A queue as it was shown at some moment of its journal.
+/// A queue as a checkpoint shows it: from this moment of its journal to that one, in pieces between which it has changed.
 pub(super) struct Shown {
-    at: usize,
+    from: usize,
+    to: usize,
     changes: Vec<(Part, Change<u32>)>,
+}
+
+/// One that is not shown to its end yet.
+pub(super) struct Walk {
+    from: usize,
+    showing: Showing,
+    changes: Vec<(Part, Change<u32>)>,
+}
+
+impl Walk {
+    pub(super) fn begin(world: &World) -> Self {
+        Self { from: world.journal.len(), showing: Showing::new(), changes: Vec::new() }
+    }
+
+    /// Shows one piece of so many things, and at most so many of them. Returns whether there are more.
+    pub(super) fn go_on(&mut self, world: &mut World, count: u32, at_most: usize) -> bool {
+        let end = self.changes.len() + at_most;
+        let changes = &mut self.changes;
+        world.queue.show(&mut self.showing, count, |part, change| {
+            changes.push((part, change));
+            changes.len() < end
+        })
+    }
+
+    pub(super) fn end(self, world: &World) -> Shown {
+        Shown { from: self.from, to: world.journal.len(), changes: self.changes }
+    }
 }
 
 impl Shown {
     pub(super) fn of(world: &World) -> Self {
-        Self { at: world.journal.len(), changes: world.queue.snapshot().collect() }
+        let now = world.journal.len();
+        Self { from: now, to: now, changes: world.queue.snapshot().collect() }
     }
 
-    /// Whether the journal that it belongs to still goes on from it.
+    /// Whether the journal that it belongs to still goes on from its end: a checkpoint counts once all that was told before is on disk.
     pub(super) const fn is_of(&self, written: usize) -> bool {
-        self.at <= written
+        self.to <= written
     }
 
-    /// The same behind changes from an earlier moment on. `omits` leaves messages out that came in since then: their bodies were not on
-    /// disk yet.
+    /// What a restart finds that has just this, and the changes from an earlier moment to its end. `omits` leaves messages out that came
+    /// in since then: their bodies were not on disk yet.
     fn replayed(&self, journal: &[(Part, Change<u32>)], cut: usize, omits: impl Fn(u64) -> bool) -> Restore<u32> {
-        let since: BTreeSet<_> = journal[cut..self.at]
+        let since: BTreeSet<_> = journal[cut..self.to]
             .iter()
             .filter_map(|(_, change)| match change {
                 Change::Enqueued(record) => Some(record.seq),
@@ -33,11 +63,15 @@ impl Shown {
             })
             .collect();
         let is_left_out = |change: &Change<u32>| matches!(change, Change::Enqueued(record) if since.contains(&record.seq) && omits(record.seq));
-        let mut restore = Restore::new();
         let shown = self.changes.iter().filter(|(_, change)| !is_left_out(change));
-        shown.chain(&journal[cut..]).for_each(|(part, change)| restore.apply(*part, change.clone()));
-        restore
+        restored(shown.chain(&journal[cut..self.to]))
     }
+}
+
+fn restored<'a>(changes: impl Iterator<Item = &'a (Part, Change<u32>)>) -> Restore<u32> {
+    let mut restore = Restore::new();
+    changes.for_each(|(part, change)| restore.apply(*part, change.clone()));
+    restore
 }
 
 /// All that a queue is, in an order of its own.
@@ -67,8 +101,12 @@ impl Content {
     }
 }
 
-/// Takes some of the moments that were shown, each with some replays, and compares what comes of them with the queue as it is.
-pub(super) fn check(world: &World, shown: &[Shown], seed: u64) {
+/// Ends of the journal behind a walk that are tried, if not all of them are.
+const ENDS: usize = 4;
+
+/// Takes all that was shown, each with some replays, and compares what comes of them with the queue as it was then, and as it is now:
+/// at some ends of the journal, or at `every` one.
+pub(super) fn check(world: &World, shown: &[Shown], seed: u64, every: bool) {
     let mut random = Random::new(seed);
     let mut below = |bound: usize| (random.next() % bound as u64) as usize;
     let config = world.queue.part(Part::Main).config().clone();
@@ -77,15 +115,25 @@ pub(super) fn check(world: &World, shown: &[Shown], seed: u64) {
         let queue = restore.finish(config.name.clone().unwrap(), config.clone(), SECRET, 8, world.now);
         Content::of(queue.snapshot(), world.now, window)
     };
+    let (journal, length) = (&world.journal, world.journal.len());
     let live = Content::of(world.queue.snapshot(), world.now, window);
-    for one in shown.iter().filter(|one| one.is_of(world.journal.len())) {
+    for one in shown.iter().filter(|one| one.is_of(length)) {
         for _ in 0..3 {
-            let cut = below(one.at + 1);
+            let cut = below(one.from + 1);
             let third = below(3) as u64;
-            let restore = one.replayed(&world.journal, cut, |seq| seq % 3 == third);
+            let mut restore = one.replayed(journal, cut, |seq| seq % 3 == third);
+            let mut truth = restored(journal[..one.to].iter());
+            for (end, (part, change)) in journal.iter().enumerate().skip(one.to) {
+                let is_tried = one.from < one.to && (every || below(length - one.to) < ENDS);
+                if is_tried {
+                    let where_ = format_args!("shown from {} to {}, replayed from {cut} to {end}", one.from, one.to);
+                    assert_eq!(content(restore.clone()), content(truth.clone()), "{where_}");
+                }
+                [&mut restore, &mut truth].into_iter().for_each(|one| one.apply(*part, change.clone()));
+            }
             let mut again = Restore::new();
             restore.snapshot().for_each(|(part, change)| again.apply(part, change));
-            assert_eq!(content(restore), live, "shown at {}, replayed from {cut} of {}", one.at, world.journal.len());
+            assert_eq!(content(restore), live, "shown from {} to {}, replayed from {cut} of {length}", one.from, one.to);
             assert_eq!(content(again), live, "the same, written once more");
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::{Strategy, *};
 
-use super::fuzzy::Shown;
+use super::fuzzy::{Shown, Walk};
 use super::*;
 
 #[derive(Clone, Debug)]
@@ -50,6 +50,12 @@ enum Operation {
     Crash(prop::sample::Index),
     /// The journal writes its live records anew.
     Compact,
+    /// A checkpoint goes on by some pieces, or begins.
+    Show {
+        pieces: u8,
+        count: u32,
+        at_most: usize,
+    },
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -77,12 +83,13 @@ fn operation() -> impl Strategy<Value = Operation> {
         6 => (any::<prop::sample::Index>(), settle).prop_map(|(which, settle)| UseTag { which, settle }),
         6 => (0..12_000_u16).prop_map(Wait),
         1 => any::<bool>().prop_map(Pause),
-        1 => which.prop_map(Redrive),
+        3 => which.prop_map(Redrive),
         1 => any::<prop::sample::Index>().prop_map(Delete),
         1 => prop::bool::weighted(0.1).prop_map(|purge| if purge { Purge } else { Unblock }),
         1 => (0..4_u32, 3..20_u64).prop_map(|(deliveries, messages)| SetMax { deliveries, messages }),
         3 => any::<prop::sample::Index>().prop_map(Crash),
         1 => Just(Compact),
+        12 => (1..4_u8, 1..6_u32, 1..6_usize).prop_map(|(pieces, count, at_most)| Show { pieces, count, at_most }),
     ]
 }
 
@@ -110,6 +117,8 @@ struct Model {
     count: usize,
     /// Per message and attempt: how often that attempt did not count and was to be made again.
     uncounted: BTreeMap<(u64, u32), u32>,
+    /// The last change brought it back from the dead.
+    redriven: Option<u64>,
 }
 
 impl Model {
@@ -121,8 +130,17 @@ impl Model {
 
     fn apply(&mut self, part: Part, change: &Change<u32>) {
         self.count += 1;
+        let redriven = self.redriven.take();
         let side = if part == Part::Main { &mut self.live } else { &mut self.dead };
         match change {
+            Change::Enqueued(record) if redriven == Some(record.seq) => {
+                // Told whole, since a walk is under way.
+                let Told { body, key, attempts, is_leased, .. } = side[&record.seq];
+                assert_eq!(
+                    (body, key, attempts, is_leased),
+                    (record.body, record.key, record.attempts, record.lease.is_some())
+                );
+            }
             Change::Enqueued(record) => {
                 // A copy with a low number behind higher ones came back from the dead before it was written anew.
                 let came_back = side.last_key_value().is_some_and(|(last, _)| *last > record.seq);
@@ -171,6 +189,7 @@ impl Model {
                 }
                 let told = Told { is_out_of_order: true, attempts: 0, is_leased: false, ..told };
                 assert!(self.live.insert(*seq, told).is_none());
+                self.redriven = Some(*seq);
             }
             Change::Seen { id, at } => _ = self.seen.insert(id.0, *at),
             Change::Reserved { .. } => {}
@@ -203,8 +222,10 @@ struct Watch {
     lost: BTreeMap<u64, u32>,
     /// What the journal said of attempts before its live records were written anew.
     uncounted: BTreeMap<(u64, u32), u32>,
-    /// What checkpoints would have seen, each between two operations.
+    /// What checkpoints would have seen, each between two operations or over several of them.
     shown: Vec<Shown>,
+    /// One that is being made.
+    walk: Option<Walk>,
 }
 
 impl Watch {
@@ -224,6 +245,7 @@ impl Watch {
             lost: BTreeMap::new(),
             uncounted: BTreeMap::new(),
             shown: Vec::new(),
+            walk: None,
         }
     }
 
@@ -284,6 +306,7 @@ impl Watch {
             }
             Operation::Crash(which) => self.crash(which),
             Operation::Compact => self.compact(),
+            Operation::Show { pieces, count, at_most } => (0..pieces).for_each(|_| self.show(count, at_most)),
             _ => {}
         }
         self.watch();
@@ -394,6 +417,7 @@ impl Watch {
             }
         }
         self.shown.retain(|shown| shown.is_of(written));
+        self.walk = None;
         self.world.restart_with(written);
         self.model = Model { uncounted: self.uncounted.clone(), ..Model::default() };
         self.world.journal.iter().for_each(|(part, change)| self.model.apply(*part, change));
@@ -402,12 +426,28 @@ impl Watch {
         self.packets.clear();
     }
 
+    fn show(&mut self, count: u32, at_most: usize) {
+        self.world.tell_leases();
+        let mut walk = self.walk.take().unwrap_or_else(|| Walk::begin(&self.world));
+        if walk.go_on(&mut self.world, count, at_most) {
+            self.walk = Some(walk);
+        } else {
+            self.shown.push(walk.end(&self.world));
+        }
+    }
+
     fn compact(&mut self) {
         self.world.tell_leases();
         self.watch();
         self.shown.clear();
+        self.walk = None;
         let before = self.model.clone();
         self.world.journal = self.world.queue.snapshot().collect();
+        // By their age, as the model knows them; to a restart it is the same.
+        self.world.journal.sort_by_key(|(part, change)| match change {
+            Change::Enqueued(record) => (1, *part == Part::Dead, record.enqueued_at, record.seq),
+            _ => (0, false, UnixMillis(0), 0),
+        });
         self.model = Model::of(&self.world.journal);
         (self.watched, self.synced) = (self.world.journal.len(), self.world.journal.len());
         let told = |side: &BTreeMap<u64, Told>| -> Vec<_> {
@@ -502,7 +542,7 @@ proptest! {
         strategy in prop::sample::select(vec![super::Strategy::LeastInflight, super::Strategy::RoundRobin, super::Strategy::Random]),
         expired in prop::sample::select(vec![Expired::Drop, Expired::DeadLetter]),
         dead_letter in prop::bool::weighted(0.8),
-        seed in any::<u64>(),
+        (seed, every) in (any::<u64>(), prop::bool::weighted(0.05)),
     ) {
         let mut watch = Watch::new(Config {
             max_deliveries: 3,
@@ -520,7 +560,7 @@ proptest! {
             watch.apply(operation);
         }
         watch.world.tell_leases();
-        fuzzy::check(&watch.world, &watch.shown, seed);
+        fuzzy::check(&watch.world, &watch.shown, seed, every);
         watch.check_every_beginning();
         watch.packets.clear();
         watch.drain();

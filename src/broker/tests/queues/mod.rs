@@ -4,6 +4,7 @@
 //! `DUNLIN_CRASH_SEEDS=1000..50000` runs other seeds than the few of every test run.
 
 mod ledger;
+mod pieces;
 mod sender;
 mod worker;
 
@@ -109,11 +110,10 @@ impl World {
         let mut backend = FakeBackend::new();
         for _ in 0..LIVES {
             let mut life = self.begin(backend.clone(), segment_size);
-            for _ in 0..self.random.below(150) {
-                self.step(&mut life);
-            }
+            let steps = self.random.below(150);
+            let left = (0..steps).find_map(|_| self.step(&mut life));
             self.wall = self.now(&life.house) + self.random.below(3000) as u64;
-            backend = if self.random.one_in(2) { life.backend.kill() } else { life.backend.crash(&mut self.random) };
+            backend = left.unwrap_or_else(|| self.end(&life));
             self.senders.iter_mut().for_each(Sender::lose);
             self.workers.iter_mut().for_each(Worker::lose);
             self.ledgers.iter_mut().for_each(Ledger::crashed);
@@ -138,12 +138,18 @@ impl World {
         self.wall + u64::try_from((house.now - began).as_millis()).unwrap()
     }
 
-    fn step(&mut self, life: &mut Life) {
+    fn end(&mut self, life: &Life) -> FakeBackend {
+        if self.random.one_in(2) { life.backend.kill() } else { life.backend.crash(&mut self.random) }
+    }
+
+    /// Returns what is left of the disk, if the process has ended.
+    fn step(&mut self, life: &mut Life) -> Option<FakeBackend> {
         match self.random.below(24) {
             0..=13 => self.act(&life.house),
             14..=20 => life.commit(),
             21 | 22 => self.pass(life),
-            _ if self.random.one_in(3) => {
+            _ if self.random.one_in(4) => return self.tend(life),
+            _ if self.random.one_in(4) => {
                 let mut acts = self.random.below(10);
                 life.tend_while(|house| {
                     if acts > 0 {
@@ -157,6 +163,35 @@ impl World {
             _ => {}
         }
         self.look(&life.house);
+        None
+    }
+
+    /// A checkpoint is made, and between its pieces anything happens; at times the end of the process.
+    fn tend(&mut self, life: &mut Life) -> Option<FakeBackend> {
+        let mut left = None;
+        life.tend_in_pieces(|life| {
+            if left.is_some() {
+                return;
+            }
+            // What was sent since the last pause is read before anything else is: the ledger goes by what came first.
+            self.look(&life.house);
+            for _ in 0..self.random.below(4) {
+                match self.random.below(8) {
+                    0 => life.commit(),
+                    1 => self.pass(life),
+                    2 if self.redrives => self.redrive(life),
+                    _ => self.act(&life.house),
+                }
+                self.look(&life.house);
+            }
+            if self.random.one_in(60) {
+                left = Some(self.end(life));
+            }
+        });
+        if left.is_none() {
+            self.look(&life.house);
+        }
+        left
     }
 
     fn act(&mut self, house: &House) {
