@@ -29,6 +29,8 @@ pub(super) struct Ledger {
     pub is_draining: bool,
     /// Some consumer said that it is done.
     pub done: BTreeSet<Number>,
+    /// The same, in this life of the broker.
+    settled: BTreeSet<Number>,
     /// Taken from the dead letters, at the end.
     pub dead: BTreeSet<Number>,
     /// Names (`q-id`) under which a message came after its publisher had its acknowledgement.
@@ -58,6 +60,7 @@ impl Ledger {
             is_ordered: true,
             is_draining: false,
             done: BTreeSet::new(),
+            settled: BTreeSet::new(),
             dead: BTreeSet::new(),
             names: BTreeMap::new(),
             deliveries: BTreeMap::new(),
@@ -71,6 +74,7 @@ impl Ledger {
     /// Who had something is not known any more.
     pub fn crashed(&mut self) {
         self.held.clear();
+        self.settled.clear();
     }
 
     /// Attempts begin anew for what came back.
@@ -103,6 +107,10 @@ impl Ledger {
         if !self.has_keys {
             return;
         }
+        // It was on its way when a late acknowledgement of its last lease settled it: its key has gone on.
+        if self.settled.contains(&got.number) {
+            return;
+        }
         let held = Held { number: got.number, worker, until: got.deadline.unwrap_or(wall) };
         if let Some(before) = self.held.insert(message.topic, held) {
             let (number, holder, until) = (before.number, before.worker, before.until);
@@ -117,6 +125,7 @@ impl Ledger {
     /// The consumer is done with it.
     pub fn succeeded(&mut self, got: &Got) {
         self.done.insert(got.number);
+        self.settled.insert(got.number);
         self.let_go(got.number);
         self.take(got);
     }
