@@ -2,7 +2,9 @@
 
 use dunlin::packet::QoS;
 
-use crate::house::{LISTENER, ack, broker, consumer, drain, enter, enter_kept, fill, jobs_table, payloads, refuse, take, tell};
+use crate::house::{
+    LISTENER, ack, broker, consumer, drain, enter, enter_kept, fill, jobs_table, let_be_written, payloads, refuse, take, tell,
+};
 use crate::support::Broker;
 
 /// Gives the broker another config and waits until it has read it.
@@ -95,6 +97,7 @@ fn timers_go_on_over_a_crash() {
     let got = [take(&mut kept), take(&mut kept)];
     refuse(&mut kept, &got[1], 0x80);
     drain(&mut kept);
+    let_be_written(&broker);
     broker.kill_and_restart();
     let mut worker = consumer(&broker, "worker", "$queue/jobs");
     let mut all: Vec<_> = (0..3)

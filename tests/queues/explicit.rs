@@ -2,7 +2,7 @@
 
 use dunlin::packet::QoS;
 
-use crate::house::{Got, ack, assert_empty, consumer, drain, enter, fill, jobs, payloads, take, tell};
+use crate::house::{Got, ack, assert_empty, consumer, drain, enter, fill, jobs, let_be_written, payloads, take, tell};
 use crate::support::client::{V5, V31, V311};
 use crate::support::{Broker, Client};
 
@@ -187,6 +187,7 @@ fn a_lease_can_be_settled_over_a_crash_and_a_new_connection() {
     let got = drain(&mut worker);
     got.iter().for_each(|got| ack(&mut worker, got));
     drain(&mut worker);
+    let_be_written(&broker);
     broker.kill_and_restart();
     // By a session that knows nothing of the subscription; the client is the same.
     let mut worker = enter(&broker, "worker");

@@ -179,6 +179,13 @@ pub fn take(client: &mut Client) -> Got {
     client.expect_publish(Got::of)
 }
 
+/// What was told by now, and who has what, is on disk. First leases are told 10 ms after they began; what is told is written at the latest
+/// with what is acknowledged after it.
+pub fn let_be_written(broker: &Broker) {
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    enter(broker, "writer").retain("elsewhere", "x");
+}
+
 /// All that has been sent to a client until now.
 pub fn drain(client: &mut Client) -> Vec<Got> {
     client.send(&Packet::PingReq);

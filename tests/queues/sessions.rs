@@ -2,7 +2,9 @@
 
 use dunlin::packet::QoS;
 
-use crate::house::{ack, assert_empty, consumer, drain, enter, enter_kept, fill, jobs, payloads, subscribe, take, tell};
+use crate::house::{
+    ack, assert_empty, consumer, drain, enter, enter_kept, fill, jobs, let_be_written, payloads, subscribe, take, tell,
+};
 use crate::support::client::V311;
 use crate::support::{Broker, Client};
 
@@ -145,6 +147,7 @@ fn a_kept_session_survives_a_crash_with_what_it_was_lent_and_wished_for() {
     let first = take(&mut worker);
     ack(&mut worker, &first);
     assert_eq!(drain(&mut worker), [], "explicit, one at a time: PUBACK settles nothing");
+    let_be_written(&broker);
     broker.kill_and_restart();
     let (mut worker, is_present) = enter_kept(&broker, "worker");
     assert!(is_present);
