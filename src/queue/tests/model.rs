@@ -412,7 +412,10 @@ impl Watch {
                     leased.insert(*seq);
                     *self.lost.entry(*seq).or_default() += 1;
                 }
-                (Part::Main, Change::Settled { seq, .. }) if !leased.contains(seq) => *self.lost.entry(*seq).or_default() += 1,
+                (Part::Main, Change::Returned { seq, .. }) => _ = leased.remove(seq),
+                (Part::Main, Change::Settled { seq, .. } | Change::Dropped { seq, .. }) if !leased.contains(seq) => {
+                    *self.lost.entry(*seq).or_default() += 1
+                }
                 _ => {}
             }
         }
