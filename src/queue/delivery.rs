@@ -138,9 +138,12 @@ impl<B: Clone> Queue<B> {
     fn begin_lease(&mut self, id: u32, consumer: u32, deadline: UnixMillis, now: UnixMillis) {
         self.hold(id, consumer, deadline);
         self.consumers.get_mut(consumer).packets += 1;
-        self.tell_later(id, now);
-        if self.entries.course(id).attempts > 1 {
+        let course = self.entries.course_mut(id);
+        course.is_untold = true;
+        if course.attempts > 1 {
             self.tell_lease(id);
+        } else {
+            self.tell_later(id, now);
         }
     }
 

@@ -10,7 +10,7 @@ use super::machine::Queue;
 use super::stats::Cause;
 use super::tag::{Lease, Tag};
 use super::time::UnixMillis;
-use super::topics::{Part, Settle};
+use super::topics::Settle;
 
 /// What the acknowledgement of a packet meant for its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,12 +278,12 @@ impl<B: Clone> Queue<B> {
 
     /// Takes a message out for good. Who had it need not be said any more.
     pub(super) fn forget(&mut self, id: u32) -> Entry<B> {
-        self.entries.course_mut(id).is_untold = false;
+        if self.entries.slab[id].state == State::Leased {
+            self.entries.course_mut(id).is_untold = false;
+        }
         let (entry, course) = self.take(id);
         self.names.release(course.holder);
-        if self.part == Part::Dead {
-            self.letters.remove(&entry.seq);
-        }
+        self.letters.remove(&entry.seq);
         entry
     }
 

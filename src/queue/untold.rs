@@ -20,10 +20,8 @@ const PATIENCE: u64 = 10;
 impl<B: Clone> Queue<B> {
     /// A message has been handed out for the first time.
     pub(super) fn tell_later(&mut self, id: u32, now: UnixMillis) {
-        let seq = self.entries.slab[id].seq;
-        let course = self.entries.course_mut(id);
-        course.is_untold = true;
-        self.untold.push_back(UntoldLease { at: UnixMillis(now.0 + PATIENCE), id, number: course.leases, seq });
+        let (seq, number) = (self.entries.slab[id].seq, self.entries.course(id).leases);
+        self.untold.push_back(UntoldLease { at: UnixMillis(now.0 + PATIENCE), id, number, seq });
     }
 
     /// Says who has a message, unless that is known. All else that is said of a lease makes sense behind that only.
