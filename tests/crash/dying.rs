@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use dunlin::packet::{Packet, PacketId, Publish, QoS, Release, ReleaseReason};
 
-use crate::dice::Dice;
 use crate::failures::{take_all, waited, waiting};
 use crate::faults::{Call, Fault};
 use crate::house::{Broker, House};
 use crate::steps::{keeping, leave, resume};
 use crate::support::PATIENCE;
 use crate::support::client::{Client, V5, delivery, publish};
+use crate::support::dice::Dice;
 use crate::wire::{Gone, Got, Wire};
 
 /// Small, so that each run begins, drops and rewrites some.

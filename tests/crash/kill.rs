@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use dunlin::packet::QoS;
 
-use crate::dice::Dice;
 use crate::house::House;
 use crate::login::Login;
 use crate::model::{Audience, all};
@@ -13,6 +12,7 @@ use crate::publisher::Publisher;
 use crate::retained::Reader;
 use crate::subscriber::{Habits, Subscriber};
 use crate::support::client::{V5, V311};
+use crate::support::dice::Dice;
 use crate::wills::Testator;
 use crate::world::{Phase, World};
 

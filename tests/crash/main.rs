@@ -7,7 +7,6 @@
 mod support;
 
 mod backup;
-mod dice;
 mod dying;
 mod failures;
 mod faults;

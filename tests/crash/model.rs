@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use dunlin::packet::QoS;
 
-use crate::dice::mix;
+use crate::support::dice::mix;
 
 /// A moment.
 pub type Tick = u64;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use dunlin::packet::{Packet, PacketId, Publish, QoS, Release, ReleaseReason};
 
-use crate::dice::Dice;
 use crate::login::Login;
 use crate::model::{Key, Message, payload};
 use crate::support::PATIENCE;
 use crate::support::client::{delivery, publish};
+use crate::support::dice::Dice;
 use crate::wire::{Gone, Got, Wire};
 use crate::world::{Phase, World};
 

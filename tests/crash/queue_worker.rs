@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use dunlin::packet::{Packet, PublishAck, PublishReason, QoS, Subscribe, SubscriptionOptions, TopicFilter, UserProperties};
 
-use crate::dice::Dice;
 use crate::login::Login;
 use crate::model::{Key, key_of};
 use crate::queues::{QUEUES, Tallies};
+use crate::support::dice::Dice;
 use crate::wire::{Arrived, Gone, Got, Wire};
 use crate::world::{Phase, World};
 

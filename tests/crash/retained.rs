@@ -9,10 +9,10 @@ use dunlin::packet::{
     UserProperties,
 };
 
-use crate::dice::Dice;
 use crate::login::Login;
 use crate::model::{Key, Message, Tick, key_of};
 use crate::support::PATIENCE;
+use crate::support::dice::Dice;
 use crate::wire::{Gone, Got, Wire};
 use crate::world::{Phase, World};
 

@@ -9,10 +9,10 @@ use dunlin::packet::{
     Unsubscribe, UserProperties,
 };
 
-use crate::dice::Dice;
 use crate::login::Login;
 use crate::model::{Delivery, Subscription, key_of};
 use crate::support::PATIENCE;
+use crate::support::dice::Dice;
 use crate::wire::{Arrived, Gone, Got, Wire};
 use crate::world::{Phase, World};
 

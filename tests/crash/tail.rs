@@ -90,7 +90,7 @@ fn damage(path: &Path, offset: u64, end: u64, damage: Damage) {
         Damage::Cut => file.set_len(offset).unwrap(),
         Damage::Zeros => file.write_all_at(&vec![0; (end - offset) as usize], offset).unwrap(),
         Damage::Garbage => {
-            let garbage: Vec<u8> = (offset..end).map(|at| (crate::dice::mix(at) & 0xFF) as u8).collect();
+            let garbage: Vec<u8> = (offset..end).map(|at| (crate::support::dice::mix(at) & 0xFF) as u8).collect();
             file.write_all_at(&garbage, offset).unwrap();
         }
     }

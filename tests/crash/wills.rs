@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use dunlin::packet::{ForwardedProperties, Packet, QoS, TopicName, Will};
 
-use crate::dice::Dice;
 use crate::login::{EXPIRY, Login};
 use crate::model::{Key, Message, payload};
+use crate::support::dice::Dice;
 use crate::wire::{Gone, Got};
 use crate::world::{Phase, World};
 

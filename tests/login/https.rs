@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::answers::{Answer, Asked, Server, json as answer};
 use crate::authority::{Authority, Pem, write};
+use crate::jwks::follow_a_rotation;
 use crate::signer::{SetKey, claims};
 use crate::support::client::{Client, V5, V311, connect};
 use crate::support::{Broker, eventually};
@@ -226,17 +227,11 @@ fn rights_are_denied_where_the_certificate_does_not_hold() {
 #[test]
 fn keys_come_over_tls_and_follow_their_rotation() {
     let (folder, authority) = folder();
-    let (one, two) = (SetKey::new("one"), SetKey::new("two"));
-    let first = set(&[&one]);
+    let key = SetKey::new("one");
+    let first = set(&[&key]);
     let server = Server::start_tls(&good(&authority).issued, move |_| answer(first.clone()));
     let broker = tokens(folder, &server.url("/keys"), "refresh = \"1s\"");
-    assert_eq!(login(&broker, &one.sign(&claims("alice"))), 0);
-    assert_eq!(login(&broker, &two.sign(&claims("alice"))), 0x86);
-    let second = set(&[&two]);
-    server.answer(move |_| answer(second.clone()));
-    eventually("the new key counts", || login(&broker, &two.sign(&claims("alice"))) == 0);
-    assert_eq!(login(&broker, &one.sign(&claims("alice"))), 0x86, "the old one does not any more");
-    assert!(broker.metric("dunlin_auth_jwks_fetches_total{result=\"success\"}") >= 2.0);
+    follow_a_rotation(&broker, &server, &key);
 }
 
 /// It starts all the same, and says that it cannot tell rather than that the token is bad.

@@ -21,17 +21,23 @@ fn login(broker: &Broker, token: &str) -> u8 {
 
 #[test]
 fn the_keys_are_there_for_the_first_client_and_follow_their_rotation() {
-    let (one, two) = (SetKey::new("one"), SetKey::new("two"));
-    let first = set(&[&one]);
+    let key = SetKey::new("one");
+    let first = set(&[&key]);
     let server = Server::start(move |_| answer(first.clone()));
     let broker = Broker::with_config(&config(&server.url("/keys"), "refresh = \"1s\""));
-    assert_eq!(login(&broker, &one.sign(&claims("alice"))), 0);
-    assert_eq!(login(&broker, &two.sign(&claims("alice"))), 0x86);
-    let second = set(&[&two]);
-    server.answer(move |_| answer(second.clone()));
-    eventually("the new key counts", || login(&broker, &two.sign(&claims("alice"))) == 0);
-    assert_eq!(login(&broker, &one.sign(&claims("alice"))), 0x86, "the old one does not any more");
+    follow_a_rotation(&broker, &server, &key);
     assert!(server.asked().iter().all(|asked| asked.path == "/keys"));
+}
+
+/// The broker takes tokens of the key that the server has, and after a change those of the new one only.
+pub fn follow_a_rotation(broker: &Broker, server: &Server, old: &SetKey) {
+    let new = SetKey::new("two");
+    assert_eq!(login(broker, &old.sign(&claims("alice"))), 0);
+    assert_eq!(login(broker, &new.sign(&claims("alice"))), 0x86);
+    let second = set(&[&new]);
+    server.answer(move |_| answer(second.clone()));
+    eventually("the new key counts", || login(broker, &new.sign(&claims("alice"))) == 0);
+    assert_eq!(login(broker, &old.sign(&claims("alice"))), 0x86, "the old one does not any more");
     assert!(broker.metric("dunlin_auth_jwks_fetches_total{result=\"success\"}") >= 2.0);
 }
 

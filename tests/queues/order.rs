@@ -7,16 +7,7 @@ use dunlin::packet::QoS;
 use crate::house::{Got, ack, broker, consumer, drain, enter, fill, jobs, payloads, refuse, subscribe, take, tell};
 use crate::support::Client;
 use crate::support::client::V311;
-
-/// Numbers that look random and are the same in each run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
+use crate::support::dice::Dice;
 
 /// Some workers, and what each has in its hands.
 #[derive(Default)]
@@ -87,19 +78,19 @@ fn never_two_of_a_key_at_once_and_each_key_in_its_order() {
             assert_eq!(tell(&mut publisher, "jobs/a", &number.to_string(), &[("q-key", &key)]).reason, 0);
         }
     }
-    let mut dice = Dice(41);
+    let mut dice = Dice::new(41, "crew");
     let mut failures = 0;
     while crew.done.values().map(Vec::len).sum::<usize>() < (keys * each) as usize {
         crew.look();
         for worker in 0..crew.workers.len() {
-            while !crew.workers[worker].1.is_empty() && dice.roll(3) > 0 {
-                let at = dice.roll(crew.workers[worker].1.len() as u64) as usize;
-                let code = [0, 0, 0, 0x80, 0x97, 0x83][dice.roll(6) as usize];
+            while !crew.workers[worker].1.is_empty() && !dice.once_in(3) {
+                let at = dice.below(crew.workers[worker].1.len());
+                let code = dice.one_of(&[0, 0, 0, 0x80, 0x97, 0x83]);
                 failures += u32::from(code != 0);
                 crew.finish(worker, at, code);
             }
         }
-        if dice.roll(20) == 0 {
+        if dice.once_in(20) {
             crew.lose_one();
             crew.hire(&broker);
         }

@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports)] // each test binary uses its own part
 
 pub mod client;
+pub mod dice;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

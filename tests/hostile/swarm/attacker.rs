@@ -7,11 +7,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::draft::Liar;
-use super::random::Random;
 use super::script::{Script, note};
 use super::strict::{Reader, Seen};
 use crate::support::PATIENCE;
 use crate::support::client::Stream;
+use crate::support::dice::Dice;
 
 /// Connections that it leaves standing at a time.
 const STANDING: usize = 3;
@@ -25,13 +25,13 @@ pub struct Target<'a> {
 }
 
 impl Target<'_> {
-    fn dial(&self, random: &mut Random) -> io::Result<Box<dyn Stream>> {
-        if random.one_in(2) {
+    fn dial(&self, dice: &mut Dice) -> io::Result<Box<dyn Stream>> {
+        if dice.once_in(2) {
             return Ok(Box::new(UnixStream::connect(self.unix)?));
         }
         let stream = TcpStream::connect(self.tcp)?;
         stream.set_nodelay(true)?;
-        if random.one_in(3) {
+        if dice.once_in(3) {
             // When it closes the peer gets a reset, in the middle of whatever it does.
             socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
         }
@@ -40,21 +40,21 @@ impl Target<'_> {
 }
 
 /// Attacks with so many connections.
-pub fn attack(target: &Target<'_>, connections: usize, mut random: Random) {
+pub fn attack(target: &Target<'_>, connections: usize, mut dice: Dice) {
     let mut standing: Vec<Connection> = Vec::new();
     for _ in 0..connections {
-        let mut connection = Connection::new(target.dial(&mut random).expect("the broker accepts"), &mut random);
-        connection.talk(&mut random);
-        match random.below(5) {
+        let mut connection = Connection::new(target.dial(&mut dice).expect("the broker accepts"), &mut dice);
+        connection.talk(&mut dice);
+        match dice.below(5) {
             0 => drop(connection),
             1 => connection.shut_write_and_leave(),
-            2 => connection.disconnect_and_leave(&mut random),
+            2 => connection.disconnect_and_leave(&mut dice),
             _ => standing.push(connection),
         }
         standing.iter_mut().for_each(Connection::read);
         if standing.len() > STANDING {
             let oldest = standing.remove(0);
-            if random.one_in(2) { drop(oldest) } else { oldest.shut_write_and_leave() }
+            if dice.once_in(2) { drop(oldest) } else { oldest.shut_write_and_leave() }
         }
     }
 }
@@ -75,12 +75,12 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(stream: Box<dyn Stream>, random: &mut Random) -> Self {
+    fn new(stream: Box<dyn Stream>, dice: &mut Dice) -> Self {
         let _ = stream.set_write_timeout(Some(Duration::from_millis(200)));
         Self {
             stream,
-            script: Script::new(random),
-            liar: Liar::new(random.pick(&[None, Some(300), Some(60), Some(15)])),
+            script: Script::new(dice),
+            liar: Liar::new(dice.one_of(&[None, Some(300), Some(60), Some(15)])),
             reader: Reader::default(),
             unsent: Vec::new(),
             sent: Vec::new(),
@@ -89,47 +89,47 @@ impl Connection {
         }
     }
 
-    fn talk(&mut self, random: &mut Random) {
-        if !random.one_in(20) {
-            let (connect, terms) = self.script.connect(random);
-            let bytes = self.liar.write(connect, random);
+    fn talk(&mut self, dice: &mut Dice) {
+        if !dice.once_in(20) {
+            let (connect, terms) = self.script.connect(dice);
+            let bytes = self.liar.write(connect, dice);
             self.reader.terms = (!self.liar.has_lied).then_some(terms);
-            self.say(bytes, random);
+            self.say(bytes, dice);
         }
-        for number in 0..random.below(25) {
+        for number in 0..dice.below(25) {
             let draft = match number {
-                0 if random.one_in(2) => self.script.subscribe(random),
-                _ => self.script.packet(random),
+                0 if dice.once_in(2) => self.script.subscribe(dice),
+                _ => self.script.packet(dice),
             };
             self.reader.terms.iter_mut().for_each(|terms| note(&draft, terms));
-            let bytes = self.liar.write(draft, random);
+            let bytes = self.liar.write(draft, dice);
             if self.liar.has_lied {
                 self.reader.terms = None; // From here on nobody knows what the broker has read.
             }
-            self.say(bytes, random);
-            if random.one_in(3) {
+            self.say(bytes, dice);
+            if dice.once_in(3) {
                 self.read();
             }
             if self.is_ended {
                 return;
             }
         }
-        self.flush(random);
+        self.flush(dice);
     }
 
     /// Several packets in one write, or one in several.
-    fn say(&mut self, mut bytes: Vec<u8>, random: &mut Random) {
+    fn say(&mut self, mut bytes: Vec<u8>, dice: &mut Dice) {
         self.unsent.append(&mut bytes);
-        if !random.one_in(3) {
-            self.flush(random);
+        if !dice.once_in(3) {
+            self.flush(dice);
         }
     }
 
-    fn flush(&mut self, random: &mut Random) {
+    fn flush(&mut self, dice: &mut Dice) {
         let unsent = std::mem::take(&mut self.unsent);
         let mut rest = &unsent[..];
         while !rest.is_empty() && !self.is_ended {
-            let length = if random.one_in(3) { 1 + random.below(rest.len()) } else { rest.len() };
+            let length = if dice.once_in(3) { 1 + dice.below(rest.len()) } else { rest.len() };
             match self.stream.write(&rest[..length]) {
                 Ok(count) => {
                     self.sent.extend_from_slice(&rest[..count]);
@@ -187,9 +187,9 @@ impl Connection {
         self.await_end();
     }
 
-    fn disconnect_and_leave(mut self, random: &mut Random) {
-        self.unsent = Liar::new(None).write(self.script.disconnect(random), random);
-        self.flush(random);
+    fn disconnect_and_leave(mut self, dice: &mut Dice) {
+        self.unsent = Liar::new(None).write(self.script.disconnect(dice), dice);
+        self.flush(dice);
         if self.reader.terms.is_some() {
             self.await_end(); // Behind lies it may be part of anything.
         }

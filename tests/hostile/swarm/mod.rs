@@ -6,16 +6,15 @@
 
 mod attacker;
 mod draft;
-mod random;
 mod script;
 mod strict;
 
 use std::ops::Range;
 use std::thread;
 
+use crate::support::dice::Dice;
 use attacker::{Target, attack};
 use dunlin::packet::{Connect, Packet, Subscribe, SubscriptionOptions, TopicFilter, Unsubscribe, UserProperties};
-use random::Random;
 
 use crate::siege::{Siege, dial};
 use crate::support::client::{V5, connect};
@@ -99,9 +98,9 @@ fn swarm(config: &str, seeds: Range<u64>) {
         let (tcp, unix) = (siege.address(), siege.door());
         thread::scope(|scope| {
             for attacker in 0..ATTACKERS {
-                let random = Random(seed * ATTACKERS as u64 + attacker as u64);
+                let dice = Dice::new(seed, &format!("attacker {attacker}"));
                 let target = Target { tcp, unix: &unix };
-                scope.spawn(move || attack(&target, CONNECTIONS, random));
+                scope.spawn(move || attack(&target, CONNECTIONS, dice));
             }
         });
         siege.assert_unharmed();

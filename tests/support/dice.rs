@@ -30,6 +30,14 @@ impl Dice {
         &choice[self.below(choice.len())]
     }
 
+    pub fn one_of<T: Copy>(&mut self, choice: &[T]) -> T {
+        *self.pick(choice)
+    }
+
+    pub fn byte(&mut self) -> u8 {
+        self.throw() as u8
+    }
+
     /// Some milliseconds from `from` up to but not with `to`.
     pub fn millis(&mut self, from: usize, to: usize) -> Duration {
         Duration::from_millis((from + self.below(to - from)) as u64)
