@@ -3,6 +3,7 @@
 
 use std::hint::black_box;
 use std::ops::ControlFlow;
+use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
 use divan::Bencher;
@@ -111,7 +112,7 @@ fn match_nothing(bencher: Bencher<'_, '_>, size: usize) {
     bencher.bench_local(|| index.matches(name(black_box("site8/device/none/of/these"))));
 }
 
-fn look(cache: &mut MatchCache<Receiver>, index: &Index<Receiver>, topic: TopicName<'_>) -> Arc<Matches<Receiver>> {
+fn look(cache: &mut MatchCache<Receiver>, index: &Index<Receiver>, topic: TopicName<'_>) -> Rc<Matches<Receiver>> {
     cache.lookup(index.generation(), topic, || (index.generation(), index.matches(topic)))
 }
 

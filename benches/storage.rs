@@ -106,7 +106,7 @@ fn opened(backend: Arc<dyn Backend>) -> Opened<()> {
 fn bodies(count: usize) -> Vec<Arc<Body>> {
     let topic = TopicName::new("sensors/hall-7/machine-42/temperature").expect("it is a topic");
     let view = MessageView { topic, properties: ForwardedProperties::default(), payload: &[b'x'; 256] };
-    (0..count).map(|_| Body::new(Arc::new(Message::new(view, QoS::AtLeastOnce, false, None)))).collect()
+    (0..count).map(|_| Body::new(Message::new(view, QoS::AtLeastOnce, false, None))).collect()
 }
 
 /// Tells of messages that wait for one session, and of a publisher that waits for all of them.

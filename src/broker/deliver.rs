@@ -9,7 +9,7 @@ use super::publish::Publisher;
 use super::quotas::Quota;
 use crate::metrics::{DropReason, Limit};
 use crate::packet::QoS;
-use crate::session::{Grant, Publication, Work};
+use crate::session::{Grant, Publication, Scratch, Work};
 
 /// What one batch of packets has sent to others, and whom it must wake: one flush for each, at the end.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub struct Deliveries {
     /// Someone's buffer fills faster than it drains.
     pub is_ahead: bool,
     /// Memory to encode in, used again and again.
-    pub(super) scratch: Vec<u8>,
+    pub(super) scratch: Option<Box<Scratch>>,
     /// QoS 0 messages to those who do not keep up are dropped: memory runs short.
     sheds: bool,
 }
@@ -39,7 +39,7 @@ impl Deliveries {
         &mut self,
         handle: &Arc<SessionHandle>,
         publication: &mut Publication<'_>,
-        grant: Grant,
+        grant: Grant<'_>,
         publisher: &Publisher<'_>,
         now: Instant,
     ) {
@@ -100,7 +100,7 @@ impl Deliveries {
     }
 
     /// Gives a session what a work queue lends it. Returns whether more than `ahead` bytes are unwritten then.
-    pub fn lend(&mut self, handle: &Arc<SessionHandle>, work: Arc<Work>, grant: Grant, ahead: usize, now: Instant) -> bool {
+    pub fn lend(&mut self, handle: &Arc<SessionHandle>, work: Arc<Work>, grant: Grant<'_>, ahead: usize, now: Instant) -> bool {
         let batch = &mut self.batch;
         let (becomes_dirty, is_ahead) = handle.lock(|slot| {
             if slot.is_ended {

@@ -77,7 +77,7 @@ pub struct LastEnd {
 #[derive(Clone, Debug)]
 pub struct QueuedView {
     /// `None` for one that lies on disk only.
-    pub message: Option<Arc<Message>>,
+    pub message: Option<Message>,
     pub qos: QoS,
     pub retain: bool,
     /// Bytes of topic, properties and payload.
@@ -87,7 +87,7 @@ pub struct QueuedView {
 /// A retained message, and who published it: nobody for the broker and its operator.
 #[derive(Clone, Debug)]
 pub struct RetainedView {
-    pub message: Arc<Message>,
+    pub message: Message,
     pub publisher: Option<Principal>,
 }
 

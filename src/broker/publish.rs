@@ -1,5 +1,6 @@
 use std::cell::RefCell;
 use std::hash::BuildHasher;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -199,7 +200,7 @@ impl Broker {
             let grant = Grant {
                 qos: grant.qos.min(publication.qos),
                 retain: publication.retain && grant.retain_as_published, // [MQTT-3.3.1-12], [MQTT-3.3.1-13]
-                identifiers: grant.identifiers.clone(),
+                identifiers: &grant.identifiers,
                 share: None,
             };
             if self.traces.is_on() {
@@ -215,20 +216,14 @@ impl Broker {
     }
 
     /// A message that is stored already: a will, one of the broker's own.
-    pub fn publish_message(&self, message: &Arc<Message>, publisher: &Publisher<'_>, now: Instant) {
+    pub fn publish_message(&self, message: &Message, publisher: &Publisher<'_>, now: Instant) {
         let mut deliveries = Deliveries::default();
         self.publish_into(message, publisher, now, &mut deliveries);
         deliveries.flush(self, now);
     }
 
     /// The same, together with others.
-    pub(super) fn publish_into(
-        &self,
-        message: &Arc<Message>,
-        publisher: &Publisher<'_>,
-        now: Instant,
-        deliveries: &mut Deliveries,
-    ) {
+    pub(super) fn publish_into(&self, message: &Message, publisher: &Publisher<'_>, now: Instant, deliveries: &mut Deliveries) {
         // Nobody waits for an acknowledgement; what could not be retained was counted.
         let _ = self.publish(&mut Publication::stored(message), publisher, now, deliveries);
     }
@@ -249,23 +244,25 @@ impl Broker {
         for group in matches.groups.iter() {
             let topic = publication.topic();
             let may_read = |member: &Receiver| member.session().is_some_and(|member| member.may_read(topic));
-            let Some((Receiver::Session(handle), grant)) = group.pick(hash, may_read) else { continue };
-            let grant = Grant {
-                qos: grant.qos.min(publication.qos),
-                retain: publication.retain && grant.retain_as_published,
-                identifiers: grant.identifiers,
-                share: Some(group.whole_filter().clone()),
-            };
-            if self.traces.is_on() {
-                self.trace_delivery(handle.client_id(), publication, &grant);
-            }
-            deliveries.deliver(&handle, publication, grant, publisher, now);
-            matched += 1;
+            let chosen = group.pick_with(hash, may_read, |member, grant| {
+                let Receiver::Session(handle) = member else { return };
+                let grant = Grant {
+                    qos: grant.qos.min(publication.qos),
+                    retain: publication.retain && grant.retain_as_published,
+                    identifiers: &grant.identifiers,
+                    share: Some(group.whole_filter()),
+                };
+                if self.traces.is_on() {
+                    self.trace_delivery(handle.client_id(), publication, &grant);
+                }
+                deliveries.deliver(handle, publication, grant, publisher, now);
+            });
+            matched += usize::from(chosen.is_some());
         }
         matched
     }
 
-    fn matches(&self, topic: TopicName<'_>) -> Arc<Matches<Receiver>> {
+    fn matches(&self, topic: TopicName<'_>) -> Rc<Matches<Receiver>> {
         MATCHES.with_borrow_mut(|cache| self.router.lookup(cache, topic))
     }
 
@@ -295,8 +292,8 @@ impl Broker {
                     let grant = Grant {
                         qos: grant.qos.min(queued.published_qos()),
                         retain: queued.retain(),
-                        identifiers: grant.identifiers,
-                        share: queued.share().cloned(),
+                        identifiers: &grant.identifiers,
+                        share: queued.share(),
                     };
                     let mut publication = Publication::stored(&message).in_body(queued.body().cloned());
                     deliveries.deliver(handle, &mut publication, grant, &Publisher::BROKER, now);

@@ -23,7 +23,7 @@ use crate::storage::{Body, EntryState, OnlineState, Place, Publisher, SessionSta
 pub struct Recovered<'a> {
     pub state: State,
     pub bodies: HashMap<Place, Arc<Body>>,
-    pub messages: HashMap<Place, Arc<Message>>,
+    pub messages: HashMap<Place, Message>,
     /// Goes up with every start.
     pub starts: u64,
     /// The rights at the listener of a name.

@@ -35,7 +35,7 @@ struct Tree {
 
 #[derive(Clone, Debug)]
 struct Entry {
-    message: Arc<Message>,
+    message: Message,
     /// Whose right to publish it is asked again when rights change; `None` for the broker's own.
     publisher: Option<RetainedBy>,
     /// What it survives by.
@@ -288,7 +288,7 @@ impl Broker {
     }
 
     /// One that was there before the process.
-    pub(super) fn restore_retained(&self, message: Arc<Message>, body: Arc<Body>, publisher: Option<RetainedBy>) {
+    pub(super) fn restore_retained(&self, message: Message, body: Arc<Body>, publisher: Option<RetainedBy>) {
         let mut tree = self.retained.tree.write();
         let entry = Entry { message: message.clone(), publisher, body: Some(body) };
         tree.insert(message.topic(), entry);
@@ -349,7 +349,7 @@ impl Broker {
                 let grant = Grant {
                     qos: subscription.options.qos.min(message.qos),
                     retain: true, // [MQTT-3.3.1-8]
-                    identifiers: subscription.identifier.into_iter().collect(),
+                    identifiers: subscription.identifier.as_slice(),
                     share: None,
                 };
                 let link = slot.online.as_deref_mut().map(|online| (&mut online.writer, &mut online.outbox.buffer));
@@ -367,7 +367,7 @@ impl Broker {
         if !expired.is_empty() {
             let mut tree = self.retained.tree.write();
             for message in expired {
-                let is_same = tree.messages.get(message.topic()).is_some_and(|entry| Arc::ptr_eq(&entry.message, &message));
+                let is_same = tree.messages.get(message.topic()).is_some_and(|entry| entry.message.is_same(&message));
                 if is_same && let Some(body) = tree.remove(message.topic()) {
                     self.tell_unretained(message.topic(), &body);
                 }

@@ -1,3 +1,4 @@
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -47,7 +48,7 @@ impl Router {
     }
 
     /// Who wants a message to `topic`.
-    pub fn lookup(&self, cache: &mut MatchCache<Receiver>, topic: TopicName<'_>) -> Arc<Matches<Receiver>> {
+    pub fn lookup(&self, cache: &mut MatchCache<Receiver>, topic: TopicName<'_>) -> Rc<Matches<Receiver>> {
         cache.lookup(self.generation.load(Ordering::Acquire), topic, || {
             let index = self.index.read();
             // Under the lock no change is under way: the stamp belongs to what is read.

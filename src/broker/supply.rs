@@ -29,7 +29,7 @@ impl Broker {
         &self,
         handle: &SessionHandle,
         bodies: Vec<Arc<Body>>,
-        messages: Vec<Arc<Message>>,
+        messages: Vec<Message>,
         now: Instant,
         effects: &mut Effects,
     ) {
@@ -53,7 +53,7 @@ impl Broker {
     }
 
     /// The messages of bodies, in their order. `None`: the disk does not give them back, and the broker is about to stop.
-    pub(super) fn load(&self, bodies: &[Arc<Body>]) -> Option<Vec<Arc<Message>>> {
+    pub(super) fn load(&self, bodies: &[Arc<Body>]) -> Option<Vec<Message>> {
         let journal = self.journal.as_ref()?;
         match load(bodies, &journal.clock) {
             Ok(messages) => {
@@ -68,7 +68,7 @@ impl Broker {
     }
 
     /// The message of one that waits, from wherever it is.
-    pub(super) fn message_of(&self, queued: &Queued) -> Option<Arc<Message>> {
+    pub(super) fn message_of(&self, queued: &Queued) -> Option<Message> {
         match (queued.message(), queued.body()) {
             (Some(message), _) => Some(message),
             (None, Some(body)) => self.load(std::slice::from_ref(body))?.pop(),

@@ -133,7 +133,7 @@ impl Broker {
     }
 
     /// A message goes to this client.
-    pub(in crate::broker) fn trace_delivery(&self, client_id: &Arc<str>, publication: &Publication<'_>, grant: &Grant) {
+    pub(in crate::broker) fn trace_delivery(&self, client_id: &Arc<str>, publication: &Publication<'_>, grant: &Grant<'_>) {
         let topic = publication.topic();
         self.traces.tell(client_id, Some(topic), || TraceLine {
             topic: Some(excerpt(topic.as_str()).into()),

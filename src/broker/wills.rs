@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Broker;
@@ -7,7 +6,7 @@ use super::handle::SessionHandle;
 use super::log_limiter::excerpt;
 use super::publish::Publisher;
 use crate::metrics::Denied;
-use crate::packet::{self, Message, MessageView, TopicName};
+use crate::packet::{self, Message, MessageHead, MessageView, TopicName};
 use crate::storage::{Clock, StoredWill};
 
 /// A client's last message, with the topic of its mount point (3.1.2.5).
@@ -35,7 +34,7 @@ impl Will {
     /// One that was stored.
     pub fn restored(stored: &StoredWill, due_at: Instant) -> Self {
         Self {
-            message: (*stored.message).clone(),
+            message: stored.message.clone(),
             delay_interval: stored.delay_interval,
             message_expiry_interval: stored.message_expiry_interval,
             due_at: Some(due_at),
@@ -45,7 +44,7 @@ impl Will {
     /// What is stored of it.
     pub(super) fn stored(&self, clock: &Clock) -> StoredWill {
         StoredWill {
-            message: Arc::new(self.message.clone()),
+            message: self.message.clone(),
             delay_interval: self.delay_interval,
             message_expiry_interval: self.message_expiry_interval,
             due_at: self.due_at.map(|at| clock.wall(at)),
@@ -54,7 +53,7 @@ impl Will {
 
     /// The same on another topic.
     pub(super) fn on_topic(&self, topic: TopicName<'_>) -> Self {
-        let Message { qos, retain, .. } = self.message;
+        let MessageHead { qos, retain, .. } = *self.message;
         let message = Message::new(MessageView { topic, ..self.message.view() }, qos, retain, None);
         Self { message, ..self.clone() }
     }
@@ -87,11 +86,11 @@ impl Broker {
             }
             return;
         }
-        let mut message = will.message.clone();
-        message.expires_at = will.message_expiry_interval.map(|seconds| now + Duration::from_secs(seconds.into()));
+        let expires_at = will.message_expiry_interval.map(|seconds| now + Duration::from_secs(seconds.into()));
+        let message = will.message.with_expiry(expires_at);
         self.metrics.wills_published.increment();
         let mut deliveries = Deliveries::default();
-        self.publish_into(&Arc::new(message), &Publisher::of(owner), now, &mut deliveries);
+        self.publish_into(&message, &Publisher::of(owner), now, &mut deliveries);
         if owner.stored_as.is_some() {
             // Both survive together: it is neither lost nor published again.
             owner.lock(|slot| {

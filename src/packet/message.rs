@@ -1,64 +1,83 @@
+use std::cell::RefCell;
+use std::ops::Deref;
 use std::time::Instant;
 
 use bytes::Bytes;
+use triomphe::ThinArc;
 
 use super::{ForwardedProperties, MessageView, QoS, TopicName, UserPropertiesBuf};
 
-/// An Application Message that is kept beyond the packet it came in: retained, queued, inflight, a will. Topic, properties and
-/// payload lie in one allocation, copied out of the read buffer (a slice would pin all of it).
+/// An Application Message that is kept beyond the packet it came in: retained, queued, inflight, a will. All of it lies in one allocation,
+/// copied out of the read buffer (a slice would pin all of it); a clone is the same one.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Message {
-    body: Bytes,
-    topic_length: u16,
+pub struct Message(ThinArc<MessageHead, u8>);
+
+/// What a message has besides topic, properties and payload.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MessageHead {
+    /// When its Message Expiry Interval has passed.
+    pub expires_at: Option<Instant>,
     properties_length: u32,
+    topic_length: u16,
     /// The QoS it was published with; each receiver gets the lower of this and its subscription's.
     pub qos: QoS,
     /// The RETAIN flag it was published with.
     pub retain: bool,
-    /// When its Message Expiry Interval has passed.
-    pub expires_at: Option<Instant>,
 }
+
+impl Deref for Message {
+    type Target = MessageHead;
+
+    fn deref(&self) -> &MessageHead {
+        &self.0.header.header
+    }
+}
+
+thread_local! {
+    /// Where messages are put together: an allocation of their length must be filled at one go.
+    static PARTS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// So much memory of [`PARTS`] stays for the next message.
+const PARTS_KEPT: usize = 64 * 1024;
 
 impl Message {
     pub fn new(view: MessageView<'_>, qos: QoS, retain: bool, expires_at: Option<Instant>) -> Self {
-        let topic = view.topic.as_str();
-        let mut body = Vec::with_capacity(topic.len() + view.properties.len() + view.payload.len());
-        body.extend_from_slice(topic.as_bytes());
-        view.properties.copy_to(&mut body);
-        let properties_length = body.len() - topic.len();
-        body.extend_from_slice(view.payload);
-        Self {
-            body: Bytes::from(body),
-            topic_length: topic.len() as u16,
-            properties_length: properties_length as u32,
-            qos,
-            retain,
-            expires_at,
-        }
+        Self::put_together(view, |_| {}, (qos, retain, expires_at))
     }
 
-    /// The same with further properties behind those of the view. `scratch` is memory to put it together in.
-    pub fn extended(
+    /// The same with further properties behind those of the view.
+    pub fn extended(view: MessageView<'_>, more: &UserPropertiesBuf, how: (QoS, bool, Option<Instant>)) -> Self {
+        Self::put_together(view, |parts| more.copy_to(parts), how)
+    }
+
+    fn put_together(
         view: MessageView<'_>,
-        more: &UserPropertiesBuf,
+        more: impl FnOnce(&mut Vec<u8>),
         (qos, retain, expires_at): (QoS, bool, Option<Instant>),
-        scratch: &mut Vec<u8>,
     ) -> Self {
-        let topic = view.topic.as_str();
-        scratch.clear();
-        scratch.extend_from_slice(topic.as_bytes());
-        view.properties.copy_to(scratch);
-        more.copy_to(scratch);
-        let properties_length = scratch.len() - topic.len();
-        scratch.extend_from_slice(view.payload);
-        Self {
-            body: Bytes::copy_from_slice(scratch),
-            topic_length: topic.len() as u16,
-            properties_length: properties_length as u32,
-            qos,
-            retain,
-            expires_at,
-        }
+        PARTS.with_borrow_mut(|parts| {
+            let topic = view.topic.as_str();
+            parts.clear();
+            parts.reserve(topic.len() + view.properties.len() + view.payload.len());
+            parts.extend_from_slice(topic.as_bytes());
+            view.properties.copy_to(parts);
+            more(parts);
+            let properties_length = (parts.len() - topic.len()) as u32;
+            parts.extend_from_slice(view.payload);
+            let head = MessageHead { expires_at, properties_length, topic_length: topic.len() as u16, qos, retain };
+            let message = ThinArc::from_header_and_slice(head, parts);
+            if parts.capacity() > PARTS_KEPT {
+                *parts = Vec::new();
+            }
+            Self(message)
+        })
+    }
+
+    /// The same message with another lifetime.
+    #[must_use]
+    pub fn with_expiry(&self, expires_at: Option<Instant>) -> Self {
+        Self(ThinArc::from_header_and_slice(MessageHead { expires_at, ..**self }, self.body()))
     }
 
     /// A message from what [`Self::parts`] gave; `None` if the bytes make none.
@@ -73,16 +92,26 @@ impl Message {
         let (topic, rest) = bytes.split_at_checked(usize::from(topic_length))?;
         TopicName::new(std::str::from_utf8(topic).ok()?).ok()?;
         ForwardedProperties::read(rest.get(..properties_length as usize)?).ok()?;
-        Some(Self { body: Bytes::copy_from_slice(bytes), topic_length, properties_length, qos, retain, expires_at })
+        let head = MessageHead { expires_at, properties_length, topic_length, qos, retain };
+        Some(Self(ThinArc::from_header_and_slice(head, bytes)))
     }
 
     /// How many bytes of topic and of properties, and both with the payload behind them: what is to be stored.
     pub fn parts(&self) -> (u16, u32, &[u8]) {
-        (self.topic_length, self.properties_length, &self.body)
+        (self.topic_length, self.properties_length, self.body())
+    }
+
+    /// Whether both are one message, and not only equal.
+    pub fn is_same(&self, other: &Self) -> bool {
+        std::ptr::eq(&**self, &**other)
+    }
+
+    fn body(&self) -> &[u8] {
+        &self.0.slice
     }
 
     pub fn topic(&self) -> TopicName<'_> {
-        let bytes = &self.body[..usize::from(self.topic_length)];
+        let bytes = &self.body()[..usize::from(self.topic_length)];
         TopicName::trusted(std::str::from_utf8(bytes).expect("the topic was copied from a str"))
     }
 
@@ -90,23 +119,23 @@ impl Message {
         let properties = usize::from(self.topic_length)..self.payload_start();
         MessageView {
             topic: self.topic(),
-            properties: ForwardedProperties { section: &self.body[properties], mixed: false },
-            payload: &self.body[self.payload_start()..],
+            properties: ForwardedProperties { section: &self.body()[properties], mixed: false },
+            payload: &self.body()[self.payload_start()..],
         }
     }
 
     /// The payload without a copy, for a vectored write.
     pub fn payload(&self) -> Bytes {
-        self.body.slice(self.payload_start()..)
+        Bytes::from_owner(Payload(self.clone()))
     }
 
     /// Bytes of topic, properties and payload: what limits on memory count.
     pub fn len(&self) -> usize {
-        self.body.len()
+        self.body().len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.body.is_empty()
+        self.body().is_empty()
     }
 
     pub fn is_expired(&self, now: Instant) -> bool {
@@ -121,5 +150,14 @@ impl Message {
 
     fn payload_start(&self) -> usize {
         usize::from(self.topic_length) + self.properties_length as usize
+    }
+}
+
+/// The payload as bytes that keep their message.
+struct Payload(Message);
+
+impl AsRef<[u8]> for Payload {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.body()[self.0.payload_start()..]
     }
 }

@@ -38,7 +38,7 @@ pub use disconnect::Disconnect;
 pub use encoder::{encode, encode_within};
 pub use error::{Malformed, MalformedPacket, PacketTooLarge};
 pub use forwarded::ForwardedProperties;
-pub use message::Message;
+pub use message::{Message, MessageHead};
 pub use outgoing_publish::{
     AliasUse, EncodedPublish, OutgoingPublish, encode_publish, encode_publish_head, encoded_publish_length,
 };

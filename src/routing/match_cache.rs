@@ -1,5 +1,5 @@
 use std::hash::BuildHasher;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 
@@ -7,7 +7,7 @@ use super::matches::Matches;
 use super::subscriber::Subscriber;
 use crate::packet::TopicName;
 
-/// The matches of the topics that one thread meets often, so that a repeated topic costs one hash and one look.
+/// The matches of the topics that one thread meets often (so they are counted without atomics), so that a repeated topic costs one hash and one look.
 ///
 /// A table of fixed size, in sets of four. A topic is let in when it is missed again soon after, so topics that come once (or endless new
 /// ones of a hostile publisher) neither push out the others nor cost memory. It holds clones of subscribers, stale ones too, until
@@ -22,7 +22,7 @@ pub struct MatchCache<S> {
     bytes_max: usize,
     /// The slot that was looked at last for sweeping.
     hand: usize,
-    nothing: Arc<Matches<S>>,
+    nothing: Rc<Matches<S>>,
     hasher: RandomState,
 }
 
@@ -38,7 +38,7 @@ struct Set {
 struct Slot<S> {
     generation: u64,
     topic: Box<str>,
-    matches: Arc<Matches<S>>,
+    matches: Rc<Matches<S>>,
     size: usize,
 }
 
@@ -64,19 +64,14 @@ impl<S: Subscriber> MatchCache<S> {
             bytes: 0,
             bytes_max,
             hand: 0,
-            nothing: Arc::default(),
+            nothing: Rc::default(),
             hasher: RandomState::default(),
         }
     }
 
     /// Who gets a message of this topic: as it was found under `generation`, else as `ask` says, with the generation that it looked
     /// at. One cache may serve several indexes as long as no two of them share a generation.
-    pub fn lookup(
-        &mut self,
-        generation: u64,
-        topic: TopicName<'_>,
-        ask: impl FnOnce() -> (u64, Matches<S>),
-    ) -> Arc<Matches<S>> {
+    pub fn lookup(&mut self, generation: u64, topic: TopicName<'_>, ask: impl FnOnce() -> (u64, Matches<S>)) -> Rc<Matches<S>> {
         let address = self.address(topic);
         match self.find(address, topic) {
             Some((_, slot)) if slot.generation == generation => slot.matches.clone(),
@@ -119,7 +114,7 @@ impl<S: Subscriber> MatchCache<S> {
     }
 
     #[cold]
-    fn renew(&mut self, (generation, matches): (u64, Matches<S>), topic: TopicName<'_>, place: usize) -> Arc<Matches<S>> {
+    fn renew(&mut self, (generation, matches): (u64, Matches<S>), topic: TopicName<'_>, place: usize) -> Rc<Matches<S>> {
         let matches = self.share(matches);
         let tag = self.sets[place / WAYS].tags[place % WAYS];
         self.put(place, tag, Slot::new(generation, topic, &matches));
@@ -127,7 +122,7 @@ impl<S: Subscriber> MatchCache<S> {
     }
 
     #[cold]
-    fn miss(&mut self, (generation, matches): (u64, Matches<S>), topic: TopicName<'_>, address: Address) -> Arc<Matches<S>> {
+    fn miss(&mut self, (generation, matches): (u64, Matches<S>), topic: TopicName<'_>, address: Address) -> Rc<Matches<S>> {
         let matches = self.share(matches);
         if self.sets.is_empty() {
             self.sets.resize(self.entries / WAYS, Set::default());
@@ -140,8 +135,8 @@ impl<S: Subscriber> MatchCache<S> {
         matches
     }
 
-    fn share(&self, matches: Matches<S>) -> Arc<Matches<S>> {
-        if matches.is_empty() { self.nothing.clone() } else { Arc::new(matches) }
+    fn share(&self, matches: Matches<S>) -> Rc<Matches<S>> {
+        if matches.is_empty() { self.nothing.clone() } else { Rc::new(matches) }
     }
 
     /// A free place of a set, else the one that was renewed the longest time ago, else each in turn.
@@ -199,7 +194,7 @@ impl Set {
 }
 
 impl<S: Subscriber> Slot<S> {
-    fn new(generation: u64, topic: TopicName<'_>, matches: &Arc<Matches<S>>) -> Self {
+    fn new(generation: u64, topic: TopicName<'_>, matches: &Rc<Matches<S>>) -> Self {
         let size = topic.as_str().len() + matches.size();
         Self { generation, topic: topic.as_str().into(), matches: matches.clone(), size }
     }
@@ -227,7 +222,7 @@ mod tests {
         index
     }
 
-    fn look(cache: &mut MatchCache<Client>, index: &Index<Client>, topic: &str) -> Arc<Matches<Client>> {
+    fn look(cache: &mut MatchCache<Client>, index: &Index<Client>, topic: &str) -> Rc<Matches<Client>> {
         let topic = TopicName::new(topic).unwrap();
         cache.lookup(index.generation(), topic, || (index.generation(), index.matches(topic)))
     }
@@ -236,7 +231,7 @@ mod tests {
     fn a_topic_is_kept_from_its_second_time_on() {
         let (mut cache, index) = (MatchCache::default(), index_of(&[Client::new(1)]));
         let [first, second, third] = [(); 3].map(|()| look(&mut cache, &index, "a"));
-        assert!(!Arc::ptr_eq(&first, &second) && Arc::ptr_eq(&second, &third));
+        assert!(!Rc::ptr_eq(&first, &second) && Rc::ptr_eq(&second, &third));
     }
 
     #[test]
@@ -246,7 +241,7 @@ mod tests {
         index.subscribe(&TopicFilter::new("a").unwrap(), Client::new(2), Subscription::default());
         let [first, second] = [(); 2].map(|()| look(&mut cache, &index, "a"));
         assert_eq!(first.recipients.len(), 2);
-        assert!(Arc::ptr_eq(&first, &second));
+        assert!(Rc::ptr_eq(&first, &second));
     }
 
     #[test]
@@ -254,7 +249,7 @@ mod tests {
         let (mut cache, index) = (MatchCache::new(64, 1 << 20), index_of(&[Client::new(1)]));
         let [_, kept] = [(); 2].map(|()| look(&mut cache, &index, "a"));
         (0..10_000).for_each(|n| drop(look(&mut cache, &index, &format!("new/{n}"))));
-        assert!(Arc::ptr_eq(&kept, &look(&mut cache, &index, "a")));
+        assert!(Rc::ptr_eq(&kept, &look(&mut cache, &index, "a")));
         assert_eq!(cache.len(), 1);
     }
 

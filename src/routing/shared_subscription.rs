@@ -79,6 +79,16 @@ impl<S: Subscriber> SharedGroup<S> {
     /// apart what belongs together. `may_get` says of a member whether it may be chosen: not the one from which the message comes back,
     /// nor one that may not read it. `None` when there is nobody.
     pub fn pick(&self, publisher: PublisherHash, may_get: impl Fn(&S) -> bool) -> Option<(S, Grant)> {
+        self.pick_with(publisher, may_get, |subscriber, grant| (subscriber.clone(), grant))
+    }
+
+    /// The same for who makes use of the receiver at once: nobody joins or leaves meanwhile, and nothing is cloned.
+    pub fn pick_with<R>(
+        &self,
+        publisher: PublisherHash,
+        may_get: impl Fn(&S) -> bool,
+        then: impl FnOnce(&S, Grant) -> R,
+    ) -> Option<R> {
         let members = self.members.read();
         let candidates = Candidates { members: &members, may_get: &may_get };
         let chosen = match self.strategy {
@@ -88,7 +98,7 @@ impl<S: Subscriber> SharedGroup<S> {
             Strategy::HashClient => candidates.best(online, publisher.client),
             Strategy::HashTopic => candidates.best(online, publisher.topic),
         }?;
-        Some((chosen.subscriber.clone(), Grant::of(chosen)))
+        Some(then(&chosen.subscriber, Grant::of(chosen)))
     }
 
     /// Whether the member is new.

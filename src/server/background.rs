@@ -143,7 +143,7 @@ pub async fn run_watchdog() {
 pub fn publish_sys(broker: &Broker, topic: &str, payload: &str, retain: bool, now: Instant) {
     let Ok(topic) = TopicName::new(topic) else { return };
     let view = MessageView { topic, properties: ForwardedProperties::default(), payload: payload.as_bytes() };
-    let message = Arc::new(Message::new(view, QoS::AtMostOnce, retain, None));
+    let message = Message::new(view, QoS::AtMostOnce, retain, None);
     broker.publish_message(&message, &Publisher::BROKER, now);
 }
 

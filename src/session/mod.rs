@@ -35,4 +35,4 @@ pub use state::{Replay, Session, SessionCell, Subscription};
 pub use timers::TimerWheel;
 pub use topic_aliases::OutboundAliases;
 pub use work::{Errand, Fate, Returns, Work};
-pub use writer::{Publication, Receiver, Writer};
+pub use writer::{Publication, Receiver, Scratch, Writer};

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use smallvec::SmallVec;
 
 use super::acks::AckToken;
 use super::config::Limits;
@@ -51,12 +50,13 @@ struct Own {
 }
 
 /// What one subscription, or several of one client together, make of a message.
-#[derive(Clone, Debug, Default)]
-pub struct Grant {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Grant<'a> {
     pub qos: QoS,
     pub retain: bool,
-    pub identifiers: SmallVec<[u32; 1]>,
-    pub share: Option<TopicFilter>,
+    pub identifiers: &'a [u32],
+    /// The whole filter of the shared subscription that chose this session, if one did.
+    pub share: Option<&'a TopicFilter>,
 }
 
 /// New exchanges are not begun while so much is unwritten: what waits in the queue can still expire or be handed on.
@@ -100,7 +100,7 @@ impl Outbound {
         &mut self,
         link: Option<(&mut Writer, &mut OutBuffer)>,
         publication: &mut Publication<'_>,
-        grant: Grant,
+        grant: Grant<'_>,
         limits: &Limits,
         now: Instant,
         batch: &mut Batch,
@@ -115,7 +115,7 @@ impl Outbound {
                     delivery: Delivery::AtMostOnce,
                     dup: false,
                     retain: grant.retain,
-                    identifiers: &grant.identifiers,
+                    identifiers: grant.identifiers,
                 };
                 let _ = write(writer, out, publication, receiver, now, batch);
             }
@@ -146,7 +146,7 @@ impl Outbound {
     pub fn deliver_later(
         &mut self,
         publication: &mut Publication<'_>,
-        grant: Grant,
+        grant: Grant<'_>,
         behind: Option<AckToken>,
         limits: &Limits,
         now: Instant,
@@ -165,7 +165,7 @@ impl Outbound {
         &mut self,
         link: Option<(&mut Writer, &mut OutBuffer)>,
         work: Arc<Work>,
-        grant: Grant,
+        grant: Grant<'_>,
         now: Instant,
         batch: &mut Batch,
     ) {
@@ -174,7 +174,7 @@ impl Outbound {
         match (grant.qos, link) {
             (QoS::AtMostOnce, Some((writer, out))) if !self.queue.has_at_most_once() => {
                 let receiver =
-                    Receiver { delivery: Delivery::AtMostOnce, dup: false, retain: false, identifiers: &grant.identifiers };
+                    Receiver { delivery: Delivery::AtMostOnce, dup: false, retain: false, identifiers: grant.identifiers };
                 let _ = write(writer, out, &mut publication, receiver, now, batch);
             }
             (_, Some((writer, out)))
@@ -200,7 +200,7 @@ impl Outbound {
     }
 
     /// A message as it waits for this session: stored, if both the session and the message outlive the process.
-    fn keep(&mut self, publication: &mut Publication<'_>, grant: Grant) -> Queued {
+    fn keep(&mut self, publication: &mut Publication<'_>, grant: Grant<'_>) -> Queued {
         if grant.qos != QoS::AtMostOnce
             && let Some(outlasting) = &mut self.outlasting
             && let Some(body) = publication.body()
@@ -300,7 +300,7 @@ impl Outbound {
     }
 
     /// They were read.
-    pub fn supply(&mut self, messages: impl Iterator<Item = (Arc<Body>, Arc<Message>)>) {
+    pub fn supply(&mut self, messages: impl Iterator<Item = (Arc<Body>, Message)>) {
         if let Some(outlasting) = &mut self.outlasting {
             outlasting.memory = Window::default();
             outlasting.is_starved = false;
@@ -476,7 +476,7 @@ impl Outbound {
     }
 
     /// The message, if it is in memory; if not, it is noted that it is wanted.
-    fn message_of(&mut self, queued: &Queued) -> Option<Arc<Message>> {
+    fn message_of(&mut self, queued: &Queued) -> Option<Message> {
         let Some(outlasting) = &mut self.outlasting else { return queued.message() };
         let message = outlasting.memory.take(queued);
         outlasting.is_starved |= message.is_none();

@@ -145,14 +145,13 @@ impl OutboundQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     use crate::packet::{ForwardedProperties, Message, MessageView, TopicName};
     use crate::session::Grant;
 
     fn queued(payload: &[u8], expires_at: Option<Instant>) -> Queued {
         let view = MessageView { topic: TopicName::new("t").unwrap(), properties: ForwardedProperties::default(), payload };
-        let message = Arc::new(Message::new(view, QoS::AtLeastOnce, false, expires_at));
+        let message = Message::new(view, QoS::AtLeastOnce, false, expires_at);
         Queued::in_memory(message, Grant { qos: QoS::AtLeastOnce, ..Grant::default() })
     }
 

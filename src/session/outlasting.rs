@@ -27,7 +27,7 @@ impl Outlasting {
     }
 
     /// A message that is to survive gets its number.
-    pub fn keep(&mut self, body: &Arc<Body>, grant: Grant, is_in_use: impl Fn(PacketId) -> bool) -> Queued {
+    pub fn keep(&mut self, body: &Arc<Body>, grant: Grant<'_>, is_in_use: impl Fn(PacketId) -> bool) -> Queued {
         let sequence = self.numbering.take(is_in_use);
         self.is_anxious |= grant.qos == QoS::ExactlyOnce;
         let queued = Queued::stored(body.clone(), sequence, grant);

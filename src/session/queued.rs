@@ -15,7 +15,7 @@ pub struct Queued(Kind);
 /// Each with its stamp inside, beside the tag: so it is two words.
 #[derive(Clone, Debug)]
 enum Kind {
-    Memory(Stamp, Arc<Message>),
+    Memory(Stamp, Message),
     Stored(Stamp, Arc<Body>),
     Work(Stamp, Arc<Work>),
     Noted(Stamp, Arc<Noted>),
@@ -30,7 +30,7 @@ struct Noted {
 
 #[derive(Clone, Debug)]
 enum Content {
-    Memory(Arc<Message>),
+    Memory(Message),
     Stored(Arc<Body>),
     /// Lent by a work queue, which keeps it itself.
     Work(Arc<Work>),
@@ -38,7 +38,7 @@ enum Content {
 
 /// A content where it lies.
 enum Either<'a> {
-    Message(&'a Arc<Message>),
+    Message(&'a Message),
     Body(&'a Arc<Body>),
 }
 
@@ -48,19 +48,19 @@ struct Stamp([u8; 7]);
 
 impl Queued {
     /// One that ends with the process.
-    pub fn in_memory(message: Arc<Message>, grant: Grant) -> Self {
+    pub fn in_memory(message: Message, grant: Grant<'_>) -> Self {
         let stamp = Stamp::new(0, grant.qos, grant.retain);
         Self::new(stamp, Content::Memory(message), notes(grant))
     }
 
     /// One that outlives it, at this place in the session's order.
-    pub fn stored(body: Arc<Body>, sequence: u64, grant: Grant) -> Self {
+    pub fn stored(body: Arc<Body>, sequence: u64, grant: Grant<'_>) -> Self {
         let stamp = Stamp::new(sequence, grant.qos, grant.retain);
         Self::new(stamp, Content::Stored(body), notes(grant))
     }
 
     /// One that a work queue has lent.
-    pub fn work_of(work: Arc<Work>, grant: Grant) -> Self {
+    pub fn work_of(work: Arc<Work>, grant: Grant<'_>) -> Self {
         Self::new(Stamp::new(0, grant.qos, grant.retain), Content::Work(work), notes(grant))
     }
 
@@ -169,7 +169,7 @@ impl Queued {
     }
 
     /// The message, unless it must be read from disk first.
-    pub fn message(&self) -> Option<Arc<Message>> {
+    pub fn message(&self) -> Option<Message> {
         match self.content() {
             Either::Message(message) => Some(message.clone()),
             Either::Body(body) => body.message(),
@@ -231,9 +231,9 @@ impl fmt::Debug for Stamp {
     }
 }
 
-fn notes(grant: Grant) -> Option<Arc<Notes>> {
+fn notes(grant: Grant<'_>) -> Option<Arc<Notes>> {
     let is_plain = grant.identifiers.is_empty() && grant.share.is_none();
-    (!is_plain).then(|| Arc::new(Notes { identifiers: grant.identifiers, share: grant.share }))
+    (!is_plain).then(|| Arc::new(Notes { identifiers: grant.identifiers.into(), share: grant.share.cloned() }))
 }
 
 #[cfg(test)]

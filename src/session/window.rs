@@ -9,7 +9,7 @@ use crate::storage::Body;
 /// queue, whose rest is on disk.
 #[derive(Debug, Default)]
 pub struct Window {
-    messages: VecDeque<(Arc<Body>, Arc<Message>)>,
+    messages: VecDeque<(Arc<Body>, Message)>,
     bytes: usize,
 }
 
@@ -19,7 +19,7 @@ const BYTES_MAX: usize = 256 << 10;
 
 impl Window {
     /// The message of `queued`, from memory: its own, or the one that was put here for it.
-    pub fn take(&mut self, queued: &Queued) -> Option<Arc<Message>> {
+    pub fn take(&mut self, queued: &Queued) -> Option<Message> {
         let Some(body) = queued.body() else { return queued.message() };
         while let Some((first, message)) = self.messages.pop_front() {
             self.bytes -= message.len();
@@ -32,13 +32,13 @@ impl Window {
     }
 
     /// Keeps the message of one that was queued just now, if all stored ones before it are here too and there is room.
-    pub fn follow(&mut self, stored_before: usize, body: &Arc<Body>, message: &Arc<Message>) {
+    pub fn follow(&mut self, stored_before: usize, body: &Arc<Body>, message: &Message) {
         if self.messages.len() == stored_before && self.has_room() {
             self.put(body.clone(), message.clone());
         }
     }
 
-    pub fn put(&mut self, body: Arc<Body>, message: Arc<Message>) {
+    pub fn put(&mut self, body: Arc<Body>, message: Message) {
         self.bytes += message.len();
         self.messages.push_back((body, message));
     }

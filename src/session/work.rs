@@ -36,7 +36,7 @@ pub trait Returns: fmt::Debug + Send + Sync {
 /// A message that a work queue has lent to a session. Whatever way the session lets go of it, the queue is told: what the client has
 /// answered, or nothing if it was not sent, or is gone.
 pub struct Work {
-    message: Arc<Message>,
+    message: Message,
     errand: Errand,
     returns: Arc<dyn Returns>,
     /// The code, [`UNSENT`] or [`UNANSWERED`].
@@ -49,7 +49,7 @@ const UNANSWERED: u16 = 0x101;
 const SEEN: u16 = 0x200;
 
 impl Work {
-    pub fn new(message: Arc<Message>, errand: Errand, returns: Arc<dyn Returns>) -> Arc<Self> {
+    pub fn new(message: Message, errand: Errand, returns: Arc<dyn Returns>) -> Arc<Self> {
         Arc::new(Self { message, errand, returns, code: AtomicU16::new(UNSENT) })
     }
 
@@ -58,7 +58,7 @@ impl Work {
     }
 
     /// As this client gets it.
-    pub const fn message(&self) -> &Arc<Message> {
+    pub const fn message(&self) -> &Message {
         &self.message
     }
 

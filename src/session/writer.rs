@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::out_buffer::OutBuffer;
 use super::topic_aliases::OutboundAliases;
 use crate::packet::{
@@ -22,27 +24,30 @@ pub struct Publication<'a> {
     /// The RETAIN flag that it was published with.
     pub retain: bool,
     pub expires_at: Option<Instant>,
-    stored: Option<Arc<Message>>,
+    stored: Option<Message>,
+    /// The payload, for those that write it by reference.
+    shared: Option<Bytes>,
     /// What sessions that outlive the process keep.
     body: Option<Arc<Body>>,
     /// It is to survive, for those who keep it.
     is_lasting: bool,
-    templates: Templates,
+    /// A bit for each shape (version, QoS, RETAIN flag) that was written once, without a copy: most messages have one receiver.
+    once: u16,
+    /// And for each that there is a copy of.
+    copied: u16,
+    scratch: Option<Box<Scratch>>,
 }
 
-/// Encoded copies, by version, QoS and RETAIN flag.
+/// Encoded copies of one message, in memory that the next one uses again.
 #[derive(Debug, Default)]
-struct Templates {
+pub struct Scratch {
     bytes: Vec<u8>,
-    made: [Template; SHAPES],
-    /// A bit for each shape that was written once, without a copy: most messages have one receiver.
-    once: u16,
+    copies: [Template; SHAPES],
 }
 
 const SHAPES: usize = 12;
 
-/// Small, since each message begins with all of them unmade: only payloads that are small are copied. One that ends at zero is not made,
-/// and no Packet Identifier lies at zero.
+/// Where a copy lies: only payloads that are small are copied. No Packet Identifier lies at zero.
 #[derive(Clone, Copy, Debug, Default)]
 struct Template {
     start: u32,
@@ -50,33 +55,51 @@ struct Template {
     packet_id_at: u32,
 }
 
+impl Scratch {
+    fn bytes_of(&self, copy: Template) -> &[u8] {
+        &self.bytes[copy.start as usize..copy.end as usize]
+    }
+}
+
 impl<'a> Publication<'a> {
-    /// A message in the read buffer. `scratch` is memory to encode in; [`Self::into_scratch`] gives it back.
-    pub fn new(view: MessageView<'a>, qos: QoS, retain: bool, expires_at: Option<Instant>, mut scratch: Vec<u8>) -> Self {
-        scratch.clear();
+    /// A message in the read buffer. `scratch` is memory to encode in, if there is some; [`Self::into_scratch`] gives it back.
+    #[inline]
+    pub fn new(
+        view: MessageView<'a>,
+        qos: QoS,
+        retain: bool,
+        expires_at: Option<Instant>,
+        scratch: Option<Box<Scratch>>,
+    ) -> Self {
         Self {
             view,
             qos,
             retain,
             expires_at,
             stored: None,
+            shared: None,
             body: None,
             is_lasting: false,
-            templates: Templates { bytes: scratch, ..Default::default() },
+            once: 0,
+            copied: 0,
+            scratch,
         }
     }
 
     /// A message that is stored already.
-    pub fn stored(message: &'a Arc<Message>) -> Self {
+    pub fn stored(message: &'a Message) -> Self {
         Self {
             view: message.view(),
             qos: message.qos,
             retain: message.retain,
             expires_at: message.expires_at,
             stored: Some(message.clone()),
+            shared: None,
             body: None,
             is_lasting: false,
-            templates: Templates::default(),
+            once: 0,
+            copied: 0,
+            scratch: None,
         }
     }
 
@@ -114,8 +137,8 @@ impl<'a> Publication<'a> {
         self.body.is_some()
     }
 
-    pub fn into_scratch(self) -> Vec<u8> {
-        self.templates.bytes
+    pub fn into_scratch(self) -> Option<Box<Scratch>> {
+        self.scratch
     }
 
     pub fn topic(&self) -> TopicName<'a> {
@@ -127,8 +150,14 @@ impl<'a> Publication<'a> {
     }
 
     /// The message as it is kept, copied out of the read buffer the first time.
-    pub fn message(&mut self) -> &Arc<Message> {
-        self.stored.get_or_insert_with(|| Arc::new(Message::new(self.view, self.qos, self.retain, self.expires_at)))
+    pub fn message(&mut self) -> &Message {
+        self.stored.get_or_insert_with(|| Message::new(self.view, self.qos, self.retain, self.expires_at))
+    }
+
+    /// The payload alone, in memory that the read buffer has no part in, made the first time.
+    fn payload(&mut self) -> Bytes {
+        let copy = || self.stored.as_ref().map_or_else(|| Bytes::copy_from_slice(self.view.payload), Message::payload);
+        self.shared.get_or_insert_with(copy).clone()
     }
 
     fn remaining_expiry(&self, now: Instant) -> Option<u32> {
@@ -164,22 +193,26 @@ impl<'a> Publication<'a> {
         now: Instant,
     ) -> Result<Option<Template>, TooLarge> {
         let shape = usize::from(version.has_properties()) * 6 + delivery.qos() as usize * 2 + usize::from(retain);
-        let made = self.templates.made[shape];
-        if made.end > 0 {
-            return Ok(Some(made));
+        if self.copied & 1 << shape != 0 {
+            return Ok(self.scratch.as_ref().map(|scratch| scratch.copies[shape]));
         }
-        if self.templates.once & 1 << shape == 0 {
-            self.templates.once |= 1 << shape;
+        if self.once & 1 << shape == 0 {
+            self.once |= 1 << shape;
             return Ok(None);
         }
-        let mut bytes = std::mem::take(&mut self.templates.bytes);
-        let start = bytes.len() as u32;
-        let encoded = self.encode_common(version, (delivery, retain), now, &mut bytes);
-        let end = bytes.len() as u32;
-        self.templates.bytes = bytes;
-        let template = Template { start, end, packet_id_at: encoded?.packet_id_at.unwrap_or(0) as u32 };
-        self.templates.made[shape] = template;
-        Ok(Some(template))
+        let mut scratch = self.scratch.take().unwrap_or_default();
+        if self.copied == 0 {
+            scratch.bytes.clear(); // Those of another message.
+        }
+        let start = scratch.bytes.len() as u32;
+        let encoded = self.encode_common(version, (delivery, retain), now, &mut scratch.bytes);
+        let end = scratch.bytes.len() as u32;
+        if let Ok(encoded) = &encoded {
+            scratch.copies[shape] = Template { start, end, packet_id_at: encoded.packet_id_at.unwrap_or(0) as u32 };
+            self.copied |= 1 << shape;
+        }
+        let scratch = self.scratch.insert(scratch);
+        encoded.map(|_| Some(scratch.copies[shape]))
     }
 }
 
@@ -246,7 +279,7 @@ impl Writer {
             return Ok(out.append_with(|bytes| encode_publish(&view, &outgoing, self.version, bytes))?.length);
         }
         let length = out.append_with(|bytes| encode_publish_head(&view, &outgoing, self.version, bytes))?.length;
-        out.append_shared(publication.message().payload());
+        out.append_shared(publication.payload());
         Ok(length)
     }
 
@@ -272,7 +305,7 @@ impl Writer {
         let Some(template) = publication.template(self.version, receiver.delivery, receiver.retain, now)? else {
             return self.write_first(out, publication, receiver, now);
         };
-        let bytes = &publication.templates.bytes[template.start as usize..template.end as usize];
+        let bytes = publication.scratch.as_ref().map_or(&[][..], |scratch| scratch.bytes_of(template));
         self.check_size(bytes.len())?;
         out.append_with(|out| {
             let start = out.len();

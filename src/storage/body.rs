@@ -61,7 +61,7 @@ enum State {
 /// A body that is not on disk yet, with what will be written beside it.
 #[derive(Debug)]
 struct Pending {
-    message: Arc<Message>,
+    message: Message,
     recipients: SmallVec<[Recipient; 1]>,
     received: Option<Received>,
     retained: Option<Box<Publisher>>,
@@ -106,7 +106,7 @@ pub(super) struct Received {
 pub(super) const BODY_HEAD: usize = 15;
 
 impl Body {
-    pub fn new(message: Arc<Message>) -> Arc<Self> {
+    pub fn new(message: Message) -> Arc<Self> {
         let expiry = Expiry::of(message.expires_at);
         let size = (message.len() as u32) << 2 | message.qos as u32;
         let pending = Pending {
@@ -152,7 +152,7 @@ impl Body {
     }
 
     /// The message, while it is in memory.
-    pub fn message(&self) -> Option<Arc<Message>> {
+    pub fn message(&self) -> Option<Message> {
         match &*self.state.lock() {
             State::Pending(pending) => Some(pending.message.clone()),
             State::Stored { .. } => None,
@@ -350,7 +350,7 @@ impl Drop for Body {
 /// What one body asks to be written.
 #[derive(Debug)]
 pub(super) struct Unwritten<'a> {
-    pub message: &'a Arc<Message>,
+    pub message: &'a Message,
     pub recipients: &'a [Recipient],
     pub received: Option<Received>,
     pub retained: Option<&'a Publisher>,

@@ -16,7 +16,7 @@ const SPAN: u64 = 256 << 10;
 ///
 /// # Errors
 /// The first body that cannot be read as it was written.
-pub fn load(bodies: &[Arc<Body>], clock: &Clock) -> Result<Vec<Arc<Message>>, StorageError> {
+pub fn load(bodies: &[Arc<Body>], clock: &Clock) -> Result<Vec<Message>, StorageError> {
     let mut messages = Vec::with_capacity(bodies.len());
     let mut chunk = Chunk::default();
     let mut rest = bodies;
@@ -29,7 +29,7 @@ pub fn load(bodies: &[Arc<Body>], clock: &Clock) -> Result<Vec<Arc<Message>>, St
                     let end = end_of_run(later, &segment, u64::from(offset) + length);
                     chunk = Chunk::read(segment, offset, end)?;
                 }
-                messages.push(Arc::new(chunk.message(offset, length, clock)?));
+                messages.push(chunk.message(offset, length, clock)?);
             }
             // It was written between the two questions: ask again.
             (None, None) => continue,

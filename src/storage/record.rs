@@ -126,7 +126,7 @@ pub enum OnlineState {
 /// A will, whose lifetime has not begun.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredWill {
-    pub message: Arc<Message>,
+    pub message: Message,
     /// In seconds.
     pub delay_interval: u32,
     /// In seconds.

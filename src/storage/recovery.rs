@@ -36,7 +36,7 @@ pub struct Opened<W> {
     pub state: State,
     pub bodies: HashMap<Place, Arc<Body>>,
     /// The retained messages by their places; all else stays on disk.
-    pub messages: HashMap<Place, Arc<Message>>,
+    pub messages: HashMap<Place, Message>,
     pub report: Report,
     /// Goes up with every start.
     pub starts: u64,
@@ -338,7 +338,7 @@ impl Found {
 }
 
 /// Looks at every body that somebody waits for.
-type Bodies = (HashMap<Place, Arc<Body>>, HashMap<Place, Arc<Message>>);
+type Bodies = (HashMap<Place, Arc<Body>>, HashMap<Place, Message>);
 
 fn read_bodies(found: &mut Found, recover: Option<Recover>, clock: &Clock) -> Result<Bodies, StorageError> {
     let places = found.state.places();
@@ -357,7 +357,7 @@ fn read_bodies(found: &mut Found, recover: Option<Recover>, clock: &Clock) -> Re
                 Ok(body) => {
                     if retained.contains(place) {
                         match super::reader::message(&bytes[place.offset as usize..], clock) {
-                            Ok(message) => drop(messages.insert(*place, Arc::new(message))),
+                            Ok(message) => drop(messages.insert(*place, message)),
                             Err(what) => {
                                 found.allow(recover, body_damage(*place, what))?;
                                 lost.insert(*place);

@@ -79,6 +79,6 @@ fn read_will(parts: &mut Parts<'_>) -> Option<StoredWill> {
     let message_expiry_interval = parts.varint()?.checked_sub(1).map(u32::try_from).transpose().ok()?;
     let due_at = parts.varint()?.checked_sub(1);
     let stored = read_message(parts)?;
-    let message = Arc::new(stored.message(None)?);
+    let message = stored.message(None)?;
     Some(StoredWill { message, delay_interval, message_expiry_interval, due_at })
 }

@@ -124,7 +124,7 @@ fn with_dedup_id(publication: &mut Publication<'_>, id: &str) -> Arc<Body> {
     let mut more = UserPropertiesBuf::new();
     more.push(properties::DEDUP_ID, id);
     let how = (publication.qos, publication.retain, publication.expires_at);
-    let message = Message::extended(*publication.view(), &more, how, &mut Vec::new());
+    let message = Message::extended(*publication.view(), &more, how);
     let _ = publication.body(); // so that its publisher waits
-    Body::new(Arc::new(message))
+    Body::new(message)
 }

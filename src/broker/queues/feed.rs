@@ -187,10 +187,10 @@ fn keyed(publication: &mut Publication<'_>, key: &str) -> Arc<Body> {
     let mut properties = UserPropertiesBuf::new();
     properties.push(KEY, key);
     let how = (publication.qos, publication.retain, publication.expires_at);
-    let message = Message::extended(*publication.view(), &properties, how, &mut Vec::new());
+    let message = Message::extended(*publication.view(), &properties, how);
     // Also for others, so that its publisher waits.
     let _ = publication.body();
-    Body::new(Arc::new(message))
+    Body::new(message)
 }
 
 /// The ordering key of a message, as text.

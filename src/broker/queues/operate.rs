@@ -86,7 +86,7 @@ const PEEK_BYTES: usize = 4 << 20;
 #[derive(Clone, Debug)]
 pub struct PeekedMessage {
     pub peeked: Peeked<Arc<Body>>,
-    pub message: Arc<Message>,
+    pub message: Message,
 }
 
 impl Broker {

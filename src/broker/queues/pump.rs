@@ -26,8 +26,8 @@ const AHEAD: usize = 128 * 1024;
 const RETURNS_KEPT: usize = 1024;
 
 thread_local! {
-    /// To put messages together in, again and again.
-    static MEMORY: RefCell<(UserPropertiesBuf, Vec<u8>)> = const { RefCell::new((UserPropertiesBuf::new(), Vec::new())) };
+    /// To put properties together in, again and again.
+    static PROPERTIES: RefCell<UserPropertiesBuf> = const { RefCell::new(UserPropertiesBuf::new()) };
 }
 
 /// A delivery that waits until its lease cannot be lost.
@@ -171,7 +171,7 @@ impl Broker {
     }
 
     /// The messages of bodies, from wherever they are.
-    pub(super) fn messages_of(&self, bodies: &[Arc<Body>]) -> Option<Vec<Arc<Message>>> {
+    pub(super) fn messages_of(&self, bodies: &[Arc<Body>]) -> Option<Vec<Message>> {
         let at_hand: Option<Vec<_>> = bodies.iter().map(|body| body.message()).collect();
         at_hand.or_else(|| self.load(bodies))
     }
@@ -249,7 +249,7 @@ fn send_one(
     state: &QueueState,
     consumer: &Consumer,
     (part, delivery): (Part, &Delivery<Arc<Body>>),
-    message: &Arc<Message>,
+    message: &Message,
     now: Instant,
     deliveries: &mut Deliveries,
 ) -> bool {
@@ -263,7 +263,7 @@ fn send_one(
     };
     let message = as_lent(queue, state, consumer, (part, delivery), message);
     let work = Work::new(message, errand, returns);
-    let grant = Grant { qos: consumer.qos, identifiers: consumer.identifier.into_iter().collect(), ..Grant::default() };
+    let grant = Grant { qos: consumer.qos, identifiers: consumer.identifier.as_slice(), ..Grant::default() };
     deliveries.lend(&consumer.session, work, grant, AHEAD, now)
 }
 
@@ -273,8 +273,8 @@ fn as_lent(
     state: &QueueState,
     consumer: &Consumer,
     (part, delivery): (Part, &Delivery<Arc<Body>>),
-    message: &Arc<Message>,
-) -> Arc<Message> {
+    message: &Message,
+) -> Message {
     // Dead letters, and those that are redriven, have no lifetime but the queue's.
     let expires_at = message.expires_at.filter(|_| delivery.expires_at.is_some());
     let is_as_it_was = !message.retain && message.expires_at == expires_at;
@@ -292,7 +292,7 @@ fn as_lent(
         }
         _ => None,
     };
-    MEMORY.with_borrow_mut(|(properties, scratch)| {
+    PROPERTIES.with_borrow_mut(|properties| {
         properties.clear();
         if consumer.has_properties {
             let mode = &state.definition.config.key;
@@ -303,6 +303,6 @@ fn as_lent(
         }
         // A topic that got too long by its lease stays as it was.
         let topic = topic.as_deref().and_then(|topic| TopicName::new(topic).ok()).unwrap_or(view.topic);
-        Arc::new(Message::extended(MessageView { topic, ..view }, properties, (message.qos, false, expires_at), scratch))
+        Message::extended(MessageView { topic, ..view }, properties, (message.qos, false, expires_at))
     })
 }

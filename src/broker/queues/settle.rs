@@ -136,7 +136,7 @@ impl Broker {
         };
         let expires_at = publish.properties.message_expiry_interval.map(|seconds| now + Duration::from_secs(seconds.into()));
         let qos = publish.delivery.qos();
-        let mut publication = Publication::new(publish.view(topic), qos, publish.retain, expires_at, Vec::new());
+        let mut publication = Publication::new(publish.view(topic), qos, publish.retain, expires_at, None);
         let wait = delay.filter(|delay| queue.is_none() && !delay.is_zero());
         let hints = Hints { dedup_id, delay: delay.filter(|_| queue.is_some()) };
         let publisher = Publisher { hints, ..Publisher::OPERATOR };

@@ -76,7 +76,7 @@ fn publish(house: &House, publisher: usize, count: usize, qos: QoS) {
         let payload = format!("{publisher} {number}");
         let topic = TopicName::new("t").unwrap();
         let view = MessageView { topic, properties: ForwardedProperties::default(), payload: payload.as_bytes() };
-        let mut publication = Publication::new(view, qos, false, None, Vec::new());
+        let mut publication = Publication::new(view, qos, false, None, None);
         house.broker.publish(&mut publication, &Publisher::BROKER, house.now, &mut deliveries).unwrap();
         if number % 3 == 0 || number + 1 == count {
             deliveries.flush(&house.broker, house.now);

@@ -26,12 +26,12 @@ fn writer(version: ProtocolVersion) -> Writer {
     Writer { version, maximum_packet_size: None, aliases: None, mount_point: None }
 }
 
-fn stored(topic: &str, payload: &[u8], qos: QoS, expires_at: Option<Instant>) -> Arc<Message> {
+fn stored(topic: &str, payload: &[u8], qos: QoS, expires_at: Option<Instant>) -> Message {
     let view = MessageView { topic: TopicName::new(topic).unwrap(), properties: ForwardedProperties::default(), payload };
-    Arc::new(Message::new(view, qos, false, expires_at))
+    Message::new(view, qos, false, expires_at)
 }
 
-fn grant(qos: QoS) -> Grant {
+fn grant(qos: QoS) -> Grant<'static> {
     Grant { qos, ..Grant::default() }
 }
 

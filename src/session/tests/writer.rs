@@ -19,11 +19,11 @@ fn direct(message: &Message, receiver: Receiver<'_>, version: ProtocolVersion, n
     bytes
 }
 
-fn message(payload: usize, expires_at: Option<Instant>) -> Arc<Message> {
+fn message(payload: usize, expires_at: Option<Instant>) -> Message {
     let properties = ForwardedProperties::read(b"\x01\x01\x03\0\x04text\x26\0\x01a\0\x01b").unwrap();
     let payload: Vec<u8> = (0..payload).map(|byte| byte as u8).collect();
     let view = MessageView { topic: TopicName::new("a/topic/of/some/length").unwrap(), properties, payload: &payload };
-    Arc::new(Message::new(view, QoS::ExactlyOnce, true, expires_at))
+    Message::new(view, QoS::ExactlyOnce, true, expires_at)
 }
 
 fn plain(delivery: Delivery) -> Receiver<'static> {
@@ -69,7 +69,7 @@ fn a_message_from_the_read_buffer_is_written_as_its_stored_copy() {
     let now = Instant::now();
     for payload in [10, 5000] {
         let message = message(payload, None);
-        let mut fresh = Publication::new(message.view(), message.qos, message.retain, None, vec![0xFF; 100]);
+        let mut fresh = Publication::new(message.view(), message.qos, message.retain, None, None);
         let mut out = OutBuffer::default();
         for qos2 in [5, 6] {
             writer(V5).write(&mut out, &mut fresh, plain(Delivery::ExactlyOnce(id(qos2))), now).unwrap();

@@ -30,8 +30,8 @@ fn open_with(backend: &FakeBackend, config: &Durability, recover: Option<Recover
     open(Arc::new(backend.clone()), config, recover, (clock, Instant::now), Arc::default(), Box::new(NoWork), &mut |_, _| ())
 }
 
-fn message(topic: &str, payload: &[u8], qos: QoS) -> Arc<Message> {
+fn message(topic: &str, payload: &[u8], qos: QoS) -> Message {
     let topic = TopicName::new(topic).unwrap();
     let properties = ForwardedProperties::read(&[]).unwrap();
-    Arc::new(Message::new(MessageView { topic, properties, payload }, qos, false, None))
+    Message::new(MessageView { topic, properties, payload }, qos, false, None)
 }

@@ -156,7 +156,7 @@ impl Play {
             let payload = format!("{publisher} {number}");
             let topic = TopicName::new("t").unwrap();
             let view = MessageView { topic, properties: ForwardedProperties::default(), payload: payload.as_bytes() };
-            let mut publication = Publication::new(view, self.qos, false, None, Vec::new());
+            let mut publication = Publication::new(view, self.qos, false, None, None);
             let mut deliveries = Deliveries::default();
             house.broker.publish(&mut publication, &Publisher::BROKER, house.now, &mut deliveries).unwrap();
             deliveries.flush(&house.broker, house.now);
