@@ -266,10 +266,9 @@ impl Broker {
                 slot.will = None; // [MQTT-3.14.4-3]
             }
             let will = slot.will.take_if(|will| will.delay_interval == 0);
-            let is_shared = |queued: &Queued| queued.share().is_some_and(|share| shares.contains(share));
-            let mut handed_on = slot.session.outbound.inflight.extract(is_shared);
+            let mut handed_on = Vec::new();
             if !shares.is_empty() {
-                handed_on.extend(slot.session.outbound.extract(|queued| !is_shared(queued)));
+                handed_on = slot.session.outbound.take_shared(|share| shares.contains(share));
             }
             if !slot.limits.queue_qos0 && slot.session.outbound.queue.has_at_most_once() {
                 let dropped = slot.session.outbound.extract(|queued| queued.qos() != QoS::AtMostOnce);

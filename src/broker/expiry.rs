@@ -168,8 +168,7 @@ impl Broker {
             }
             slot.hand_news(batch);
             let mut session = std::mem::take(&mut slot.session);
-            let mut queued = session.outbound.inflight.extract(|queued| queued.share().is_some());
-            queued.extend(session.outbound.queue.extract(|queued| queued.share().is_none()));
+            let queued = session.outbound.take_shared(|_| true);
             batch.dropped(DropReason::SessionGone, session.outbound.queue.len() as u64);
             slot.report(batch);
             Some((session.subscriptions, slot.take_memberships(), slot.will.take(), queued))

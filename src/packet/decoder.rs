@@ -51,8 +51,11 @@ impl Decoder {
     pub fn decode<'a>(&self, bytes: &'a [u8]) -> Result<Option<(Packet<'a>, usize)>, MalformedPacket> {
         let Some(header) = self.header(bytes)? else { return Ok(None) };
         let Some(body) = bytes.get(header.length..header.packet_length) else { return Ok(None) };
-        let packet = self.read(header, body)?;
-        Ok(Some((packet, header.packet_length)))
+        // Not by `?`: a packet is large, and would be moved once more.
+        match self.read(header, body) {
+            Ok(packet) => Ok(Some((packet, header.packet_length))),
+            Err(malformed) => Err(malformed),
+        }
     }
 
     /// The whole length of the packet that `bytes` start with, once it is known; what [`Self::decode`] refuses by its fixed
@@ -61,7 +64,7 @@ impl Decoder {
         Ok(self.header(bytes)?.map(|header| header.packet_length))
     }
 
-    #[inline]
+    #[inline(always)] // Passed through memory it would cost as much as it does.
     fn header(&self, bytes: &[u8]) -> Result<Option<FixedHeader>, MalformedPacket> {
         let Some((first, rest)) = bytes.split_first() else { return Ok(None) };
         let packet_type = self.check_first_byte(*first)?;
@@ -82,7 +85,7 @@ impl Decoder {
         Ok(Some(FixedHeader { packet_type, first_byte: *first, length, packet_length, minimal }))
     }
 
-    #[inline]
+    #[inline(always)]
     fn check_first_byte(&self, first: u8) -> Result<PacketType, MalformedPacket> {
         let packet_type = PacketType::from_first_byte(first);
         match self.version {
@@ -106,14 +109,17 @@ impl Decoder {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn read<'a>(&self, header: FixedHeader, body: &'a [u8]) -> Result<Packet<'a>, MalformedPacket> {
         let version = self.version.unwrap_or_else(|| connack_version(body));
         let Self { peer, user_properties_max, filters_max, .. } = *self;
         let rules = Rules { version, peer, user_properties_max, filters_max };
         let reader = Reader::new(body);
         match header.packet_type {
-            PacketType::Publish => Publish::read(header.first_byte, reader, rules).map(Packet::Publish),
+            PacketType::Publish => match Publish::read(header.first_byte, reader, rules) {
+                Ok(publish) => Ok(Packet::Publish(publish)),
+                Err(malformed) => Err(malformed),
+            },
             PacketType::PubAck => PublishAck::read(reader, rules).map(Packet::PubAck),
             PacketType::PubRec => PublishAck::read(reader, rules).map(Packet::PubRec),
             PacketType::PubRel => Release::read(reader, rules).map(Packet::PubRel),

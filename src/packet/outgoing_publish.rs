@@ -38,7 +38,7 @@ pub struct EncodedPublish {
 ///
 /// Properties in this order: Message Expiry Interval, Topic Alias, Subscription Identifiers, then those of the message. Older
 /// versions get none of them, and the topic always.
-#[inline]
+#[inline(always)] // Most callers know most of `publish`: what is never there costs nothing then.
 pub fn encode_publish(
     message: &MessageView<'_>,
     publish: &OutgoingPublish<'_>,
@@ -79,13 +79,13 @@ struct Lengths {
 }
 
 impl Lengths {
-    #[inline]
+    #[inline(always)]
     fn of(message: &MessageView<'_>, publish: &OutgoingPublish<'_>, version: ProtocolVersion) -> Result<Self, PacketTooLarge> {
         let lengths = Self::unchecked(message, publish, version);
         if lengths.remaining > VARINT_MAX as usize { Err(PacketTooLarge) } else { Ok(lengths) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn unchecked(message: &MessageView<'_>, publish: &OutgoingPublish<'_>, version: ProtocolVersion) -> Self {
         let topic = 2 + written_topic(message, publish, version).len();
         let packet_id = if publish.delivery == Delivery::AtMostOnce { 0 } else { 2 };
@@ -104,7 +104,7 @@ impl Lengths {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn properties_length(message: &MessageView<'_>, publish: &OutgoingPublish<'_>) -> usize {
     let expiry = if publish.message_expiry_interval.is_some() { 5 } else { 0 };
     let alias = if publish.topic_alias.is_some() { 3 } else { 0 };
@@ -113,7 +113,7 @@ fn properties_length(message: &MessageView<'_>, publish: &OutgoingPublish<'_>) -
 }
 
 /// The topic, or nothing where an alias stands for it.
-#[inline]
+#[inline(always)]
 fn written_topic<'a>(message: &MessageView<'a>, publish: &OutgoingPublish<'_>, version: ProtocolVersion) -> &'a str {
     match publish.topic_alias {
         Some((_, AliasUse::Refer)) if version.has_properties() => "",
@@ -121,7 +121,7 @@ fn written_topic<'a>(message: &MessageView<'a>, publish: &OutgoingPublish<'_>, v
     }
 }
 
-#[inline]
+#[inline(always)]
 fn write_head(
     message: &MessageView<'_>,
     publish: &OutgoingPublish<'_>,
@@ -147,7 +147,7 @@ fn write_head(
     EncodedPublish { length: lengths.packet(), packet_id_at }
 }
 
-#[inline]
+#[inline(always)]
 fn write_properties(message: &MessageView<'_>, publish: &OutgoingPublish<'_>, out: &mut Vec<u8>) {
     if let Some(interval) = publish.message_expiry_interval {
         out.push(PropertyId::MessageExpiryInterval as u8);
@@ -164,7 +164,7 @@ fn write_properties(message: &MessageView<'_>, publish: &OutgoingPublish<'_>, ou
     message.properties.copy_to(out);
 }
 
-#[inline]
+#[inline(always)]
 fn put_varint(value: usize, out: &mut Vec<u8>) {
     let (bytes, length) = varint_bytes(value as u32);
     out.extend_from_slice(&bytes[..length]);

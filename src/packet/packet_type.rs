@@ -51,6 +51,7 @@ impl PacketType {
     ];
 
     /// The type that a first byte names; 0 is none.
+    #[inline]
     pub const fn from_first_byte(byte: u8) -> Option<Self> {
         match byte >> 4 {
             0 => None,
@@ -89,6 +90,7 @@ impl PacketType {
     }
 
     /// Whether the low four bits of a first byte are what they must be `[MQTT-2.1.3-1]`.
+    #[inline]
     pub(super) fn check_flags(self, first: u8, version: Option<ProtocolVersion>) -> Result<(), MalformedPacket> {
         match self {
             Self::Publish => check_publish_flags(first),
@@ -102,6 +104,7 @@ impl PacketType {
     }
 
     /// Whether this end may send such a packet in this version.
+    #[inline]
     pub(super) fn check_sender(self, peer: Peer, version: ProtocolVersion) -> Result<(), MalformedPacket> {
         match (self, peer) {
             (Self::ConnAck | Self::SubAck | Self::UnsubAck | Self::PingResp, Peer::Client) => {

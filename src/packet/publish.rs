@@ -54,7 +54,7 @@ impl<'a> Publish<'a> {
         MessageView { topic, properties: self.properties.forwarded, payload: self.payload }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(first_byte: u8, mut reader: Reader<'a>, rules: Rules) -> Result<Self, MalformedPacket> {
         let topic = reader.utf8()?;
         let delivery = read_delivery(first_byte, &mut reader)?;
@@ -109,7 +109,7 @@ fn read_topic(topic: &str) -> Result<TopicName<'_>, MalformedPacket> {
 }
 
 impl<'a> PublishProperties<'a> {
-    #[inline]
+    #[inline(always)]
     fn read(section: &'a [u8], rules: Rules) -> Result<Self, MalformedPacket> {
         let mut read = Self::default();
         if !section.is_empty() {
@@ -118,6 +118,7 @@ impl<'a> PublishProperties<'a> {
         Ok(read)
     }
 
+    #[inline(never)] // Most messages have none.
     fn read_section(&mut self, section: &'a [u8], rules: Rules) -> Result<(), MalformedPacket> {
         let mut properties = PropertyReader::new(section, rules.user_properties_max);
         while let Some(id) = properties.next()? {

@@ -1,9 +1,8 @@
 use std::collections::VecDeque;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
+use super::by_id::ById;
 use super::numbering::Numbering;
 use super::queued::Queued;
 use crate::packet::{PacketId, PublishReason, QoS};
@@ -16,10 +15,9 @@ pub struct Inflight {
     next_id: PacketId,
 }
 
-/// Keys are identifiers that we give ourselves: no seed is needed.
 #[derive(Debug, Default)]
 struct Exchanges {
-    by_id: HashMap<PacketId, Exchange, FixedState>,
+    by_id: ById<Exchange>,
     next_sequence: u64,
 }
 
@@ -62,12 +60,22 @@ impl Inflight {
     /// Opens an exchange under a free identifier `[MQTT-2.2.1-3]`, `[MQTT-2.2.1-4]`; `None` when all 65,535 are in use. A message that
     /// is stored has its own; the others of such a session begin at `lowest`.
     pub fn open(&mut self, queued: Queued, lowest: PacketId) -> Option<PacketId> {
-        let id = match queued.sequence() {
-            Some(sequence) => Some(Numbering::packet_id(sequence)).filter(|id| self.get(*id).is_none())?,
-            None => self.free_id(lowest)?,
-        };
-        self.insert(id, ExchangeState::Published(queued));
+        let id = self.id_for(&queued, lowest)?;
+        self.begin(id, queued);
         Some(id)
+    }
+
+    /// The identifier that [`Self::open`] would take. Until then, or [`Self::begin`], it is not in use.
+    pub fn id_for(&mut self, queued: &Queued, lowest: PacketId) -> Option<PacketId> {
+        match queued.sequence() {
+            Some(sequence) => Some(Numbering::packet_id(sequence)).filter(|id| self.get(*id).is_none()),
+            None => self.free_id(lowest),
+        }
+    }
+
+    /// Its PUBLISH was written under this identifier.
+    pub fn begin(&mut self, id: PacketId, queued: Queued) {
+        self.insert(id, ExchangeState::Published(queued));
     }
 
     /// An exchange of an earlier process.

@@ -2,10 +2,12 @@
 //! come out.
 
 pub mod acks;
+mod by_id;
 mod chunked_queue;
 pub mod config;
 pub mod connection;
 pub mod inflight;
+mod known_notes;
 pub mod numbering;
 pub mod out_buffer;
 pub mod outbound;

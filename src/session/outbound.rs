@@ -2,12 +2,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
-
 use super::acks::AckToken;
+use super::by_id::ById;
 use super::config::Limits;
 use super::inflight::{ExchangeState, Inflight, Received};
+use super::known_notes::KnownNotes;
 use super::numbering::Numbering;
 use super::out_buffer::OutBuffer;
 use super::outbound_queue::{OutboundQueue, Pushed, QueueBounds};
@@ -20,7 +19,7 @@ use crate::metrics::{Batch, DropReason, Limit, PacketType};
 use crate::packet::{
     Delivery, DisconnectReason, Message, Packet, PacketId, PublishReason, QoS, Release, ReleaseReason, TopicFilter, encode,
 };
-use crate::storage::Body;
+use crate::storage::{Body, Notes};
 
 /// The sending half of a session: what waits, what is under way, and how much more the client takes.
 #[derive(Debug, Default)]
@@ -37,7 +36,9 @@ pub struct Outbound {
     /// Of a client that gets messages of its own.
     own: Option<Box<Own>>,
     /// Work whose PUBREC has come and whose PUBCOMP has not: until then it is not done.
-    half_done: Option<Box<HashMap<PacketId, Arc<Work>, FixedState>>>,
+    half_done: Option<Box<ById<Arc<Work>>>>,
+    /// What its subscriptions say of messages in memory.
+    known: Option<Box<KnownNotes>>,
 }
 
 /// Messages in the queue that the client itself has published, and that come behind their acknowledgements.
@@ -59,6 +60,19 @@ pub struct Grant<'a> {
     pub share: Option<&'a TopicFilter>,
 }
 
+impl Grant<'_> {
+    /// Nothing but QoS and RETAIN.
+    const fn is_plain(&self) -> bool {
+        self.identifiers.is_empty() && self.share.is_none()
+    }
+
+    /// What few have; `None` for the others.
+    pub(super) fn notes(&self) -> Option<Arc<Notes>> {
+        let notes = || Notes { identifiers: self.identifiers.into(), share: self.share.cloned() };
+        (!self.is_plain()).then(|| Arc::new(notes()))
+    }
+}
+
 /// New exchanges are not begun while so much is unwritten: what waits in the queue can still expire or be handed on.
 const WRITE_AHEAD: usize = 64 * 1024;
 
@@ -70,6 +84,7 @@ impl Outbound {
     pub fn connect(&mut self, receive_maximum: u16) {
         self.window = receive_maximum;
         self.own = None;
+        self.known.take_if(|_| self.queue.is_empty() && self.inflight.is_empty());
         // A resumed PUBREL takes its place from the start: its PUBCOMP must not let more through than the client takes.
         self.in_use = self.inflight.released();
         let mut resend = self.inflight.in_order();
@@ -208,7 +223,22 @@ impl Outbound {
             let inflight = &self.inflight;
             return outlasting.keep(body, grant, |id| inflight.get(id).is_some());
         }
-        Queued::in_memory(publication.message().clone(), grant)
+        let message = publication.message().clone();
+        match self.place_of(&grant) {
+            Some(place) => Queued::noted_at(place, message, grant),
+            None => Queued::in_memory(message, grant),
+        }
+    }
+
+    /// Where the notes of a message are kept besides it; `None` if it has none, or must carry them itself.
+    fn place_of(&mut self, grant: &Grant<'_>) -> Option<u64> {
+        if grant.is_plain() {
+            return None;
+        }
+        if self.queue.is_empty() && self.inflight.is_empty() {
+            self.known.take_if(|known| known.is_full()); // Nobody has a place there.
+        }
+        self.known.get_or_insert_default().place(grant)
     }
 
     /// `at_hand` is the message itself, if it may be wanted soon.
@@ -306,6 +336,22 @@ impl Outbound {
             outlasting.is_starved = false;
             messages.for_each(|(body, message)| outlasting.memory.put(body, message));
         }
+    }
+
+    /// Takes out what shared subscriptions that `wanted` picks have given this session: what is unacknowledged at QoS 1, then what waits,
+    /// each in order. Each message has its notes with it. The caller settles them.
+    pub fn take_shared(&mut self, wanted: impl Fn(&TopicFilter) -> bool) -> Vec<Queued> {
+        let known = self.known.take();
+        let is_wanted = |queued: &Queued| notes_of(&known, queued).and_then(|notes| notes.share.as_ref()).is_some_and(&wanted);
+        let mut taken = self.inflight.extract(is_wanted);
+        taken.extend(self.extract(|queued| !is_wanted(queued)));
+        let with_notes = |queued: Queued| match notes_of(&known, &queued).cloned() {
+            Some(notes) => queued.with_notes(notes),
+            None => queued,
+        };
+        let taken = taken.into_iter().map(with_notes).collect();
+        self.known = known;
+        taken
     }
 
     /// Takes out what waits and `keep` refuses, in order. The caller settles it.
@@ -418,7 +464,7 @@ impl Outbound {
                     delivery: delivery(queued.qos(), id),
                     dup: true, // [MQTT-3.3.1-1]
                     retain: queued.retain(),
-                    identifiers: queued.identifiers(),
+                    identifiers: identifiers_of(&self.known, &queued),
                 };
                 match write(writer, out, &mut Publication::stored(&message), receiver, now, batch) {
                     Ok(()) => self.in_use += 1,
@@ -466,7 +512,7 @@ impl Outbound {
                 delivery: Delivery::AtMostOnce,
                 dup: false,
                 retain: queued.retain(),
-                identifiers: queued.identifiers(),
+                identifiers: identifiers_of(&self.known, &queued),
             };
             let _ = write(writer, out, &mut publication, receiver, now, batch);
         } else {
@@ -498,29 +544,45 @@ impl Outbound {
         now: Instant,
         batch: &mut Batch,
     ) {
-        let (qos, retain, sequence, notes) = (queued.qos(), queued.retain(), queued.sequence(), queued.notes().cloned());
+        let sequence = queued.sequence();
         let lowest = if self.outlasting.is_some() { Numbering::first_free_id() } else { PacketId::FIRST };
         // Before it is known whether it fits: one that does not is told apart by its answer.
         if let Some(work) = queued.work() {
             work.sent();
         }
-        let id = self.inflight.open(queued, lowest).expect("the caller asked may_begin");
-        let identifiers: &[u32] = notes.as_ref().map_or(&[], |notes| &notes.identifiers);
-        let receiver = Receiver { delivery: delivery(qos, id), dup: false, retain, identifiers };
+        let id = self.inflight.id_for(&queued, lowest).expect("the caller asked may_begin");
+        let receiver = Receiver {
+            delivery: delivery(queued.qos(), id),
+            dup: false,
+            retain: queued.retain(),
+            identifiers: identifiers_of(&self.known, &queued),
+        };
         match write(writer, out, publication, receiver, now, batch) {
             Ok(()) => {
                 self.in_use += 1;
+                self.inflight.begin(id, queued);
                 if let (Some(outlasting), Some(sequence)) = (&mut self.outlasting, sequence) {
                     outlasting.numbering.sent(sequence);
                 }
             }
             Err(TooLarge) => {
-                let cancelled = self.inflight.cancel(id);
-                cancelled.iter().for_each(note_too_large);
-                self.settle(&cancelled);
+                note_too_large(&queued);
+                self.settle([&queued]);
             }
         }
     }
+}
+
+/// What the subscription said of a message, wherever it is kept.
+fn notes_of<'a>(known: &'a Option<Box<KnownNotes>>, queued: &'a Queued) -> Option<&'a Arc<Notes>> {
+    match queued.place() {
+        Some(place) => known.as_ref()?.get(place),
+        None => queued.notes(),
+    }
+}
+
+fn identifiers_of<'a>(known: &'a Option<Box<KnownNotes>>, queued: &'a Queued) -> &'a [u32] {
+    notes_of(known, queued).map_or(&[], |notes| &notes.identifiers)
 }
 
 /// A work queue is told why its message was not sent.

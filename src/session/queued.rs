@@ -42,7 +42,8 @@ enum Either<'a> {
     Body(&'a Arc<Body>),
 }
 
-/// The lower seven bytes of `sequence << 8 | own << 3 | retain << 2 | QoS`.
+/// The lower seven bytes of `sequence << 8 | own << 3 | retain << 2 | QoS`; of one in memory the place of its notes is where the
+/// sequence would be.
 #[derive(Clone, Copy)]
 struct Stamp([u8; 7]);
 
@@ -50,18 +51,23 @@ impl Queued {
     /// One that ends with the process.
     pub fn in_memory(message: Message, grant: Grant<'_>) -> Self {
         let stamp = Stamp::new(0, grant.qos, grant.retain);
-        Self::new(stamp, Content::Memory(message), notes(grant))
+        Self::new(stamp, Content::Memory(message), grant.notes())
+    }
+
+    /// The same, with its notes at this place of what its session knows.
+    pub(super) fn noted_at(place: u64, message: Message, grant: Grant<'_>) -> Self {
+        Self(Kind::Memory(Stamp::new(place, grant.qos, grant.retain), message))
     }
 
     /// One that outlives it, at this place in the session's order.
     pub fn stored(body: Arc<Body>, sequence: u64, grant: Grant<'_>) -> Self {
         let stamp = Stamp::new(sequence, grant.qos, grant.retain);
-        Self::new(stamp, Content::Stored(body), notes(grant))
+        Self::new(stamp, Content::Stored(body), grant.notes())
     }
 
     /// One that a work queue has lent.
     pub fn work_of(work: Arc<Work>, grant: Grant<'_>) -> Self {
-        Self::new(Stamp::new(0, grant.qos, grant.retain), Content::Work(work), notes(grant))
+        Self::new(Stamp::new(0, grant.qos, grant.retain), Content::Work(work), grant.notes())
     }
 
     /// One that was read back from the journal.
@@ -98,7 +104,27 @@ impl Queued {
         }
     }
 
-    /// What few have.
+    /// Where its session has its notes, if it does not carry them itself.
+    pub(super) fn place(&self) -> Option<u64> {
+        match &self.0 {
+            Kind::Memory(stamp, _) => Some(stamp.get() >> 8).filter(|place| *place > 0),
+            Kind::Stored(..) | Kind::Work(..) | Kind::Noted(..) => None,
+        }
+    }
+
+    /// The same, carrying its notes itself: it leaves the session that knows them.
+    #[must_use]
+    pub(super) fn with_notes(self, notes: Arc<Notes>) -> Self {
+        match self.0 {
+            Kind::Memory(stamp, message) => {
+                let noted = Noted { content: Content::Memory(message), notes };
+                Self(Kind::Noted(stamp.without_sequence(), Arc::new(noted)))
+            }
+            _ => self,
+        }
+    }
+
+    /// What few have, and it carries itself.
     pub fn notes(&self) -> Option<&Arc<Notes>> {
         match &self.0 {
             Kind::Noted(_, noted) => Some(&noted.notes),
@@ -134,11 +160,7 @@ impl Queued {
         self.stamp() & OWN != 0
     }
 
-    pub fn identifiers(&self) -> &[u32] {
-        self.notes().map_or(&[], |notes| &notes.identifiers)
-    }
-
-    /// The whole filter of the shared subscription that chose this session, if one did.
+    /// The whole filter of the shared subscription that chose this session, if one did; of one that was taken out of its session.
     pub fn share(&self) -> Option<&TopicFilter> {
         self.notes()?.share.as_ref()
     }
@@ -219,6 +241,10 @@ impl Stamp {
         Self([a, b, c, d, e, f, g])
     }
 
+    const fn without_sequence(self) -> Self {
+        Self::of(self.get() & 0xFF)
+    }
+
     const fn get(self) -> u64 {
         let [a, b, c, d, e, f, g] = self.0;
         u64::from_le_bytes([a, b, c, d, e, f, g, 0])
@@ -229,11 +255,6 @@ impl fmt::Debug for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{:x}", self.get() >> 8, self.get() & 0xFF)
     }
-}
-
-fn notes(grant: Grant<'_>) -> Option<Arc<Notes>> {
-    let is_plain = grant.identifiers.is_empty() && grant.share.is_none();
-    (!is_plain).then(|| Arc::new(Notes { identifiers: grant.identifiers.into(), share: grant.share.cloned() }))
 }
 
 #[cfg(test)]

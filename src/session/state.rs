@@ -3,6 +3,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use super::by_id::ById;
 use super::numbering::Numbering;
 use super::outbound::Outbound;
 use super::outlasting::Outlasting;
@@ -18,7 +19,7 @@ pub struct Session {
     /// Retained messages that new subscriptions are still to be sent.
     pub replays: Vec<Replay>,
     /// QoS 2 messages that were received and not yet released `[MQTT-4.3.3-10]`.
-    received: Option<Box<HashMap<PacketId, Receipt, foldhash::fast::FixedState>>>,
+    received: Option<Box<ById<Receipt>>>,
 }
 
 /// How far a QoS 2 message that was received has come.
