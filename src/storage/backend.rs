@@ -39,6 +39,9 @@ pub trait StoreFile: Send + Sync + Debug {
     /// Reads as many bytes as there are, up to the length of `bytes`.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
 
+    /// Pieces of this part will be read soon: whoever knows how can fetch it with one read of the disk.
+    fn will_read(&self, _offset: u64, _length: u64) {}
+
     /// Returns when what was written survives a power cut.
     fn sync(&self) -> io::Result<()>;
 
@@ -112,6 +115,12 @@ impl StoreFile for File {
             }
         }
         Ok(count)
+    }
+
+    fn will_read(&self, offset: u64, length: u64) {
+        let (Ok(offset), Ok(length)) = (offset.try_into(), length.try_into()) else { return };
+        // Where it cannot be told, reading takes longer.
+        let _ = nix::fcntl::posix_fadvise(self, offset, length, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_WILLNEED);
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -9,16 +9,20 @@ use super::record::{kind, read_message};
 use super::segment::Segment;
 use crate::packet::Message;
 
-/// Bodies that lie within this many bytes of each other are read at once.
+/// One read takes no more than this.
 const SPAN: u64 = 256 << 10;
+/// Bodies with no more than this between them are read at once: to copy so much costs what another read does.
+const GAP: u64 = 4 << 10;
 
-/// Reads the messages of `bodies` back, in their order. Those that were written one after the other cost one read together.
+/// Reads the messages of `bodies` back, in their order. Those that were written one after the other cost one read together; where those
+/// of many sessions lie between them, each is read by itself, and the disk is told before which part of the file that will be.
 ///
 /// # Errors
 /// The first body that cannot be read as it was written.
 pub fn load(bodies: &[Arc<Body>], clock: &Clock) -> Result<Vec<Message>, StorageError> {
     let mut messages = Vec::with_capacity(bodies.len());
     let mut chunk = Chunk::default();
+    let mut announced = None;
     let mut rest = bodies;
     while let Some((body, later)) = rest.split_first() {
         match (body.message(), body.stored_in()) {
@@ -26,8 +30,17 @@ pub fn load(bodies: &[Arc<Body>], clock: &Clock) -> Result<Vec<Message>, Storage
             (None, Some((segment, offset))) => {
                 let length = body.frame_length();
                 if !chunk.holds(&segment, offset, length) {
-                    let end = end_of_run(later, &segment, u64::from(offset) + length);
-                    chunk = Chunk::read(segment, offset, end)?;
+                    let (start, first_end) = (u64::from(offset), u64::from(offset) + length);
+                    let end = end_of_run(later, &segment, first_end, GAP);
+                    let is_announced = announced.is_some_and(|(number, up_to)| number == segment.number && end <= up_to);
+                    if !is_announced {
+                        let up_to = end_of_run(later, &segment, first_end, SPAN);
+                        if up_to > end {
+                            segment.file().will_read(start, up_to - start);
+                        }
+                        announced = Some((segment.number, up_to));
+                    }
+                    chunk.read(segment, start, end)?;
                 }
                 messages.push(chunk.message(offset, length, clock)?);
             }
@@ -39,14 +52,15 @@ pub fn load(bodies: &[Arc<Body>], clock: &Clock) -> Result<Vec<Message>, Storage
     Ok(messages)
 }
 
-/// How far one read should go: over those of the next bodies that follow closely.
-fn end_of_run(later: &[Arc<Body>], segment: &Arc<Segment>, first_end: u64) -> u64 {
+/// How far one read should go: over those of the next bodies that follow with no more than `gap` bytes between.
+fn end_of_run(later: &[Arc<Body>], segment: &Arc<Segment>, first_end: u64, gap: u64) -> u64 {
     let mut end = first_end;
     let limit = first_end + SPAN;
     for body in later {
         let Some((other, offset)) = body.stored_in() else { break };
         let offset = u64::from(offset);
-        let follows = Arc::ptr_eq(&other, segment) && offset >= end && offset + body.frame_length() <= limit;
+        let is_near = (end..=end + gap).contains(&offset) && offset + body.frame_length() <= limit;
+        let follows = Arc::ptr_eq(&other, segment) && is_near;
         if !follows {
             break;
         }
@@ -64,12 +78,14 @@ struct Chunk {
 }
 
 impl Chunk {
-    fn read(segment: Arc<Segment>, start: u32, end: u64) -> Result<Self, StorageError> {
-        let start = u64::from(start);
-        let mut bytes = vec![0; (end - start) as usize];
-        let count = segment.file().read_at(&mut bytes, start).map_err(StorageError::io("cannot read", segment.name()))?;
-        bytes.truncate(count);
-        Ok(Self { segment: Some(segment), start, bytes })
+    /// Takes this part instead, into the same memory.
+    fn read(&mut self, segment: Arc<Segment>, start: u64, end: u64) -> Result<(), StorageError> {
+        self.bytes.clear();
+        self.bytes.resize((end - start) as usize, 0);
+        let read = segment.file().read_at(&mut self.bytes, start);
+        self.bytes.truncate(read.map_err(StorageError::io("cannot read", segment.name()))?);
+        (self.segment, self.start) = (Some(segment), start);
+        Ok(())
     }
 
     fn holds(&self, segment: &Arc<Segment>, offset: u32, length: u64) -> bool {

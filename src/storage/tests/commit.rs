@@ -90,6 +90,26 @@ fn a_full_disk_holds_all_back_until_there_is_room() {
 }
 
 #[test]
+fn bodies_are_read_together_unless_others_lie_between_them() {
+    for (between, reads) in [(100, 1), (20_000, 8)] {
+        let mut bench = Bench::new(1 << 20);
+        let mut bodies = Vec::new();
+        let mut others = Vec::new();
+        for waiter in 0..8 {
+            bodies.push(bench.publish(waiter, 100, Level::Sync));
+            others.push(bench.publish(waiter, between, Level::Sync));
+        }
+        bench.commit().unwrap();
+        let count = |call| bench.backend.count(call);
+        let before = (count(Call::Read), count(Call::WillRead));
+        let messages = load(&bodies, &bench.journal.clock).unwrap();
+        assert!(messages.len() == 8 && messages.iter().all(|message| message.view().payload == [7; 100]));
+        let announced = usize::from(reads > 1);
+        assert_eq!((count(Call::Read) - before.0, count(Call::WillRead) - before.1), (reads, announced));
+    }
+}
+
+#[test]
 fn a_message_that_all_are_done_with_is_not_written() {
     let mut bench = Bench::new(1 << 20);
     let before = bench.written();
