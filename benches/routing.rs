@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use divan::Bencher;
 use dunlin::packet::{TopicFilter, TopicName};
-use dunlin::routing::{Availability, Index, MatchCache, Matches, RetainedTree, Strategy, Subscriber, Subscription};
+use dunlin::routing::{Availability, Index, MatchCache, Matches, Retainable, RetainedTree, Strategy, Subscriber, Subscription};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -69,14 +69,27 @@ fn index_of(size: usize) -> Index<Receiver> {
     index
 }
 
-fn retained_of(size: usize) -> RetainedTree<u64> {
+/// What is retained: nothing but its topic.
+struct Kept(Box<str>);
+
+impl Retainable for Kept {
+    fn topic(&self) -> TopicName<'_> {
+        name(&self.0)
+    }
+
+    fn topic_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+fn retained_of(size: usize) -> RetainedTree<Kept> {
     let mut tree = RetainedTree::new();
-    (0..size).for_each(|number| _ = tree.insert(name(&topic(number)), 0));
+    (0..size).for_each(|number| _ = tree.insert(Kept(topic(number).into())));
     tree
 }
 
 static INDEXES: LazyLock<[Index<Receiver>; 3]> = LazyLock::new(|| SIZES.map(index_of));
-static RETAINED: LazyLock<[RetainedTree<u64>; 3]> = LazyLock::new(|| SIZES.map(retained_of));
+static RETAINED: LazyLock<[RetainedTree<Kept>; 3]> = LazyLock::new(|| SIZES.map(retained_of));
 
 fn of_size<T>(all: &'static [T; 3], size: usize) -> &'static T {
     &all[SIZES.iter().position(|&known| known == size).expect("one of the sizes")]
@@ -182,7 +195,7 @@ fn subscribe_and_unsubscribe(bencher: Bencher<'_, '_>, size: usize) {
 #[divan::bench(args = SIZES)]
 fn retained_replace(bencher: Bencher<'_, '_>, size: usize) {
     let mut tree = retained_of(size);
-    bencher.with_inputs(scattered(size)).bench_local_refs(|topic| tree.insert(name(topic), 1));
+    bencher.with_inputs(scattered(size)).bench_local_refs(|topic| tree.insert(Kept(topic.as_str().into())));
 }
 
 /// `#` over all retained topics; the time is for all of them.
@@ -203,7 +216,7 @@ fn retained_across(bencher: Bencher<'_, '_>, size: usize) {
     bencher.bench_local(|| visit(of_size(&RETAINED, size), "+/device/8/command"));
 }
 
-fn visit(tree: &RetainedTree<u64>, filter: &str) -> usize {
+fn visit(tree: &RetainedTree<Kept>, filter: &str) -> usize {
     let mut count = 0;
     tree.visit(&TopicFilter::new(filter).expect("a valid filter"), |_, _| {
         count += 1;
@@ -220,7 +233,7 @@ const SHAPES: [(&str, fn()); 5] = [
     ("siteN%1000/device/N/+", || hold(subscribe(|n| format!("site{}/device/{n}/+", n % 1000)))),
     ("siteN%1000/N/1000/+/state", || hold(subscribe(|n| format!("site{}/{}/+/state", n % 1000, n / 1000)))),
     ("siteN%1000/device/N/command (the filter included)", || hold(subscribe(topic))),
-    ("retained siteN%1000/device/N/command, value of 8 B", || hold(retained_of(COUNT))),
+    ("retained siteN%1000/device/N/command (the topic included)", || hold(retained_of(COUNT))),
 ];
 
 /// Prints what each shape takes; each is made in a process of its own, since freed memory would be used again.

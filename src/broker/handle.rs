@@ -17,6 +17,7 @@ use super::inspect::LastEnd;
 use super::outbox::Outbox;
 use super::queues::{Membership, QueueHandle};
 use super::quotas::{Account, Quota};
+use super::retained_by::RetainedBy;
 use super::standing::Standing;
 #[cfg(test)]
 use super::tests::SlotLock; // The same, and loom may decide who gets it next.
@@ -47,6 +48,8 @@ pub struct SessionHandle {
     slot: SlotLock<Slot>,
     /// Rights of its own; nothing is locked while this is.
     pub(super) standing: Mutex<Option<Box<Standing>>>,
+    /// Itself as those know it who look at what it has published to be retained.
+    pub(super) retained_by: Mutex<Option<Arc<RetainedBy>>>,
     availability: AtomicU8,
 }
 
@@ -281,7 +284,7 @@ impl SessionHandle {
             };
             let Identity { principal, registry_key, mount_point, listener, account } = identity;
             let (key, slot, availability) = (next_epoch(), SlotLock::new(slot), AtomicU8::new(OFFLINE));
-            let standing = Mutex::default();
+            let (standing, retained_by) = (Mutex::default(), Mutex::default());
             Self {
                 key,
                 principal,
@@ -293,6 +296,7 @@ impl SessionHandle {
                 account,
                 slot,
                 standing,
+                retained_by,
                 availability,
             }
         })

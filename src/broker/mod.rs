@@ -31,6 +31,7 @@ mod recheck;
 mod registry;
 mod restore;
 mod retained;
+mod retained_by;
 mod route;
 mod router;
 mod standing;

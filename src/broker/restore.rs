@@ -10,6 +10,7 @@ use super::handle::{Identity, Receiver, SessionHandle, Slot};
 use super::queues::{QueueFold, consumer_filter};
 use super::quotas::Quota;
 use super::registry::registry_key;
+use super::retained_by::RetainedBy;
 use super::standing::Brought;
 use super::wills::Will;
 use crate::auth::Principal;
@@ -29,6 +30,9 @@ pub struct Recovered<'a> {
     /// The rights at the listener of a name.
     pub rights: &'a dyn RightsOf,
 }
+
+/// Those who have published what is retained, with the tenant that it belongs to.
+type Publishers = HashMap<(Publisher, Option<Arc<str>>), Arc<RetainedBy>>;
 
 /// Knows the listeners.
 pub trait RightsOf: std::fmt::Debug {
@@ -54,11 +58,13 @@ impl Broker {
             self.restore_session(number, session, (&bodies, starts), rights, now);
         }
         self.end_absent_consumers(now);
+        // Few have published all of it.
+        let mut publishers = Publishers::new();
         for (topic, retained) in state.retained {
             let (body, message) = (bodies.remove(&retained.place), messages.remove(&retained.place));
             let (Some(body), Some(message)) = (body, message) else { continue };
             debug_assert_eq!(message.topic().as_str(), &*topic);
-            let publisher = self.publisher(&retained.publisher, &topic, rights);
+            let publisher = self.publisher(retained.publisher, &topic, &mut publishers, rights);
             self.restore_retained(message, body, publisher);
         }
     }
@@ -142,14 +148,24 @@ impl Broker {
         self.schedule_session(&handle, now);
     }
 
-    fn publisher(&self, stored: &Publisher, topic: &str, doors: &dyn RightsOf) -> Option<super::retained::RetainedBy> {
+    fn publisher(
+        &self,
+        stored: Publisher,
+        topic: &str,
+        known: &mut Publishers,
+        doors: &dyn RightsOf,
+    ) -> Option<Arc<RetainedBy>> {
         let client = stored.client.as_ref()?;
         let principal = Principal { client_id: client.client_id.clone(), username: client.username.clone() };
-        let rights = doors.rights_of(&client.listener);
-        let brought = if rights.is_personal() { Brought::Unknown } else { Brought::Nothing };
-        let tenant = doors.mount_point_of(&client.listener, &principal).filter(|tenant| topic.starts_with(&**tenant));
-        let account = self.accounts.of(principal.username.as_ref(), tenant.as_ref());
-        Some(super::retained::RetainedBy { principal, brought, rights, listener: client.listener.clone(), account })
+        let listener = client.listener.clone();
+        let tenant = doors.mount_point_of(&listener, &principal).filter(|tenant| topic.starts_with(&**tenant));
+        let by = known.entry((stored, tenant)).or_insert_with_key(|(_, tenant)| {
+            let rights = doors.rights_of(&listener);
+            let brought = if rights.is_personal() { Brought::Unknown } else { Brought::Nothing };
+            let account = self.accounts.of(principal.username.as_ref(), tenant.as_ref());
+            RetainedBy::new(principal, brought, rights, listener, account)
+        });
+        Some(by.clone())
     }
 
     fn instant_of(&self, wall: u64, now: Instant) -> Instant {

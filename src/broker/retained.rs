@@ -5,19 +5,17 @@ use std::time::Instant;
 use parking_lot::RwLock;
 
 use super::Broker;
-use super::door::Rights;
 use super::effects::Effects;
 use super::handle::{SessionHandle, Slot};
 use super::inspect::RetainedView;
 use super::publish::Publisher;
 use super::quotas::{Account, Quota};
-use super::standing::Brought;
-use crate::auth::{Opinion, Principal};
+use super::retained_by::RetainedBy;
 use crate::metrics::Limit;
 use crate::packet::{Message, PublishReason, TopicFilter, TopicName};
-use crate::routing::RetainedTree;
-use crate::session::{Grant, Publication, Replay};
-use crate::storage::{self, Body, Item, PublishingClient, Record};
+use crate::routing::{Retainable, RetainedTree};
+use crate::session::{Grant, Limits, Publication, Replay};
+use crate::storage::{self, Body, Item, Record};
 
 /// The retained messages of all topics (3.3.1.3).
 #[derive(Default)]
@@ -37,35 +35,19 @@ struct Tree {
 struct Entry {
     message: Message,
     /// Whose right to publish it is asked again when rights change; `None` for the broker's own.
-    publisher: Option<RetainedBy>,
+    publisher: Option<Arc<RetainedBy>>,
     /// What it survives by.
     body: Option<Arc<Body>>,
 }
 
-/// Who published a retained message.
-#[derive(Clone, Debug)]
-pub struct RetainedBy {
-    pub principal: Principal,
-    pub brought: Brought,
-    pub rights: Arc<Rights>,
-    pub listener: Arc<str>,
-    /// What the user has, where that is counted.
-    pub account: Option<Arc<Account>>,
-}
-
-impl RetainedBy {
-    /// Whether it still may be published. What somebody outside has said is not asked again.
-    pub(super) fn may_publish(&self, topic: TopicName<'_>) -> bool {
-        self.rights.on_publish(&self.brought.asker(&self.principal), topic) != Opinion::Denied
+impl Retainable for Entry {
+    fn topic(&self) -> TopicName<'_> {
+        self.message.topic()
     }
 
-    fn stored(by: Option<&Self>) -> storage::Publisher {
-        let client = by.map(|by| PublishingClient {
-            client_id: by.principal.client_id.clone(),
-            username: by.principal.username.clone(),
-            listener: by.listener.clone(),
-        });
-        storage::Publisher { client }
+    fn topic_bytes(&self) -> &[u8] {
+        let (length, _, bytes) = self.message.parts();
+        &bytes[..usize::from(length)]
     }
 }
 
@@ -177,7 +159,7 @@ impl Retained {
         let Tree { messages, bytes, mortal } = &mut *tree;
         let before = messages.len();
         messages.retain(|entry| {
-            let is_kept = keep(&entry.message, entry.publisher.as_ref());
+            let is_kept = keep(&entry.message, entry.publisher.as_deref());
             if !is_kept {
                 entry.is_gone();
                 *bytes -= entry.message.len();
@@ -201,13 +183,29 @@ impl Tree {
     }
 
     /// As [`Self::remove`].
-    fn insert(&mut self, topic: TopicName<'_>, entry: Entry) -> Option<Arc<Body>> {
+    fn insert(&mut self, entry: Entry) -> Option<Arc<Body>> {
         entry.is_kept();
         self.bytes += entry.message.len();
         self.mortal += usize::from(entry.message.expires_at.is_some());
-        let old = self.messages.insert(topic, entry)?;
+        let old = self.messages.insert(entry)?;
         self.forget(&old);
         old.body
+    }
+
+    /// Which limit keeps this message out. That it has the place of another one is looked at only where it matters.
+    fn limit_met(&self, message: &Message, account: Option<&Arc<Account>>, limits: &Limits) -> Option<Limit> {
+        let has_room = |freed: usize| (self.bytes - freed + message.len()) as u64 <= limits.max_retained_bytes.0;
+        let is_full = self.messages.len() >= limits.max_retained_messages;
+        let account_full = account.and_then(|account| account.full(Quota::Retained));
+        if !is_full && account_full.is_none() && has_room(0) {
+            return None;
+        }
+        match self.messages.get(message.topic()) {
+            Some(old) => (!has_room(old.message.len())).then_some(Limit::MaxRetainedBytes),
+            None if is_full => Some(Limit::MaxRetainedMessages),
+            None if !has_room(0) => Some(Limit::MaxRetainedBytes),
+            None => account_full,
+        }
     }
 
     fn forget(&mut self, old: &Entry) {
@@ -241,36 +239,21 @@ impl Broker {
             return Ok(false);
         }
         let limits = self.limits();
+        let by = publisher.session.map(SessionHandle::retained_by);
         let mut tree = self.retained.tree.write();
-        let old = tree.messages.get(topic).map(|entry| entry.message.len());
-        let bytes = tree.bytes - old.unwrap_or(0) + message.len();
-        let full = if old.is_none() && tree.messages.len() >= limits.max_retained_messages {
-            Some(Limit::MaxRetainedMessages)
-        } else if bytes as u64 > limits.max_retained_bytes.0 {
-            Some(Limit::MaxRetainedBytes)
-        } else if old.is_none() {
-            publisher.account().and_then(|account| account.full(Quota::Retained))
-        } else {
-            None
-        };
-        if let Some(limit) = full.filter(|_| publisher.is_bounded()) {
+        if publisher.is_bounded()
+            && let Some(limit) = tree.limit_met(&message, publisher.account(), &limits)
+        {
             drop(tree);
             self.metrics.limit_hits.count(limit);
             return Err(PublishReason::QuotaExceeded);
         }
-        let publisher = publisher.session.map(|handle| RetainedBy {
-            principal: handle.principal.clone(),
-            brought: handle.brought(),
-            rights: handle.rights.clone(),
-            listener: handle.listener.clone(),
-            account: handle.account.clone(),
-        });
         let body = publication.body().cloned();
         if let Some(body) = &body {
-            body.retain(RetainedBy::stored(publisher.as_ref())).into_iter().for_each(|item| effects.journal.push(item));
+            body.retain(RetainedBy::stored(by.as_ref())).into_iter().for_each(|item| effects.journal.push(item));
         }
         let is_stored = body.is_some();
-        match tree.insert(topic, Entry { message, publisher, body }) {
+        match tree.insert(Entry { message, publisher: by, body }) {
             // Together with what takes its place: one of them is there after any crash.
             Some(old) if is_stored => effects.journal.push(old.unretain()),
             Some(old) => self.tell_unretained(topic, &old),
@@ -288,10 +271,9 @@ impl Broker {
     }
 
     /// One that was there before the process.
-    pub(super) fn restore_retained(&self, message: Message, body: Arc<Body>, publisher: Option<RetainedBy>) {
+    pub(super) fn restore_retained(&self, message: Message, body: Arc<Body>, publisher: Option<Arc<RetainedBy>>) {
         let mut tree = self.retained.tree.write();
-        let entry = Entry { message: message.clone(), publisher, body: Some(body) };
-        tree.insert(message.topic(), entry);
+        tree.insert(Entry { message, publisher, body: Some(body) });
     }
 
     /// Shows those that survive, one page of topics from `from` on. Returns where the next one begins.
@@ -381,5 +363,15 @@ impl Broker {
             return 0;
         }
         self.retained.retain(|message, _| !message.is_expired(now), |topic, body| self.tell_unretained(topic, body))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retained_message_costs_little_memory_beside_itself() {
+        assert!(size_of::<Entry>() <= 24, "{}", size_of::<Entry>());
     }
 }

@@ -28,7 +28,7 @@ pub use config::{SharedSubscriptions, Strategy};
 pub use index::Index;
 pub use match_cache::MatchCache;
 pub use matches::{Grant, Matches, Recipient};
-pub use retained_tree::RetainedTree;
+pub use retained_tree::{Retainable, RetainedTree};
 pub use shared_subscription::{PublisherHash, SharedGroup};
 pub use subscriber::{Availability, Subscriber};
 pub use subscriber_list::Subscription;

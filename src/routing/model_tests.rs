@@ -125,16 +125,17 @@ proptest! {
         let (mut tree, mut model) = (RetainedTree::new(), BTreeMap::new());
         for (number, (name, keep)) in writes.into_iter().enumerate() {
             if keep {
-                prop_assert_eq!(tree.insert(topic(&name), number), model.insert(name, number));
+                let old = model.insert(name.clone(), number).map(|old| (name.clone(), old));
+                prop_assert_eq!(tree.insert((name, number)), old);
             } else {
-                prop_assert_eq!(tree.remove(topic(&name)), model.remove(&name));
+                prop_assert_eq!(tree.remove(topic(&name)), model.remove_entry(&name));
             }
         }
         prop_assert_eq!(tree.len(), model.len());
         for text in filters.into_iter().map(|text| filter(&text)) {
             let expected: Vec<_> = model.iter().filter(|(name, _)| text.matches(topic(name))).map(|(name, n)| (name.clone(), *n)).collect();
             let mut visited = Vec::new();
-            tree.visit(&text, |name, number| {
+            tree.visit(&text, |name, (_, number)| {
                 visited.push((name.to_string(), *number));
                 ControlFlow::Continue(())
             });
@@ -145,11 +146,16 @@ proptest! {
 }
 
 /// What a receiver sees who takes no more than `taken_each_time` topics of a piece.
-fn in_pieces(tree: &RetainedTree<usize>, filter: &TopicFilter, limit: usize, taken_each_time: usize) -> Vec<(String, usize)> {
+fn in_pieces(
+    tree: &RetainedTree<(String, usize)>,
+    filter: &TopicFilter,
+    limit: usize,
+    taken_each_time: usize,
+) -> Vec<(String, usize)> {
     let (mut all, mut from) = (Vec::new(), None);
     loop {
         let mut room = taken_each_time;
-        from = tree.scan(filter, from.as_deref(), limit, |name, number| {
+        from = tree.scan(filter, from.as_deref(), limit, |name, (_, number)| {
             if room == 0 {
                 return ControlFlow::Break(());
             }

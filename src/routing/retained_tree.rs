@@ -1,25 +1,66 @@
-use std::collections::BTreeMap;
-use std::collections::btree_map::Range;
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::collections::btree_set::Range;
 use std::ops::{Bound, ControlFlow};
 
 use super::skip_scan::{self, Step, step};
 use crate::packet::{TopicFilter, TopicName};
 
+/// What a tree keeps: it knows its topic, so that the tree need not.
+pub trait Retainable {
+    fn topic(&self) -> TopicName<'_>;
+
+    /// The topic as it is compared with others.
+    fn topic_bytes(&self) -> &[u8] {
+        self.topic().as_str().as_bytes()
+    }
+}
+
 /// One value for each topic, found by filter: what this filter wants.
 ///
-/// A B-tree of whole topics in the order of their bytes. All topics below one branch stand together in it, so a filter is answered by
+/// A B-tree of values in the order of their topics' bytes. All topics below one branch stand together in it, so a filter is answered by
 /// going through the branches that can match and seeking past the others. The order is fixed, so a long answer can be given in pieces:
 /// the last topic of one piece is where the next one goes on, whatever was added or removed in between.
 pub struct RetainedTree<M> {
-    topics: BTreeMap<Box<str>, M>,
+    topics: BTreeSet<Leaf<M>>,
 }
+
+/// A value in the place of its topic.
+struct Leaf<M>(M);
+
+impl<M: Retainable> Borrow<[u8]> for Leaf<M> {
+    fn borrow(&self) -> &[u8] {
+        self.0.topic_bytes()
+    }
+}
+
+impl<M: Retainable> Ord for Leaf<M> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.topic_bytes().cmp(other.0.topic_bytes())
+    }
+}
+
+impl<M: Retainable> PartialOrd for Leaf<M> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<M: Retainable> PartialEq for Leaf<M> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.topic_bytes() == other.0.topic_bytes()
+    }
+}
+
+impl<M: Retainable> Eq for Leaf<M> {}
 
 /// Topics that are passed one by one before seeking: up to here, it is cheaper.
 const NEAR: usize = 4;
 
-impl<M> RetainedTree<M> {
+impl<M: Retainable> RetainedTree<M> {
     pub const fn new() -> Self {
-        Self { topics: BTreeMap::new() }
+        Self { topics: BTreeSet::new() }
     }
 
     pub fn len(&self) -> usize {
@@ -30,25 +71,22 @@ impl<M> RetainedTree<M> {
         self.topics.is_empty()
     }
 
-    /// Sets the value of a topic; the one that was there before.
-    pub fn insert(&mut self, topic: TopicName<'_>, value: M) -> Option<M> {
-        if let Some(old) = self.topics.get_mut(topic.as_str()) {
-            return Some(std::mem::replace(old, value)); // the common case needs no new key
-        }
-        self.topics.insert(topic.as_str().into(), value)
+    /// Sets the value of its topic; the one that was there before.
+    pub fn insert(&mut self, value: M) -> Option<M> {
+        self.topics.replace(Leaf(value)).map(|leaf| leaf.0)
     }
 
     pub fn remove(&mut self, topic: TopicName<'_>) -> Option<M> {
-        self.topics.remove(topic.as_str())
+        self.topics.take(topic.as_str().as_bytes()).map(|leaf| leaf.0)
     }
 
     /// Keeps the topics for which `keep` says so; looks at all of them.
     pub fn retain(&mut self, mut keep: impl FnMut(&M) -> bool) {
-        self.topics.retain(|_, value| keep(value));
+        self.topics.retain(|leaf| keep(&leaf.0));
     }
 
     pub fn get(&self, topic: TopicName<'_>) -> Option<&M> {
-        self.topics.get(topic.as_str())
+        self.topics.get(topic.as_str().as_bytes()).map(|leaf| &leaf.0)
     }
 
     /// Calls `found` with each topic that matches, in the order of their bytes, until it breaks. A `$share` filter is taken by its
@@ -72,15 +110,16 @@ impl<M> RetainedTree<M> {
         let mut topics = self.starting_at(from.map_or(first, |from| from.max(first)));
         let mut target = String::new();
         for _ in 0..limit {
-            let (topic, value) = topics.next()?;
-            match step(filter, topic, &mut target) {
-                Step::Match if found(TopicName::trusted(topic), value).is_break() => return Some(topic.clone()),
+            let value = &topics.next()?.0;
+            let topic = value.topic();
+            match step(filter, topic.as_str(), &mut target) {
+                Step::Match if found(topic, value).is_break() => return Some(topic.as_str().into()),
                 Step::Match | Step::Next => {}
                 Step::Seek => self.seek(&mut topics, &target),
                 Step::Done => return None,
             }
         }
-        topics.next().map(|(topic, _)| topic.clone())
+        topics.next().map(|leaf| leaf.0.topic().as_str().into())
     }
 
     /// Calls `found` with no more than `limit` topics, whatever they are called, from `from` on. Returns where the next page begins.
@@ -91,23 +130,24 @@ impl<M> RetainedTree<M> {
         mut found: impl FnMut(TopicName<'_>, &M) -> ControlFlow<()>,
     ) -> Option<Box<str>> {
         let mut topics = self.starting_at(from.unwrap_or_default());
-        for (topic, value) in topics.by_ref().take(limit) {
-            if found(TopicName::trusted(topic), value).is_break() {
-                return Some(topic.clone());
+        for Leaf(value) in topics.by_ref().take(limit) {
+            let topic = value.topic();
+            if found(topic, value).is_break() {
+                return Some(topic.as_str().into());
             }
         }
-        topics.next().map(|(topic, _)| topic.clone())
+        topics.next().map(|leaf| leaf.0.topic().as_str().into())
     }
 
-    fn starting_at(&self, topic: &str) -> Range<'_, Box<str>, M> {
-        self.topics.range::<str, _>((Bound::Included(topic), Bound::Unbounded))
+    fn starting_at(&self, topic: &str) -> Range<'_, Leaf<M>> {
+        self.topics.range::<[u8], _>((Bound::Included(topic.as_bytes()), Bound::Unbounded))
     }
 
     /// Goes on to the first topic that is not before `target`: by steps if it is near, else down the tree.
-    fn seek<'a>(&'a self, topics: &mut Range<'a, Box<str>, M>, target: &str) {
+    fn seek<'a>(&'a self, topics: &mut Range<'a, Leaf<M>>, target: &str) {
         for _ in 0..NEAR {
             let mut ahead = topics.clone();
-            if ahead.next().is_none_or(|(topic, _)| **topic >= *target) {
+            if ahead.next().is_none_or(|leaf| leaf.0.topic_bytes() >= target.as_bytes()) {
                 return;
             }
             *topics = ahead;
@@ -116,7 +156,7 @@ impl<M> RetainedTree<M> {
     }
 }
 
-impl<M> Default for RetainedTree<M> {
+impl<M: Retainable> Default for RetainedTree<M> {
     fn default() -> Self {
         Self::new()
     }
@@ -126,21 +166,27 @@ impl<M> Default for RetainedTree<M> {
 mod tests {
     use super::*;
 
-    fn tree_of(topics: impl IntoIterator<Item = String>) -> RetainedTree<()> {
+    impl<T> Retainable for (String, T) {
+        fn topic(&self) -> TopicName<'_> {
+            TopicName::new(&self.0).unwrap()
+        }
+    }
+
+    fn tree_of(topics: impl IntoIterator<Item = String>) -> RetainedTree<(String, ())> {
         let mut tree = RetainedTree::new();
         for topic in topics {
-            tree.insert(TopicName::new(&topic).unwrap(), ());
+            tree.insert((topic, ()));
         }
         tree
     }
 
     /// The matching topics, and how many pieces of ten looks it took to find them.
-    fn look(tree: &RetainedTree<()>, filter: &str) -> (Vec<String>, usize) {
+    fn look(tree: &RetainedTree<(String, ())>, filter: &str) -> (Vec<String>, usize) {
         let filter = TopicFilter::new(filter).unwrap();
         let (mut found, mut pieces, mut from) = (Vec::new(), 0, None);
         loop {
             pieces += 1;
-            from = tree.scan(&filter, from.as_deref(), 10, |topic, ()| {
+            from = tree.scan(&filter, from.as_deref(), 10, |topic, _| {
                 found.push(topic.to_string());
                 ControlFlow::Continue(())
             });
@@ -175,11 +221,11 @@ mod tests {
     fn a_piece_goes_on_where_the_last_one_ended_though_topics_went_in_between() {
         let mut tree = tree_of((0..20).map(|n| format!("t/{n:02}")));
         let filter = TopicFilter::new("t/+").unwrap();
-        let next = tree.scan(&filter, None, 5, |_, ()| ControlFlow::Continue(())).unwrap();
+        let next = tree.scan(&filter, None, 5, |_, _| ControlFlow::Continue(())).unwrap();
         assert_eq!(&*next, "t/05");
         tree.remove(TopicName::new("t/05").unwrap());
         let mut rest = Vec::new();
-        let end = tree.scan(&filter, Some(&next), 100, |topic, ()| {
+        let end = tree.scan(&filter, Some(&next), 100, |topic, _| {
             rest.push(topic.to_string());
             ControlFlow::Continue(())
         });
@@ -189,7 +235,7 @@ mod tests {
     #[test]
     fn a_topic_that_was_not_taken_begins_the_next_piece() {
         let tree = tree_of(["a", "b"].map(str::to_owned));
-        let next = tree.scan(&TopicFilter::new("#").unwrap(), None, 10, |topic, ()| match topic.as_str() {
+        let next = tree.scan(&TopicFilter::new("#").unwrap(), None, 10, |topic, _| match topic.as_str() {
             "b" => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         });

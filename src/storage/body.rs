@@ -64,7 +64,7 @@ struct Pending {
     message: Message,
     recipients: SmallVec<[Recipient; 1]>,
     received: Option<Received>,
-    retained: Option<Box<Publisher>>,
+    retained: Option<Arc<Publisher>>,
     /// Streams of work queues that have it.
     holders: SmallVec<[u64; 2]>,
     /// It is written though its queues are done with it: something else is remembered with it.
@@ -195,10 +195,10 @@ impl Body {
 
     /// It is the retained message of its topic. Only for one that is not written yet.
     #[must_use]
-    pub fn retain(self: &Arc<Self>, publisher: Publisher) -> Option<Item> {
+    pub fn retain(self: &Arc<Self>, publisher: Arc<Publisher>) -> Option<Item> {
         self.tell(|pending| {
             let pending = pending.expect("a body is told what it is before it is given to the journal");
-            pending.retained = Some(Box::new(publisher));
+            pending.retained = Some(publisher);
             None
         })
     }

@@ -136,12 +136,12 @@ pub struct StoredWill {
 }
 
 /// Who published a retained message; `None` for the broker itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Publisher {
     pub client: Option<PublishingClient>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PublishingClient {
     pub client_id: Arc<str>,
     pub username: Option<Arc<str>>,

@@ -338,7 +338,7 @@ impl SmallBroker {
             listener: "127.0.0.1:1883".into(),
         });
         let publisher = Publisher { client };
-        if let Some(item) = body.retain(publisher.clone()) {
+        if let Some(item) = body.retain(Arc::new(publisher.clone())) {
             self.hands[hand].push(item);
         }
         self.promises.note(hand, Key::Retained(topic.into()), Some(retained_in_words(&publisher, id)));

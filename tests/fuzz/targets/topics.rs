@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use arbitrary::Arbitrary;
 use dunlin::packet::{TopicFilter, TopicName};
-use dunlin::routing::{Availability, Index, RetainedTree, Strategy, Subscriber, Subscription};
+use dunlin::routing::{Availability, Index, Retainable, RetainedTree, Strategy, Subscriber, Subscription};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -73,6 +73,16 @@ fn is_match(filter: &str, topic: &str) -> bool {
     filter.len() == topic.len()
 }
 
+/// A number that is retained.
+#[derive(Debug, PartialEq)]
+struct Kept(String, usize);
+
+impl Retainable for Kept {
+    fn topic(&self) -> TopicName<'_> {
+        TopicName::new(&self.0).expect("it was a topic name when it was retained")
+    }
+}
+
 fuzz_target!(|operations: Vec<Operation>| {
     let mut index = Index::new(Strategy::RoundRobin);
     let mut subscriptions: BTreeSet<(String, bool, u64)> = BTreeSet::new();
@@ -98,19 +108,22 @@ fuzz_target!(|operations: Vec<Operation>| {
             }
             Operation::Retain(levels) => {
                 let name = text(&levels);
-                let Ok(topic) = TopicName::new(&name) else { continue };
-                assert_eq!(tree.insert(topic, number), retained.insert(name.clone(), number));
+                if TopicName::new(&name).is_err() {
+                    continue;
+                }
+                let old = retained.insert(name.clone(), number).map(|old| Kept(name.clone(), old));
+                assert_eq!(tree.insert(Kept(name, number)), old);
             }
             Operation::Forget(levels) => {
                 let name = text(&levels);
                 let Ok(topic) = TopicName::new(&name) else { continue };
-                assert_eq!(tree.remove(topic), retained.remove(&name));
+                assert_eq!(tree.remove(topic).map(|kept| kept.1), retained.remove(&name));
             }
             Operation::Find(levels) => {
                 let plain = text(&levels);
                 let Ok(filter) = whole(&plain, false) else { continue };
                 let mut found = BTreeMap::new();
-                tree.visit(&filter, |topic, number| {
+                tree.visit(&filter, |topic, Kept(_, number)| {
                     assert_eq!(found.insert(topic.as_str().to_owned(), *number), None);
                     ControlFlow::Continue(())
                 });
