@@ -73,6 +73,7 @@ fn broker(rates: &Rates, now: Instant) -> Arc<Broker> {
         quotas: Quotas::default(),
         strategy: Strategy::RoundRobin,
         password_checks: (1, 1),
+        hashing: None,
         metrics: Arc::new(Metrics::default()),
         events: None,
         journal: None,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::door::{Origin, Rights};
@@ -15,17 +16,20 @@ pub struct LoginChecks {
     /// Passwords that are hashed at the same time.
     hashing: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
+    /// Whose threads hash; `None`: those of the runtime at hand.
+    threads: Option<Handle>,
 }
 
 /// What became of a login.
 pub type Checked = (Box<Login>, Verdict);
 
 impl LoginChecks {
-    pub fn new(running_max: usize, waiting_max: usize) -> Self {
+    pub fn new(running_max: usize, waiting_max: usize, threads: Option<Handle>) -> Self {
         let running_max = running_max.max(1);
         Self {
             hashing: Arc::new(Semaphore::new(running_max)),
             admitted: Arc::new(Semaphore::new((running_max + waiting_max).min(Semaphore::MAX_PERMITS))),
+            threads,
         }
     }
 
@@ -38,7 +42,8 @@ impl LoginChecks {
         step: Step,
     ) -> Option<oneshot::Receiver<Checked>> {
         let admitted = self.admitted.clone().try_acquire_owned().ok()?;
-        let walk = Walk { authenticator, origin, hashing: self.hashing.clone() };
+        let threads = self.threads.clone().unwrap_or_else(Handle::current);
+        let walk = Walk { authenticator, origin, hashing: self.hashing.clone(), threads };
         let (mut sender, receiver) = oneshot::channel();
         tokio::spawn(async move {
             // Whoever has hung up meanwhile costs nothing more, and gives its place back.
@@ -60,6 +65,7 @@ struct Walk {
     authenticator: Arc<Authenticator>,
     origin: Origin,
     hashing: Arc<Semaphore>,
+    threads: Handle,
 }
 
 impl Walk {
@@ -92,7 +98,7 @@ impl Walk {
     async fn hash(&self, login: Box<Login>, number: usize) -> Option<(Box<Login>, Option<Verdict>)> {
         let permit = self.hashing.clone().acquire_owned().await.ok()?;
         let authenticator = self.authenticator.clone();
-        let hashed = tokio::task::spawn_blocking(move || {
+        let hashed = self.threads.spawn_blocking(move || {
             let verdict = authenticator.hash(number, &login.credentials());
             drop(permit);
             (login, verdict)

@@ -49,6 +49,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 pub use address::AddressKey;
@@ -130,6 +131,8 @@ pub struct BrokerSettings {
     pub strategy: Strategy,
     /// Passwords checked at the same time, and logins that may wait for that.
     pub password_checks: (usize, usize),
+    /// Whose threads they are hashed on; without one, those of the runtime that the clients are served by.
+    pub hashing: Option<Handle>,
     pub metrics: Arc<Metrics>,
     pub events: Option<mpsc::Sender<Event>>,
     pub journal: Option<Arc<Journal<Waiter>>>,
@@ -150,7 +153,7 @@ impl Broker {
             retained: Retained::default(),
             queues: Queues::new(settings.queues, settings.clock, now),
             timers: Mutex::new(TimerWheel::new(now)),
-            login_checks: LoginChecks::new(running_max, waiting_max),
+            login_checks: LoginChecks::new(running_max, waiting_max, settings.hashing),
             metrics: settings.metrics,
             log_limiter: LogLimiter::default(),
             events: settings.events,

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::StartError;
@@ -69,11 +70,13 @@ pub struct OpenDoor {
 }
 
 impl House {
-    /// Reads all files, binds all addresses, and starts everything; on an error nothing is left running.
+    /// Reads all files, binds all addresses, and starts everything; on an error nothing is left running. What costs much of a
+    /// login is done by `patient`.
     pub async fn build(
         loaded: Loaded,
         source: ConfigSource,
         recover: Option<Recover>,
+        patient: &Handle,
         stopping: &watch::Receiver<bool>,
     ) -> Result<Self, StartError> {
         let Loaded { config, overrides } = loaded;
@@ -85,7 +88,7 @@ impl House {
         let metrics = Arc::new(if admin.is_there() { exporter.metrics() } else { Metrics::default() });
         let (events, told) = mpsc::channel(background::EVENTS_MAX);
         let opened = journal::open(&config, recover, &metrics)?;
-        let broker = Broker::new(settings(&config, &metrics, events, opened.as_ref()), Instant::now());
+        let broker = Broker::new(settings(&config, &metrics, events, opened.as_ref(), patient), Instant::now());
         let gate = open_gate(&config);
         let bans = Arc::new(BanFile::open(&config.data_dir, &broker.bans).map_err(storage_error)?);
         let (listeners, doors, (outside, fetchers)) = open_doors(&config, &metrics)?;
@@ -103,7 +106,13 @@ impl House {
         // They are subscribed before anybody can publish.
         let mut bridges = Bridges::new(broker.clone(), bridge_rights);
         bridges.apply(&config).await;
-        let hall = Hall { broker: broker.clone(), gate: gate.clone(), logs: Arc::default(), config: config.clone() };
+        let hall = Hall {
+            broker: broker.clone(),
+            gate: gate.clone(),
+            logs: Arc::default(),
+            patient: patient.clone(),
+            config: config.clone(),
+        };
         hall.receive(listeners, &doors, stopping);
         let (ask, requests) = mpsc::channel(1);
         let office = Arc::new(Office {
@@ -184,6 +193,7 @@ fn settings(
     metrics: &Arc<Metrics>,
     events: mpsc::Sender<Event>,
     opened: Option<&Opened<Waiter>>,
+    patient: &Handle,
 ) -> BrokerSettings {
     let journal = opened.map(|opened| opened.committer.journal());
     BrokerSettings {
@@ -193,6 +203,7 @@ fn settings(
         quotas: config.quotas.clone(),
         strategy: config.shared_subscriptions.strategy,
         password_checks: (config.auth.max_password_checks, config.auth.max_waiting_password_checks),
+        hashing: Some(patient.clone()),
         metrics: metrics.clone(),
         events: config.sys.presence.then_some(events),
         journal: journal.cloned(),
@@ -275,6 +286,7 @@ struct Hall {
     broker: Arc<Broker>,
     gate: Arc<ConnectionGate>,
     logs: Arc<LogLimiter>,
+    patient: Handle,
     config: Config,
 }
 
@@ -312,6 +324,7 @@ impl Hall {
             connect_timeout: self.config.limits.connect_timeout.0,
             burst: self.config.rates.burst.0,
             logs: self.logs.clone(),
+            patient: self.patient.clone(),
             on_accepted: Arc::new(on_accepted),
         }
     }

@@ -14,6 +14,7 @@ mod journal;
 mod kept_file;
 mod office;
 mod overload;
+mod patient;
 mod reload;
 mod rights;
 
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -51,8 +53,18 @@ pub fn run(loaded: Loaded, source: ConfigSource, recover: Option<Recover>) -> Ex
             return ExitCode::from(exit::FAILURE);
         }
     };
-    let code = runtime.block_on(serve(loaded, source, recover));
+    // Half of the workers at most: a client that is in finds an idle processor without having to take one away.
+    let handshakes = runtime.metrics().num_workers() / 2;
+    let patient = match patient::runtime(handshakes, loaded.config.auth.max_password_checks) {
+        Ok(patient) => patient,
+        Err(error) => {
+            tracing::error!(%error, "the runtime for logins cannot be started");
+            return ExitCode::from(exit::FAILURE);
+        }
+    };
+    let code = runtime.block_on(serve(loaded, source, recover, patient.handle()));
     // Password checks that are under way are not waited for.
+    patient.shutdown_background();
     runtime.shutdown_timeout(Duration::from_millis(200));
     code
 }
@@ -64,7 +76,7 @@ pub struct StartError {
     pub cause: String,
 }
 
-async fn serve(loaded: Loaded, source: ConfigSource, recover: Option<Recover>) -> ExitCode {
+async fn serve(loaded: Loaded, source: ConfigSource, recover: Option<Recover>, patient: &Handle) -> ExitCode {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
@@ -73,7 +85,7 @@ async fn serve(loaded: Loaded, source: ConfigSource, recover: Option<Recover>) -
         }
     };
     let (stop, stopping) = watch::channel(false);
-    let mut house = match House::build(loaded, source, recover, &stopping).await {
+    let mut house = match House::build(loaded, source, recover, patient, &stopping).await {
         Ok(house) => house,
         Err(StartError { code, cause }) => {
             tracing::error!(cause, "the broker cannot start");

@@ -11,6 +11,9 @@ use tokio::sync::watch;
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
+/// Sockets that are taken in at once. Then others on the same thread have their turn: a burst may be as long as the backlog.
+const TURN: u32 = 16;
+
 /// Where sockets come from.
 pub(super) trait Accept {
     type Socket;
@@ -32,6 +35,7 @@ pub(super) trait OnAccept<S> {
 /// Accepts until `stop` holds true, or its sender is gone.
 pub(super) async fn accept_until_stopped<A: Accept>(door: &A, on: &impl OnAccept<A::Socket>, mut stop: watch::Receiver<bool>) {
     let mut backoff = BACKOFF_MIN;
+    let mut taken: u32 = 0;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -42,6 +46,10 @@ pub(super) async fn accept_until_stopped<A: Accept>(door: &A, on: &impl OnAccept
             Ok(socket) => {
                 backoff = BACKOFF_MIN;
                 on.on_socket(socket);
+                taken = (taken + 1) % TURN;
+                if taken == 0 {
+                    tokio::task::yield_now().await;
+                }
                 if !rest(on.pause(), &mut stop).await {
                     return;
                 }
@@ -165,6 +173,29 @@ mod tests {
         let full = || Err(io::Error::from_raw_os_error(EMFILE));
         let (sockets, waits) = play([Ok(1), full(), full(), full(), Ok(2), full(), Ok(3)]).await;
         assert_eq!((sockets, waits), (vec![1, 2, 3], vec![50, 100, 200, 50]));
+    }
+
+    /// Gives sockets without end, until it is told to stop.
+    struct Burst;
+
+    impl Accept for Burst {
+        type Socket = u32;
+
+        async fn accept(&self) -> io::Result<u32> {
+            Ok(1)
+        }
+    }
+
+    #[tokio::test]
+    async fn others_on_the_same_thread_have_their_turn_in_the_middle_of_a_burst() {
+        let (stop, stopped) = watch::channel(false);
+        let seen = Seen::default();
+        let other = async {
+            tokio::task::yield_now().await;
+            stop.send_replace(true);
+        };
+        tokio::join!(biased; accept_until_stopped(&Burst, &seen, stopped), other);
+        assert_eq!(seen.sockets.into_inner().len(), 2 * TURN as usize);
     }
 
     #[tokio::test]

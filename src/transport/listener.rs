@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use socket2::{Domain, Socket, TcpKeepalive, Type};
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::broker::Bucket;
@@ -110,7 +111,8 @@ impl Listener {
     /// handshakes are dropped; those handed on are not its business any more.
     pub async fn run(self, reception: Reception, stop: watch::Receiver<bool>) {
         let arrivals = Mutex::new(Bucket::new(Instant::now()));
-        let keeper = Doorkeeper { context: self.context, arrivals, layers: self.layers, reception, stop: stop.clone() };
+        let home = Handle::current();
+        let keeper = Doorkeeper { context: self.context, arrivals, layers: self.layers, reception, home, stop: stop.clone() };
         let keeper = Arc::new(keeper);
         match self.door {
             Door::Tcp(listener) => accept_until_stopped(&listener, &keeper, stop).await,

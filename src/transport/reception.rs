@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout_at;
 
@@ -27,8 +28,10 @@ pub struct Reception {
     /// How long connections gather that a listener's `connection_rate` would have let in.
     pub burst: Duration,
     pub logs: Arc<LogLimiter>,
+    /// Where TLS handshakes are done, which cost more than all else on the way in.
+    pub patient: Handle,
     /// Takes a connection over. It is to spawn a task for it and return: for plain TCP it is called by the accept loop. The
-    /// task of the handshakes ends with the call, and its memory is given back.
+    /// task of the handshakes ends with the call, and its memory is given back. Called within the runtime of the listener.
     pub on_accepted: Arc<dyn Fn(Accepted) + Send + Sync>,
 }
 
@@ -47,6 +50,8 @@ pub(super) struct Doorkeeper {
     pub(super) arrivals: Mutex<Bucket>,
     pub(super) layers: Layers,
     pub(super) reception: Reception,
+    /// The runtime that the listener and its connections are of.
+    pub(super) home: Handle,
     pub(super) stop: watch::Receiver<bool>,
 }
 
@@ -65,14 +70,16 @@ struct Arrival {
 
 impl OnAccept<(TcpStream, SocketAddr)> for Arc<Doorkeeper> {
     fn on_socket(&self, (stream, address): (TcpStream, SocketAddr)) {
+        let Some(arrival) = self.arrive(Some(address)) else { return };
         // Fails only on a socket that is dead already, which the first read tells.
         let _ = stream.set_nodelay(true);
-        let Some(arrival) = self.arrive(Some(address)) else { return };
         if self.layers.is_plain() {
             return self.hand_on(arrival, Box::new(TcpWire::new(stream)));
         }
         let keeper = self.clone();
-        tokio::spawn(async move {
+        // The socket's readiness comes from the listener's runtime in either case.
+        let runtime = if self.layers.tls.is_some() { &self.reception.patient } else { &self.home };
+        runtime.spawn(async move {
             let opening = async |arrival: &mut Arrival| keeper.layers.open_tcp(stream, arrival).await;
             keeper.open(arrival, opening).await;
         });
@@ -147,6 +154,7 @@ impl Doorkeeper {
     }
 
     fn hand_on(&self, Arrival { peer, permit, deadline }: Arrival, wire: Box<dyn Wire>) {
+        let _home = self.home.enter();
         (self.reception.on_accepted)(Accepted { wire, peer, permit, deadline });
     }
 

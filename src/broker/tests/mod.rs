@@ -91,6 +91,7 @@ impl House {
             quotas: Quotas::default(),
             strategy: Strategy::RoundRobin,
             password_checks: (1, 1),
+            hashing: None,
             metrics: metrics.clone(),
             events: None,
             journal,

@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::{Builder, RuntimeFlavor};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::Message;
@@ -25,21 +26,26 @@ struct House {
     address: Option<SocketAddr>,
     context: Arc<ListenerContext>,
     gate: Arc<ConnectionGate>,
-    accepted: mpsc::UnboundedReceiver<Accepted>,
+    /// And what kind of runtime it was handed on in.
+    accepted: mpsc::UnboundedReceiver<(Accepted, RuntimeFlavor)>,
     stop: watch::Sender<bool>,
     running: tokio::task::JoinHandle<()>,
 }
 
 impl House {
     fn open(config: &ListenerConfig, limits: GateLimits, connect_timeout: Duration) -> Self {
+        Self::open_with(config, limits, connect_timeout, Handle::current())
+    }
+
+    fn open_with(config: &ListenerConfig, limits: GateLimits, connect_timeout: Duration, patient: Handle) -> Self {
         let listener = Listener::bind(config).unwrap();
         let (address, context) = (listener.local_addr(), listener.context().clone());
         let gate = ConnectionGate::new(limits);
         let (sender, accepted) = mpsc::unbounded_channel();
-        let on_accepted = Arc::new(move |accepted| drop(sender.send(accepted)));
+        let on_accepted = Arc::new(move |accepted| drop(sender.send((accepted, Handle::current().runtime_flavor()))));
         let (stop, stopped) = watch::channel(false);
         let (logs, burst) = (Arc::new(LogLimiter::default()), Duration::from_secs(1));
-        let reception = Reception { gate: gate.clone(), connect_timeout, burst, logs, on_accepted };
+        let reception = Reception { gate: gate.clone(), connect_timeout, burst, logs, patient, on_accepted };
         let running = tokio::spawn(listener.run(reception, stopped));
         Self { address, context, gate, accepted, stop, running }
     }
@@ -53,7 +59,9 @@ impl House {
     }
 
     async fn accept(&mut self) -> Accepted {
-        self.accepted.recv().await.unwrap()
+        let (accepted, flavor) = self.accepted.recv().await.unwrap();
+        assert_eq!(flavor, RuntimeFlavor::CurrentThread, "that of the tests");
+        accepted
     }
 }
 
@@ -176,6 +184,29 @@ async fn websocket_is_served_over_tcp_and_over_tls() {
     let name = ServerName::try_from("localhost").unwrap();
     let stream = connector(root).connect(name, house.connect().await).await.unwrap();
     speak_websocket(&mut house, stream).await;
+}
+
+/// The handshake may be done by another runtime: what it leaves behind is none of that one's.
+#[tokio::test]
+async fn a_tls_handshake_is_done_by_the_patient_runtime_and_the_connection_outlives_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tls, root) = certificate(folder.path());
+    let secure = ListenerConfig { tls: Some(tls), ..config("tls://127.0.0.1:0") };
+    let patient = Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+    let (limits, patience) = (GateLimits::default(), Duration::from_secs(10));
+    let mut house = House::open_with(&secure, limits, patience, patient.handle().clone());
+    let name = ServerName::try_from("localhost").unwrap();
+    let connector = connector(root);
+    let mut client = connector.connect(name.clone(), house.connect().await).await.unwrap();
+    let mut accepted = house.accept().await;
+    patient.shutdown_background();
+    client.write_all(b"ping").await.unwrap();
+    assert_eq!(read(&mut accepted).await, b"ping");
+    write(&mut accepted, b"pong").await;
+    let mut answer = [0; 4];
+    client.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"pong");
+    assert!(connector.connect(name, house.connect().await).await.is_err(), "nobody is left who shakes hands");
 }
 
 #[tokio::test]

@@ -151,6 +151,7 @@ impl House {
             quotas: Quotas::default(),
             strategy: strategies[usize::from(small.strategy) % strategies.len()],
             password_checks: (1, 1),
+            hashing: None,
             metrics: metrics.clone(),
             events: None,
             journal: None,
