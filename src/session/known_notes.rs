@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use super::outbound::Grant;
+use super::grant::Grant;
+use super::queued::Queued;
 use crate::storage::Notes;
 
 /// What the subscriptions of one session have to say of its messages, once for all of them: a message that waits in memory has only the
@@ -33,6 +34,18 @@ impl KnownNotes {
     pub(super) const fn is_full(&self) -> bool {
         self.0.len() == PLACES
     }
+}
+
+/// What the subscription said of a message, wherever it is kept.
+pub(super) fn notes_of<'a>(known: &'a Option<Box<KnownNotes>>, queued: &'a Queued) -> Option<&'a Arc<Notes>> {
+    match queued.place() {
+        Some(place) => known.as_ref()?.get(place),
+        None => queued.notes(),
+    }
+}
+
+pub(super) fn identifiers_of<'a>(known: &'a Option<Box<KnownNotes>>, queued: &'a Queued) -> &'a [u32] {
+    notes_of(known, queued).map_or(&[], |notes| &notes.identifiers)
 }
 
 #[cfg(test)]

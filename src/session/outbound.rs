@@ -5,8 +5,9 @@ use std::time::Instant;
 use super::acks::AckToken;
 use super::by_id::ById;
 use super::config::Limits;
+use super::grant::Grant;
 use super::inflight::{ExchangeState, Inflight, Received};
-use super::known_notes::KnownNotes;
+use super::known_notes::{KnownNotes, identifiers_of, notes_of};
 use super::numbering::Numbering;
 use super::out_buffer::OutBuffer;
 use super::outbound_queue::{OutboundQueue, Pushed, QueueBounds};
@@ -19,7 +20,7 @@ use crate::metrics::{Batch, DropReason, Limit, PacketType};
 use crate::packet::{
     Delivery, DisconnectReason, Message, Packet, PacketId, PublishReason, QoS, Release, ReleaseReason, TopicFilter, encode,
 };
-use crate::storage::{Body, Notes};
+use crate::storage::Body;
 
 /// The sending half of a session: what waits, what is under way, and how much more the client takes.
 #[derive(Debug, Default)]
@@ -48,29 +49,6 @@ struct Own {
     behind: VecDeque<AckToken>,
     /// All acknowledgements before this one are written.
     next_ack: Option<AckToken>,
-}
-
-/// What one subscription, or several of one client together, make of a message.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Grant<'a> {
-    pub qos: QoS,
-    pub retain: bool,
-    pub identifiers: &'a [u32],
-    /// The whole filter of the shared subscription that chose this session, if one did.
-    pub share: Option<&'a TopicFilter>,
-}
-
-impl Grant<'_> {
-    /// Nothing but QoS and RETAIN.
-    const fn is_plain(&self) -> bool {
-        self.identifiers.is_empty() && self.share.is_none()
-    }
-
-    /// What few have; `None` for the others.
-    pub(super) fn notes(&self) -> Option<Arc<Notes>> {
-        let notes = || Notes { identifiers: self.identifiers.into(), share: self.share.cloned() };
-        (!self.is_plain()).then(|| Arc::new(notes()))
-    }
 }
 
 /// New exchanges are not begun while so much is unwritten: what waits in the queue can still expire or be handed on.
@@ -571,18 +549,6 @@ impl Outbound {
             }
         }
     }
-}
-
-/// What the subscription said of a message, wherever it is kept.
-fn notes_of<'a>(known: &'a Option<Box<KnownNotes>>, queued: &'a Queued) -> Option<&'a Arc<Notes>> {
-    match queued.place() {
-        Some(place) => known.as_ref()?.get(place),
-        None => queued.notes(),
-    }
-}
-
-fn identifiers_of<'a>(known: &'a Option<Box<KnownNotes>>, queued: &'a Queued) -> &'a [u32] {
-    notes_of(known, queued).map_or(&[], |notes| &notes.identifiers)
 }
 
 /// A work queue is told why its message was not sent.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
+use super::grant::Grant;
 use super::numbering::Numbering;
-use super::outbound::Grant;
 use super::queued::Queued;
 use super::window::Window;
 use crate::packet::{PacketId, QoS};

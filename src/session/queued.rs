@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::outbound::Grant;
+use super::grant::Grant;
 use super::work::Work;
 use crate::packet::{Message, QoS, TopicFilter};
 use crate::storage::{Body, Notes, Recipient};
