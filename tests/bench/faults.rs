@@ -58,6 +58,20 @@ fn a_broker_that_goes_away_is_told() {
     assert!(told.out.contains("4 connections broke"), "{}\n{}", told.out, told.errors);
 }
 
+/// What `benches/pgo` puts the broker to work with is found out here, not after a build of ten minutes.
+#[test]
+fn the_scenarios_of_the_optimised_build_are_known() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/pgo");
+    let script = std::fs::read_to_string(script).expect("it is there");
+    let scenarios: Vec<_> = script.lines().filter(|line| line.contains(" -p $")).collect();
+    assert!(scenarios.len() > 10, "{scenarios:?}");
+    for line in scenarios {
+        let line = line.replace("$((port + 1))", "1").replace("-p $port", "-p 1").replace("\\$", "$");
+        let told = at(&line);
+        assert_eq!(told.code, 1, "nobody listens there, and that is all: {line}: {}", told.errors);
+    }
+}
+
 #[test]
 fn wrong_usage_is_2_and_help_is_only_the_long_one() {
     assert_eq!(at("p2p -s 5").code, 2);
