@@ -129,6 +129,16 @@ async fn speak_websocket<S: AsyncRead + AsyncWrite + Unpin>(house: &mut House, s
     assert_eq!(client.next().await.unwrap().unwrap(), Message::binary(&b"pong"[..]));
 }
 
+/// Bytes go both ways.
+async fn talk(client: &mut (impl AsyncRead + AsyncWrite + Unpin), accepted: &mut Accepted) {
+    client.write_all(b"ping").await.unwrap();
+    assert_eq!(read(accepted).await, b"ping");
+    write(accepted, b"pong").await;
+    let mut answer = [0; 4];
+    client.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"pong");
+}
+
 #[tokio::test]
 async fn tcp_is_handed_on_at_once_with_its_peer() {
     let mut house = House::at("tcp://127.0.0.1:0");
@@ -138,12 +148,7 @@ async fn tcp_is_handed_on_at_once_with_its_peer() {
     assert_eq!((accepted.peer.transport, accepted.peer.listener.name.as_str()), ("tcp", "test"));
     assert!(accepted.peer.listener.is_loopback && accepted.wire.direct().is_some());
     assert!(accepted.deadline > Instant::now());
-    client.write_all(b"ping").await.unwrap();
-    assert_eq!(read(&mut accepted).await, b"ping");
-    write(&mut accepted, b"pong").await;
-    let mut answer = [0; 4];
-    client.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"pong");
+    talk(&mut client, &mut accepted).await;
 }
 
 #[tokio::test]
@@ -200,12 +205,7 @@ async fn a_tls_handshake_is_done_by_the_patient_runtime_and_the_connection_outli
     let mut client = connector.connect(name.clone(), house.connect().await).await.unwrap();
     let mut accepted = house.accept().await;
     patient.shutdown_background();
-    client.write_all(b"ping").await.unwrap();
-    assert_eq!(read(&mut accepted).await, b"ping");
-    write(&mut accepted, b"pong").await;
-    let mut answer = [0; 4];
-    client.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"pong");
+    talk(&mut client, &mut accepted).await;
     assert!(connector.connect(name, house.connect().await).await.is_err(), "nobody is left who shakes hands");
 }
 
