@@ -7,7 +7,7 @@ use super::matches::Matches;
 use super::subscriber::Subscriber;
 use crate::packet::TopicName;
 
-/// The matches of the topics that one thread meets often (so they are counted without atomics), so that a repeated topic costs one hash and one look.
+/// The matches of the topics that one thread meets often, so that a repeated topic costs one hash and one look, and no atomics.
 ///
 /// A table of fixed size, in sets of four. A topic is let in when it is missed again soon after, so topics that come once (or endless new
 /// ones of a hostile publisher) neither push out the others nor cost memory. It holds clones of subscribers, stale ones too, until
