@@ -323,11 +323,11 @@ impl Outbound {
         let is_wanted = |queued: &Queued| notes_of(&known, queued).and_then(|notes| notes.share.as_ref()).is_some_and(&wanted);
         let mut taken = self.inflight.extract(is_wanted);
         taken.extend(self.extract(|queued| !is_wanted(queued)));
-        let with_notes = |queued: Queued| match notes_of(&known, &queued).cloned() {
-            Some(notes) => queued.with_notes(notes),
-            None => queued,
-        };
-        let taken = taken.into_iter().map(with_notes).collect();
+        for queued in &mut taken {
+            if let Some(notes) = queued.place().and_then(|place| known.as_ref()?.get(place)) {
+                queued.carry(notes.clone());
+            }
+        }
         self.known = known;
         taken
     }

@@ -112,15 +112,11 @@ impl Queued {
         }
     }
 
-    /// The same, carrying its notes itself: it leaves the session that knows them.
-    #[must_use]
-    pub(super) fn with_notes(self, notes: Arc<Notes>) -> Self {
-        match self.0 {
-            Kind::Memory(stamp, message) => {
-                let noted = Noted { content: Content::Memory(message), notes };
-                Self(Kind::Noted(stamp.without_sequence(), Arc::new(noted)))
-            }
-            _ => self,
+    /// From now on it carries these notes itself: it leaves the session that knows their place.
+    pub(super) fn carry(&mut self, notes: Arc<Notes>) {
+        if let Kind::Memory(stamp, message) = &self.0 {
+            let noted = Noted { content: Content::Memory(message.clone()), notes };
+            self.0 = Kind::Noted(Stamp::of(stamp.get() & 0xFF), Arc::new(noted));
         }
     }
 
@@ -239,10 +235,6 @@ impl Stamp {
     const fn of(value: u64) -> Self {
         let [a, b, c, d, e, f, g, _] = value.to_le_bytes();
         Self([a, b, c, d, e, f, g])
-    }
-
-    const fn without_sequence(self) -> Self {
-        Self::of(self.get() & 0xFF)
     }
 
     const fn get(self) -> u64 {

@@ -51,16 +51,29 @@ impl Line {
     }
 
     fn deliver_until(&mut self, payload: &str, qos: QoS, expires_at: Option<Instant>) {
-        let message = stored("t", payload.as_bytes(), qos, expires_at);
+        self.deliver_granted(&stored("t", payload.as_bytes(), qos, expires_at), grant(qos));
+    }
+
+    fn deliver_granted(&mut self, message: &Message, grant: Grant<'_>) {
         let link = self.is_online.then_some((&mut self.writer, &mut self.out));
-        let mut publication = Publication::stored(&message);
-        self.outbound.deliver(link, &mut publication, grant(qos), &self.limits, self.now, &mut self.batch);
+        let mut publication = Publication::stored(message);
+        self.outbound.deliver(link, &mut publication, grant, &self.limits, self.now, &mut self.batch);
     }
 
     /// What there is to send, and what was written already.
     fn sent(&mut self) -> Vec<Sent> {
         self.outbound.fill(&mut self.writer, &mut self.out, self.now, &mut self.batch);
         sent(&drain(&mut self.out), self.writer.version)
+    }
+
+    /// The Subscription Identifiers of each PUBLISH that there is to send.
+    fn sent_identifiers(&mut self) -> Vec<Vec<u32>> {
+        self.outbound.fill(&mut self.writer, &mut self.out, self.now, &mut self.batch);
+        let identifiers = |packet: &Packet<'_>| match packet {
+            Packet::Publish(publish) => publish.properties.subscription_identifiers.to_vec(),
+            other => panic!("{other:?}"),
+        };
+        packets(&drain(&mut self.out), V5).iter().map(identifiers).collect()
     }
 
     fn dropped(&self, reason: DropReason) -> u64 {
@@ -370,4 +383,49 @@ fn what_was_lent_tells_what_became_of_it_however_the_session_ends() {
     told.sort_unstable_by_key(|(seq, _)| *seq);
     let fates = [Fate::Unanswered, Fate::Answered(0x80), Fate::Unanswered, Fate::Unsent, Fate::Unsent];
     assert_eq!(told, (1..).zip(fates).collect::<Vec<_>>());
+}
+
+/// Whether they leave at once, wait, or are sent again, and of more subscriptions than have a place in the session `[MQTT-3.3.4-3]`.
+#[test]
+fn identifiers_go_with_their_messages() {
+    let mut line = Line::new(3);
+    for identifier in 1..=40 {
+        let message = stored("t", b"x", Q1, None);
+        line.deliver_granted(&message, Grant { qos: Q1, identifiers: &[identifier, 7], ..Grant::default() });
+    }
+    assert_eq!(line.sent_identifiers(), [[1, 7], [2, 7], [3, 7]]);
+    line.cut();
+    line.connect(3);
+    assert_eq!(line.sent_identifiers(), [[1, 7], [2, 7], [3, 7]]);
+    for acknowledged in 1..=40 {
+        assert!(line.puback(acknowledged));
+        let next = u32::from(acknowledged) + 3;
+        assert_eq!(line.sent_identifiers(), if next <= 40 { vec![vec![next, 7]] } else { vec![] });
+    }
+    // Nobody has a place any more: others can have it.
+    let message = stored("t", b"x", Q1, None);
+    line.deliver_granted(&message, Grant { qos: Q1, identifiers: &[99], ..Grant::default() });
+    assert_eq!(line.sent_identifiers(), [[99]]);
+}
+
+#[test]
+fn what_a_share_group_gave_is_taken_out_with_its_notes_and_the_rest_stays() {
+    let [ours, other] = ["$share/ours/t", "$share/other/t"].map(|filter| TopicFilter::new(filter).unwrap());
+    let mut line = Line::new(2);
+    for (payload, share) in [("a", Some(&ours)), ("b", None), ("c", Some(&other)), ("d", Some(&ours))] {
+        let message = stored("t", payload.as_bytes(), Q1, None);
+        line.deliver_granted(&message, Grant { qos: Q1, identifiers: &[5], share, ..Grant::default() });
+    }
+    assert_eq!(line.sent_identifiers(), [[5], [5]]);
+    let taken = line.outbound.take_shared(|share| *share == ours);
+    let told = |queued: &Queued| (queued.message().unwrap().view().payload.to_vec(), queued.share().cloned());
+    assert_eq!(taken.iter().map(told).collect::<Vec<_>>(), ["a", "d"].map(|p| (p.into(), Some(ours.clone()))));
+    // One that nobody else may get comes back, and is told apart from the others as before.
+    for queued in taken.into_iter().skip(1) {
+        line.outbound.push(queued, &line.limits, line.now, &mut line.batch);
+    }
+    line.cut();
+    line.connect(9);
+    assert_eq!(line.sent(), [again("b", Q1, 2), first("c", Q1, 3), first("d", Q1, 4)]);
+    assert_eq!(line.outbound.take_shared(|_| true).len(), 2);
 }
