@@ -1,13 +1,13 @@
-//! Threads of low priority, for what costs a client's arrival much processor time: password hashes and TLS handshakes. Those who
-//! are in already do not wait for it, however many guess or shake hands: their packets take a processor away from it at once.
+//! Threads of low priority, for what costs a client's arrival much processor time: password hashes and TLS handshakes. Those who are in
+//! hardly notice handshakes; behind a hash that is at work a packet may still wait some milliseconds (`benches/siege.py`).
 
 use std::io;
 
 use rustix::process::{getpriority_process, setpriority_process};
 use tokio::runtime::{Builder, Runtime};
 
-/// How much lower their priority is than the broker's. Low enough that whoever wakes beside such a thread runs at once, and high enough
-/// that logins go on where a machine is busy all the time: there it has a tenth of a processor, with 19 one part in seventy.
+/// How much lower their priority is than the broker's. High enough that logins go on where a machine is busy all the time: there such a
+/// thread has a tenth of a processor, with 19 one part in seventy, and clients that are in do not wait less.
 const NICE: i32 = 10;
 /// The lowest priority that Linux has.
 const NICE_MAX: i32 = 19;
