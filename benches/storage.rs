@@ -71,6 +71,10 @@ impl StoreFile for WithoutSync<Arc<dyn StoreFile>> {
         self.0.read_at(bytes, offset)
     }
 
+    fn read_and_time(&self, bytes: &mut [u8], offset: u64) -> io::Result<(usize, bool)> {
+        self.0.read_and_time(bytes, offset)
+    }
+
     fn sync(&self) -> io::Result<()> {
         Ok(())
     }

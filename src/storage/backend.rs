@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// A folder of files with plain names.
 pub trait Backend: Send + Sync + Debug {
@@ -38,6 +39,9 @@ pub trait StoreFile: Send + Sync + Debug {
 
     /// Reads as many bytes as there are, up to the length of `bytes`.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// The same, and whether it took as long as when the disk is asked: then what lies behind is not in memory either, as a rule.
+    fn read_and_time(&self, bytes: &mut [u8], offset: u64) -> io::Result<(usize, bool)>;
 
     /// Pieces of this part will be read soon: whoever knows how can fetch it with one read of the disk.
     fn will_read(&self, _offset: u64, _length: u64) {}
@@ -99,6 +103,9 @@ impl Backend for FileBackend {
     }
 }
 
+/// What reading a few pages that the kernel has in memory takes at most, as a rule: a disk takes longer.
+const FROM_MEMORY_MAX: Duration = Duration::from_micros(40);
+
 impl StoreFile for File {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.write_all_at(bytes, offset)
@@ -115,6 +122,12 @@ impl StoreFile for File {
             }
         }
         Ok(count)
+    }
+
+    fn read_and_time(&self, bytes: &mut [u8], offset: u64) -> io::Result<(usize, bool)> {
+        let started = Instant::now();
+        let count = StoreFile::read_at(self, bytes, offset)?;
+        Ok((count, started.elapsed() > FROM_MEMORY_MAX))
     }
 
     fn will_read(&self, offset: u64, length: u64) {

@@ -255,10 +255,22 @@ impl Body {
 
     /// Where it lies, or is being written to.
     pub fn place(&self) -> Option<Place> {
-        self.segment().map(|(segment, offset)| Place { segment: segment.number, offset })
+        match &*self.state.lock() {
+            State::Pending(pending) => pending.place.as_ref().map(|(segment, offset)| place_in(segment, *offset)),
+            State::Stored { segment, offset } => Some(place_in(segment, *offset)),
+        }
     }
 
-    /// The file to read it from, once it is there.
+    /// Where it lies, once it is there.
+    pub(super) fn stored_at(&self) -> Option<Place> {
+        match &*self.state.lock() {
+            State::Pending(_) => None,
+            State::Stored { segment, offset } => Some(place_in(segment, *offset)),
+        }
+    }
+
+    /// The file to read it from, once it is there. All threads count the file's holders in one place: who only asks where it lies takes
+    /// [`Self::stored_at`].
     pub(super) fn stored_in(&self) -> Option<(Arc<Segment>, u32)> {
         match &*self.state.lock() {
             State::Pending(_) => None,
@@ -279,6 +291,14 @@ impl Body {
         match &*self.state.lock() {
             State::Pending(pending) => pending.retained.is_some() || !pending.holders.is_empty() || pending.place.is_some(),
             State::Stored { .. } => false,
+        }
+    }
+
+    /// The session that it waits for, the first if there are several; 0 if there is none.
+    pub(super) fn first_session(&self) -> u64 {
+        match &*self.state.lock() {
+            State::Pending(pending) => pending.recipients.first().map_or(0, |recipient| recipient.session),
+            State::Stored { .. } => 0,
         }
     }
 
@@ -319,13 +339,6 @@ impl Body {
         }
     }
 
-    fn segment(&self) -> Option<(Arc<Segment>, u32)> {
-        match &*self.state.lock() {
-            State::Pending(pending) => pending.place.clone(),
-            State::Stored { segment, offset } => Some((segment.clone(), *offset)),
-        }
-    }
-
     /// Works on what is still to be written, `None` if it is written. Returns what the journal must be told.
     fn tell(self: &Arc<Self>, work: impl FnOnce(Option<&mut Pending>) -> Option<Record>) -> Option<Item> {
         match &mut *self.state.lock() {
@@ -345,6 +358,10 @@ impl Drop for Body {
             segment.take_live(frame_length(self.size >> 2));
         }
     }
+}
+
+fn place_in(segment: &Segment, offset: u32) -> Place {
+    Place { segment: segment.number, offset }
 }
 
 /// What one body asks to be written.

@@ -24,6 +24,7 @@ pub struct Committer<W> {
     buffer: Vec<u8>,
     /// What the buffer's bodies are told once it is written.
     written: Vec<Written>,
+    neighbours: Neighbours,
     /// A batch that found no room on the disk; it is tried again.
     stuck: Option<Waiters<W>>,
     /// Something was written and not synced.
@@ -45,6 +46,22 @@ pub struct Committer<W> {
 enum Written {
     New(Arc<Body>),
     Moved(Arc<Body>, u32),
+}
+
+/// New bodies that nothing stands between. Those of one session are put side by side, so that it finds them in one read: their order
+/// among sessions means nothing, and within a session it stays.
+#[derive(Debug, Default)]
+struct Neighbours(Vec<(u64, Arc<Body>)>);
+
+impl Neighbours {
+    fn push(&mut self, body: Arc<Body>) {
+        self.0.push((body.first_session(), body));
+    }
+
+    fn drain_into(&mut self, mut put: impl FnMut(Arc<Body>)) {
+        self.0.sort_by_key(|(session, _)| *session);
+        self.0.drain(..).for_each(|(_, body)| put(body));
+    }
 }
 
 #[derive(Debug)]
@@ -90,6 +107,7 @@ impl<W> Committer<W> {
             segments,
             buffer: Vec::new(),
             written: Vec::new(),
+            neighbours: Neighbours::default(),
             stuck: None,
             is_unsynced: false,
             checkpoint: checkpoint.0,
@@ -185,25 +203,35 @@ impl<W> Committer<W> {
         let segment = self.current().clone();
         let base = segment.length() as usize;
         let mut buffer = std::mem::take(&mut self.buffer);
+        let mut neighbours = std::mem::take(&mut self.neighbours);
         for item in items {
+            if let Item::Body(body) = item {
+                neighbours.push(body);
+                continue;
+            }
+            neighbours.drain_into(|body| self.put_new(&mut buffer, &segment, base, body));
             match item {
-                Item::Body(body) => {
-                    body.begin_write(|unwritten| self.put_body(&mut buffer, &segment, base, &unwritten));
-                    if body.place().is_some() {
-                        self.written.push(Written::New(body));
-                    }
-                }
+                Item::Body(_) => {}
                 Item::Record(record) => record.put(&mut buffer),
                 Item::Superseded(_) => {}
                 Item::Move(body) => self.put_moved(&mut buffer, base, body)?,
             }
         }
+        neighbours.drain_into(|body| self.put_new(&mut buffer, &segment, base, body));
+        self.neighbours = neighbours;
         dead.iter().for_each(|number| put_removed(&mut buffer, *number));
         if !buffer.is_empty() {
             put_commit(&mut buffer, base as u32, !self.is_unsynced);
         }
         self.buffer = buffer;
         Ok(())
+    }
+
+    fn put_new(&mut self, out: &mut Vec<u8>, segment: &Arc<Segment>, base: usize, body: Arc<Body>) {
+        body.begin_write(|unwritten| self.put_body(out, segment, base, &unwritten));
+        if body.place().is_some() {
+            self.written.push(Written::New(body));
+        }
     }
 
     /// `None`: nobody waits for it any more.

@@ -451,6 +451,10 @@ impl StoreFile for FakeFile {
         Ok(count)
     }
 
+    fn read_and_time(&self, bytes: &mut [u8], offset: u64) -> io::Result<(usize, bool)> {
+        Ok((self.read_at(bytes, offset)?, true))
+    }
+
     fn will_read(&self, _offset: u64, _length: u64) {
         let _ = self.disk.lock().begin(Call::WillRead); // nobody asks whether it helped
     }

@@ -6,7 +6,7 @@ use super::codec::Parts;
 use super::error::StorageError;
 use super::frame::{self, Read, damage};
 use super::record::{kind, read_message};
-use super::segment::Segment;
+use super::segment::{Place, Segment};
 use crate::packet::Message;
 
 /// One read takes no more than this.
@@ -15,53 +15,39 @@ const SPAN: u64 = 256 << 10;
 const GAP: u64 = 4 << 10;
 
 /// Reads the messages of `bodies` back, in their order. Those that were written one after the other cost one read together; where those
-/// of many sessions lie between them, each is read by itself, and the disk is told before which part of the file that will be.
+/// of many sessions lie between them, each is read by itself; once one of them had to come from the disk, it is told which part of the
+/// file the next ones are in.
 ///
 /// # Errors
 /// The first body that cannot be read as it was written.
 pub fn load(bodies: &[Arc<Body>], clock: &Clock) -> Result<Vec<Message>, StorageError> {
     let mut messages = Vec::with_capacity(bodies.len());
     let mut chunk = Chunk::default();
-    let mut announced = None;
     let mut rest = bodies;
     while let Some((body, later)) = rest.split_first() {
-        match (body.message(), body.stored_in()) {
-            (Some(message), _) => messages.push(message),
-            (None, Some((segment, offset))) => {
-                let length = body.frame_length();
-                if !chunk.holds(&segment, offset, length) {
-                    let (start, first_end) = (u64::from(offset), u64::from(offset) + length);
-                    let end = end_of_run(later, &segment, first_end, GAP);
-                    let is_announced = announced.is_some_and(|(number, up_to)| number == segment.number && end <= up_to);
-                    if !is_announced {
-                        let up_to = end_of_run(later, &segment, first_end, SPAN);
-                        if up_to > end {
-                            segment.file().will_read(start, up_to - start);
-                        }
-                        announced = Some((segment.number, up_to));
-                    }
-                    chunk.read(segment, start, end)?;
-                }
-                messages.push(chunk.message(offset, length, clock)?);
-            }
-            // It was written between the two questions: ask again.
-            (None, None) => continue,
+        let message = match body.stored_at() {
+            Some(place) if chunk.holds(place, body.frame_length()) => Some(chunk.message(place, body, clock)?),
+            Some(_) => chunk.read(body, later)?.map(|place| chunk.message(place, body, clock)).transpose()?,
+            None => body.message(),
+        };
+        // Otherwise it was written between two questions: it is asked again.
+        if let Some(message) = message {
+            messages.push(message);
+            rest = later;
         }
-        rest = later;
     }
     Ok(messages)
 }
 
 /// How far one read should go: over those of the next bodies that follow with no more than `gap` bytes between.
-fn end_of_run(later: &[Arc<Body>], segment: &Arc<Segment>, first_end: u64, gap: u64) -> u64 {
+fn end_of_run(later: &[Arc<Body>], segment: u64, first_end: u64, gap: u64) -> u64 {
     let mut end = first_end;
     let limit = first_end + SPAN;
     for body in later {
-        let Some((other, offset)) = body.stored_in() else { break };
-        let offset = u64::from(offset);
+        let Some(place) = body.stored_at() else { break };
+        let offset = u64::from(place.offset);
         let is_near = (end..=end + gap).contains(&offset) && offset + body.frame_length() <= limit;
-        let follows = Arc::ptr_eq(&other, segment) && is_near;
-        if !follows {
+        if place.segment != segment || !is_near {
             break;
         }
         end = offset + body.frame_length();
@@ -75,30 +61,46 @@ struct Chunk {
     segment: Option<Arc<Segment>>,
     start: u64,
     bytes: Vec<u8>,
+    /// The segment that the disk was told of, and up to where.
+    announced: Option<(u64, u64)>,
 }
 
 impl Chunk {
-    /// Takes this part instead, into the same memory.
-    fn read(&mut self, segment: Arc<Segment>, start: u64, end: u64) -> Result<(), StorageError> {
+    /// Takes the part that begins with `body` instead, into the same memory, and tells the disk what of `later` comes next if it had to
+    /// be asked. Returns where the body is; `None` if it is not on disk.
+    fn read(&mut self, body: &Body, later: &[Arc<Body>]) -> Result<Option<Place>, StorageError> {
+        let Some((segment, offset)) = body.stored_in() else { return Ok(None) };
+        let (number, start) = (segment.number, u64::from(offset));
+        let first_end = start + body.frame_length();
+        let end = end_of_run(later, number, first_end, GAP);
         self.bytes.clear();
         self.bytes.resize((end - start) as usize, 0);
-        let read = segment.file().read_at(&mut self.bytes, start);
-        self.bytes.truncate(read.map_err(StorageError::io("cannot read", segment.name()))?);
+        let read = segment.file().read_and_time(&mut self.bytes, start);
+        let (count, is_from_disk) = read.map_err(StorageError::io("cannot read", segment.name()))?;
+        self.bytes.truncate(count);
+        if is_from_disk && self.announced.is_none_or(|(of, up_to)| of != number || up_to < end) {
+            let up_to = end_of_run(later, number, first_end, SPAN);
+            if up_to > end {
+                segment.file().will_read(end, up_to - end);
+            }
+            self.announced = Some((number, up_to));
+        }
         (self.segment, self.start) = (Some(segment), start);
-        Ok(())
+        Ok(Some(Place { segment: number, offset }))
     }
 
-    fn holds(&self, segment: &Arc<Segment>, offset: u32, length: u64) -> bool {
-        let is_same = self.segment.as_ref().is_some_and(|there| Arc::ptr_eq(there, segment));
-        let offset = u64::from(offset);
+    fn holds(&self, place: Place, length: u64) -> bool {
+        let is_same = self.segment.as_ref().is_some_and(|there| there.number == place.segment);
+        let offset = u64::from(place.offset);
         is_same && offset >= self.start && offset + length <= self.start + self.bytes.len() as u64
     }
 
-    fn message(&self, offset: u32, length: u64, clock: &Clock) -> Result<Message, StorageError> {
+    fn message(&self, Place { offset, .. }: Place, body: &Body, clock: &Clock) -> Result<Message, StorageError> {
         let name = || self.segment.as_ref().map(|segment| segment.name()).unwrap_or_default();
         let damaged = |what| StorageError::Damaged(damage(&name(), offset as usize, what));
         let start = (u64::from(offset) - self.start) as usize;
-        let bytes = self.bytes.get(start..start + length as usize).ok_or_else(|| damaged("a body that is cut short"))?;
+        let bytes =
+            self.bytes.get(start..start + body.frame_length() as usize).ok_or_else(|| damaged("a body that is cut short"))?;
         message(bytes, clock).map_err(damaged)
     }
 }

@@ -23,8 +23,12 @@ impl Bench {
 
     /// A message for one session, whose publisher waits.
     fn publish(&self, waiter: u64, length: usize, level: Level) -> Arc<Body> {
+        self.publish_to(1, waiter, length, level)
+    }
+
+    fn publish_to(&self, session: u64, waiter: u64, length: usize, level: Level) -> Arc<Body> {
         let body = Body::new(message("t", &vec![7; length], QoS::AtLeastOnce));
-        let recipient = Recipient { session: 1, sequence: waiter, qos: QoS::AtLeastOnce, retain: false, notes: None };
+        let recipient = Recipient { session, sequence: waiter, qos: QoS::AtLeastOnce, retain: false, notes: None };
         let mut transaction = Transaction::default();
         transaction.push(body.add(recipient).unwrap());
         transaction.wait(waiter, level);
@@ -107,6 +111,20 @@ fn bodies_are_read_together_unless_others_lie_between_them() {
         let announced = usize::from(reads > 1);
         assert_eq!((count(Call::Read) - before.0, count(Call::WillRead) - before.1), (reads, announced));
     }
+}
+
+#[test]
+fn what_one_batch_has_for_a_session_is_read_at_once() {
+    let mut bench = Bench::new(1 << 20);
+    let publish = |waiter| bench.publish_to(1 + waiter % 3, waiter, 10_000, Level::Sync);
+    let bodies: Vec<_> = (0..24).map(publish).collect();
+    bench.commit().unwrap();
+    assert_eq!(bench.released, (0..24).collect::<Vec<_>>(), "who waits hears in the order in which they came");
+    let before = bench.backend.count(Call::Read);
+    let of_one: Vec<_> = bodies.into_iter().step_by(3).collect();
+    assert!(of_one.is_sorted_by_key(|body| body.place()), "its order stays");
+    assert_eq!(load(&of_one, &bench.journal.clock).unwrap().len(), 8);
+    assert_eq!(bench.backend.count(Call::Read), before + 1);
 }
 
 #[test]
