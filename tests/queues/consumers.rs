@@ -95,6 +95,21 @@ fn with_qos_0_a_message_is_settled_when_it_is_handed_out() {
     }
 }
 
+/// Its lease waited for the disk, was over by then, because it had been settled, and so the message went to nobody.
+#[test]
+fn with_qos_0_a_message_that_has_failed_elsewhere_is_handed_out_too() {
+    let broker = jobs("");
+    let mut publisher = enter(&broker, "publisher");
+    let mut first = consumer(&broker, "first", "$queue/jobs");
+    fill(&mut publisher, "jobs/a", &["x"]);
+    let got = take(&mut first);
+    let mut second = enter(&broker, "second");
+    second.subscribe("$queue/jobs", QoS::AtMostOnce);
+    refuse(&mut first, &got, 0x80);
+    let again = take(&mut second);
+    assert_eq!((again.payload.as_str(), again.attempt(), again.qos), ("x", 2, QoS::AtMostOnce));
+}
+
 #[test]
 fn with_qos_2_a_message_is_settled_by_the_end_of_the_exchange() {
     let broker = jobs("");

@@ -139,7 +139,8 @@ impl Broker {
     pub(in crate::broker) fn lent(&self, lent: Lent, now: Instant, deliveries: &mut Deliveries) {
         let mut state = lent.queue.lock();
         let mut still = lent.deliveries;
-        still.retain(|(part, delivery)| state.work.part(*part).is_leased(delivery.lease));
+        // A consumer of QoS 0 has no lease that could be over: its messages are settled already.
+        still.retain(|(part, delivery)| delivery.deadline.is_none() || state.work.part(*part).is_leased(delivery.lease));
         self.send(&lent.queue, &mut state, &still, now, deliveries);
         drop(state);
         deliveries.touch(lent.queue.number);
