@@ -89,6 +89,8 @@ const SEGMENT_MAX: u64 = 1 << 30;
 const SPACE_INTERVAL: Duration = Duration::from_millis(500);
 /// A buffer larger than this is given back.
 const BUFFER_KEPT: usize = 4 << 20;
+/// Room for more new bodies than this is given back.
+const NEIGHBOURS_KEPT: usize = 1 << 16;
 /// How long a full disk is left alone.
 const STUCK_TIME: Duration = Duration::from_millis(100);
 
@@ -218,6 +220,7 @@ impl<W> Committer<W> {
             }
         }
         neighbours.drain_into(|body| self.put_new(&mut buffer, &segment, base, body));
+        neighbours.0.shrink_to(NEIGHBOURS_KEPT);
         self.neighbours = neighbours;
         dead.iter().for_each(|number| put_removed(&mut buffer, *number));
         if !buffer.is_empty() {
