@@ -72,8 +72,10 @@ fn what_is_sent_while_the_other_broker_is_away_waits_even_over_our_own_restart()
     drop(ours);
     let config = std::fs::read_to_string(folder.path().join("dunlin.toml")).unwrap();
     let ours = Broker::with_config_in(folder, &config);
+    ours.signal("-STOP"); // What it sends before there is a reader goes to nobody.
     mosquitto.start_again();
     let reader = Reader::start(mosquitto.address, "x/#", 2);
+    ours.signal("-CONT");
     is_up(&ours, true);
     eventually("all have come", || reader.distinct() == 100);
     assert_eq!(reader.topics(), BTreeMap::from([("x/1".into(), 50), ("x/2".into(), 50)]));
