@@ -24,7 +24,8 @@ pub struct Committer<W> {
     buffer: Vec<u8>,
     /// What the buffer's bodies are told once it is written.
     written: Vec<Written>,
-    neighbours: Neighbours,
+    /// New bodies that have not been put yet, and the sessions that they wait for.
+    neighbours: Vec<(u64, Arc<Body>)>,
     /// A batch that found no room on the disk; it is tried again.
     stuck: Option<Waiters<W>>,
     /// Something was written and not synced.
@@ -46,22 +47,6 @@ pub struct Committer<W> {
 enum Written {
     New(Arc<Body>),
     Moved(Arc<Body>, u32),
-}
-
-/// New bodies that nothing stands between. Those of one session are put side by side, so that it finds them in one read: their order
-/// among sessions means nothing, and within a session it stays.
-#[derive(Debug, Default)]
-struct Neighbours(Vec<(u64, Arc<Body>)>);
-
-impl Neighbours {
-    fn push(&mut self, body: Arc<Body>) {
-        self.0.push((body.first_session(), body));
-    }
-
-    fn drain_into(&mut self, mut put: impl FnMut(Arc<Body>)) {
-        self.0.sort_by_key(|(session, _)| *session);
-        self.0.drain(..).for_each(|(_, body)| put(body));
-    }
 }
 
 #[derive(Debug)]
@@ -109,7 +94,7 @@ impl<W> Committer<W> {
             segments,
             buffer: Vec::new(),
             written: Vec::new(),
-            neighbours: Neighbours::default(),
+            neighbours: Vec::new(),
             stuck: None,
             is_unsynced: false,
             checkpoint: checkpoint.0,
@@ -205,23 +190,18 @@ impl<W> Committer<W> {
         let segment = self.current().clone();
         let base = segment.length() as usize;
         let mut buffer = std::mem::take(&mut self.buffer);
-        let mut neighbours = std::mem::take(&mut self.neighbours);
         for item in items {
-            if let Item::Body(body) = item {
-                neighbours.push(body);
-                continue;
-            }
-            neighbours.drain_into(|body| self.put_new(&mut buffer, &segment, base, body));
             match item {
-                Item::Body(_) => {}
-                Item::Record(record) => record.put(&mut buffer),
+                Item::Body(body) => self.neighbours.push((body.first_session(), body)),
+                Item::Record(record) => {
+                    self.put_neighbours(&mut buffer, &segment, base); // It may speak of them.
+                    record.put(&mut buffer);
+                }
                 Item::Superseded(_) => {}
                 Item::Move(body) => self.put_moved(&mut buffer, base, body)?,
             }
         }
-        neighbours.drain_into(|body| self.put_new(&mut buffer, &segment, base, body));
-        neighbours.0.shrink_to(NEIGHBOURS_KEPT);
-        self.neighbours = neighbours;
+        self.put_neighbours(&mut buffer, &segment, base);
         dead.iter().for_each(|number| put_removed(&mut buffer, *number));
         if !buffer.is_empty() {
             put_commit(&mut buffer, base as u32, !self.is_unsynced);
@@ -230,11 +210,19 @@ impl<W> Committer<W> {
         Ok(())
     }
 
-    fn put_new(&mut self, out: &mut Vec<u8>, segment: &Arc<Segment>, base: usize, body: Arc<Body>) {
-        body.begin_write(|unwritten| self.put_body(out, segment, base, &unwritten));
-        if body.place().is_some() {
-            self.written.push(Written::New(body));
+    /// New bodies between two records. Those of one session are put side by side, so that it finds them in one read: their order among
+    /// sessions means nothing, and within a session it stays.
+    fn put_neighbours(&mut self, out: &mut Vec<u8>, segment: &Arc<Segment>, base: usize) {
+        let mut neighbours = std::mem::take(&mut self.neighbours);
+        neighbours.sort_by_key(|(session, _)| *session);
+        for (_, body) in neighbours.drain(..) {
+            body.begin_write(|unwritten| self.put_body(out, segment, base, &unwritten));
+            if body.place().is_some() {
+                self.written.push(Written::New(body));
+            }
         }
+        neighbours.shrink_to(NEIGHBOURS_KEPT);
+        self.neighbours = neighbours;
     }
 
     /// `None`: nobody waits for it any more.
