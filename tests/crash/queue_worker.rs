@@ -87,8 +87,8 @@ impl Worker {
         let name = property("q-id");
         let attempt = property("q-attempt").and_then(|attempt| attempt.parse().ok());
         let deadline = property("q-deadline").and_then(|deadline| deadline.parse().ok());
-        if !arrived.dup && !self.buries {
-            tallies.of(self.queue).delivered(world, key, name.zip(attempt));
+        if !self.buries {
+            tallies.of(self.queue).delivered(world, key, arrived.dup, name.zip(attempt));
         }
         let mood = if is_storming { dice.below(300) } else { 299 };
         let reason = match mood {

@@ -9,7 +9,7 @@ use dunlin::packet::QoS;
 use crate::house::House;
 use crate::kill::{Plan, seed, storm};
 use crate::login::Login;
-use crate::model::{Key, all};
+use crate::model::{History, Key, Message, all};
 use crate::publisher::Publisher;
 use crate::queue_worker::Worker;
 use crate::support::client::{V5, V311};
@@ -69,12 +69,13 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// `name` and `attempt` are what a client of 5.0 is told.
-    pub fn delivered(&mut self, world: &World, key: Key, told: Option<(&str, u32)>) {
+    /// `told` are name and attempt, which a client of 5.0 is told. What comes with DUP is the same delivery again, and yet may be the first
+    /// that its consumer sees: the connection before may have ended with it unread.
+    pub fn delivered(&mut self, world: &World, key: Key, dup: bool, told: Option<(&str, u32)>) {
         if self.seen.insert(key) {
             self.first.push(key);
         }
-        let Some((name, attempt)) = told else { return };
+        let Some((name, attempt)) = told.filter(|_| !dup) else { return };
         // What came earlier may have been lost with the machine, and been published again.
         if world.sent_by(key.publisher)[key.number].accepted.is_some() {
             self.names.entry(key).or_default().insert(name.to_owned());
@@ -144,7 +145,7 @@ fn what_a_queue_has_taken_is_done_or_dead_and_neither_lost_nor_doubled_however_o
     let kills = play(&plan, &world, &house, &tallies, publishers);
 
     let missing = tallies.missing(&world);
-    let (mut doubled, mut disordered, mut complaints) = (0, 0, world.complaints());
+    let (mut doubled, mut disordered, mut complaints) = (0, Vec::new(), world.complaints());
     let history = world.history();
     let accepted = all(&history).filter(|(_, message)| message.accepted.is_some()).count();
     let (mut done, mut dead) = (0, 0);
@@ -163,11 +164,13 @@ fn what_a_queue_has_taken_is_done_or_dead_and_neither_lost_nor_doubled_however_o
         }
     }
     println!(
-        "cycles={} kills={kills} acknowledged={accepted} done={done} dead={dead} lost={} doubled={doubled} out of order={disordered}",
+        "cycles={} kills={kills} acknowledged={accepted} done={done} dead={dead} lost={} doubled={doubled} out of order={}",
         plan.cycles,
         missing.len(),
+        disordered.len(),
     );
-    if !missing.is_empty() || doubled + disordered > 0 || !complaints.is_empty() {
+    complaints.append(&mut disordered);
+    if !missing.is_empty() || doubled > 0 || !complaints.is_empty() {
         let shown: String = complaints.iter().take(20).map(|line| format!("  {line}\n")).collect();
         let missing = &missing[..missing.len().min(20)];
         panic!("seed {}, data directory kept in {}\nlost: {missing:?}\n{shown}", plan.seed, house.keep().display());
@@ -177,15 +180,50 @@ fn what_a_queue_has_taken_is_done_or_dead_and_neither_lost_nor_doubled_however_o
 
 /// Messages of one key that came first in another order than they were published in. Those that died may never have been read by those
 /// who had them, so they do not count.
-fn out_of_order(tally: &Tally, history: &crate::model::History) -> usize {
+fn out_of_order(tally: &Tally, history: &History) -> Vec<String> {
     let mut last: BTreeMap<(usize, &str), usize> = BTreeMap::new();
-    let mut count = 0;
+    let mut found = Vec::new();
     for key in tally.first.iter().filter(|key| !tally.dead.contains(key)) {
-        let topic = plain(&history[key.publisher][key.number].topic);
-        let before = last.insert((key.publisher, topic), key.number);
-        count += usize::from(before.is_some_and(|before| before > key.number));
+        let message = &history[key.publisher][key.number];
+        let before = last.insert((key.publisher, plain(&message.topic)), key.number);
+        if let Some(before) = before.filter(|before| *before > key.number) {
+            let later = &history[key.publisher][before];
+            found.push(format!("{key:?}, {message:?}, came first behind number {before}, {later:?}"));
+        }
     }
-    count
+    found
+}
+
+#[test]
+fn the_judge_of_queues_finds_what_came_in_another_order_and_nothing_else() {
+    let world = World::new(1, 1, Vec::new());
+    for _ in 0..2 {
+        let (topic, qos, sent) = ("lines/a".into(), ONE, world.tick());
+        let message = Message {
+            topic,
+            qos,
+            retain: false,
+            clears: false,
+            sent,
+            accepted: None,
+            is_will: false,
+            withdrawn: false,
+            cycle: 0,
+        };
+        world.sent_by(0).push(message);
+    }
+    let key = |number| Key { publisher: 0, number };
+    let judged = |came: &[(usize, bool)], dead: &[usize]| {
+        let mut tally = Tally { dead: dead.iter().copied().map(key).collect(), ..Tally::default() };
+        came.iter().for_each(|(number, dup)| tally.delivered(&world, key(*number), *dup, None));
+        out_of_order(&tally, &world.history()).len()
+    };
+    assert_eq!(judged(&[(0, false), (1, false), (0, false)], &[]), 0);
+    assert_eq!(judged(&[(1, false), (0, false)], &[]), 1);
+    assert_eq!(judged(&[(1, false), (0, false)], &[0]), 0, "who had it may never have read it");
+    // Read first when it was sent again; that it was done was lost with the machine, and it comes once more.
+    assert_eq!(judged(&[(0, true), (1, false), (0, false)], &[]), 0);
+    assert_eq!(judged(&[(1, true), (0, true)], &[]), 1);
 }
 
 /// Publishers with a session: by QoS 2 they publish once.
