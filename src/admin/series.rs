@@ -196,6 +196,8 @@ fn storage(to: &mut Registration<'_>) {
     to.gauge("dunlin_storage_bytes", &[("kind", "segments")], |now| now.metrics.storage.segment_bytes.get() as f64);
     to.gauge("dunlin_storage_bytes", &[("kind", "live")], |now| now.metrics.storage.live_bytes.get() as f64);
     to.gauge("dunlin_storage_bytes", &[("kind", "checkpoint")], |now| now.metrics.storage.checkpoint_bytes.get() as f64);
+    let recent = "Bytes of memory for messages that are on disk, and that work queues hand out soon.";
+    gauge(to, "dunlin_storage_recent_bytes", recent, |now| now.metrics.storage.recent_bytes.get());
     gauge(to, "dunlin_storage_segments", "Files of the journal.", |now| now.metrics.storage.segments.get());
     to.describe_gauge("dunlin_storage_recovery_seconds", "Time that reading the journal took at the start.");
     to.gauge("dunlin_storage_recovery_seconds", &[], |now| now.metrics.storage.recovery_milliseconds.get() as f64 / 1000.0);

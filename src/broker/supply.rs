@@ -56,8 +56,8 @@ impl Broker {
     pub(super) fn load(&self, bodies: &[Arc<Body>]) -> Option<Vec<Message>> {
         let journal = self.journal.as_ref()?;
         match load(bodies, &journal.clock) {
-            Ok(messages) => {
-                self.metrics.storage.bodies_read.add(bodies.len() as u64);
+            Ok((messages, count_read)) => {
+                self.metrics.storage.bodies_read.add(count_read);
                 Some(messages)
             }
             Err(error) => {

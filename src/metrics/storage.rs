@@ -12,6 +12,8 @@ pub struct StorageMetrics {
     pub segment_bytes: Gauge,
     /// Bytes of message bodies in them that somebody waits for.
     pub live_bytes: Gauge,
+    /// Bytes of memory for messages that are on disk too.
+    pub recent_bytes: Gauge,
     pub checkpoint_bytes: Gauge,
     /// Messages refused because the disk was full.
     pub refused: Counter,

@@ -71,8 +71,35 @@ struct Pending {
     is_kept: bool,
     /// The journal has been told of it and has not had its turn yet.
     is_given: bool,
-    /// It is being written there.
+    /// A work queue will hand it out soon: it may stay in memory when it is written.
+    is_wanted_soon: bool,
+    /// It is being written there, or has been.
     place: Option<(Arc<Segment>, u32)>,
+    /// It lies at its place, and is here besides until somebody takes it.
+    is_written: bool,
+}
+
+impl Pending {
+    /// Where it lies, once it is there.
+    fn written_at(&self) -> Option<&(Arc<Segment>, u32)> {
+        self.place.as_ref().filter(|_| self.is_written)
+    }
+
+    /// What it costs to keep it in memory, roughly: the content, and what is around it.
+    const fn weight(&self, size: usize) -> u64 {
+        (size + AROUND) as u64
+    }
+}
+
+/// Bytes of memory around the content of a message that is kept.
+pub const AROUND: usize = 256;
+
+/// Where a message is to be had.
+#[derive(Debug)]
+pub(super) enum Found {
+    Here(Message),
+    /// On disk only.
+    There(Place),
 }
 
 /// A session that a message waits for.
@@ -85,6 +112,16 @@ pub struct Recipient {
     /// The RETAIN flag that this receiver sees.
     pub retain: bool,
     pub notes: Option<Arc<Notes>>,
+}
+
+/// A work queue that has a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder {
+    pub stream: u64,
+    /// Both are written even if the queue is done with the message before that.
+    pub is_kept: bool,
+    /// The queue hands it out soon: it stays in memory until then, if there is room.
+    pub is_wanted_soon: bool,
 }
 
 /// What few recipients have.
@@ -117,7 +154,9 @@ impl Body {
             holders: SmallVec::new(),
             is_kept: false,
             is_given: false,
+            is_wanted_soon: false,
             place: None,
+            is_written: false,
         };
         Arc::new(Self { state: Mutex::new(State::Pending(Box::new(pending))), expiry, size })
     }
@@ -156,6 +195,26 @@ impl Body {
         match &*self.state.lock() {
             State::Pending(pending) => Some(pending.message.clone()),
             State::Stored { .. } => None,
+        }
+    }
+
+    /// The message, or where to read it. One that is in memory besides its place on disk goes from there when as many have asked for it as
+    /// work queues have it: whoever asks keeps it.
+    pub(super) fn find(&self) -> Found {
+        let mut state = self.state.lock();
+        match &mut *state {
+            State::Pending(pending) => {
+                let message = pending.message.clone();
+                if let Some((segment, offset)) = pending.written_at().cloned() {
+                    pending.holders.pop();
+                    if pending.holders.is_empty() {
+                        segment.take_recent(pending.weight(self.size()));
+                        *state = State::Stored { segment, offset };
+                    }
+                }
+                Found::Here(message)
+            }
+            State::Stored { segment, offset } => Found::There(place_in(segment, *offset)),
         }
     }
 
@@ -203,14 +262,14 @@ impl Body {
         })
     }
 
-    /// A work queue has it, and says so by a [`Record::Work`] of this stream, told behind it. `is_kept`: both are written even if the
-    /// queue is done with it before that.
+    /// A work queue has it, and says so by a [`Record::Work`] of its stream, told behind it.
     #[must_use]
-    pub fn hold(self: &Arc<Self>, stream: u64, is_kept: bool) -> Option<Item> {
+    pub fn hold(self: &Arc<Self>, holder: Holder) -> Option<Item> {
         self.tell(|pending| {
             if let Some(pending) = pending {
-                pending.holders.push(stream);
-                pending.is_kept |= is_kept;
+                pending.holders.push(holder.stream);
+                pending.is_kept |= holder.is_kept;
+                pending.is_wanted_soon |= holder.is_wanted_soon;
             }
             None
         })
@@ -231,7 +290,7 @@ impl Body {
     /// Where it lies, or is being written to, for a work queue's record of this stream; `None` if that is not to be written.
     pub(super) fn place_for(&self, stream: u64) -> Option<Place> {
         let (segment, offset) = match &*self.state.lock() {
-            State::Pending(pending) if !pending.holders.contains(&stream) => return None,
+            State::Pending(pending) if !pending.is_written && !pending.holders.contains(&stream) => return None,
             State::Pending(pending) => pending.place.clone()?,
             State::Stored { segment, offset } => (segment.clone(), *offset),
         };
@@ -264,7 +323,7 @@ impl Body {
     /// Where it lies, once it is there.
     pub(super) fn stored_at(&self) -> Option<Place> {
         match &*self.state.lock() {
-            State::Pending(_) => None,
+            State::Pending(pending) => pending.written_at().map(|(segment, offset)| place_in(segment, *offset)),
             State::Stored { segment, offset } => Some(place_in(segment, *offset)),
         }
     }
@@ -273,7 +332,7 @@ impl Body {
     /// [`Self::stored_at`].
     pub(super) fn stored_in(&self) -> Option<(Arc<Segment>, u32)> {
         match &*self.state.lock() {
-            State::Pending(_) => None,
+            State::Pending(pending) => pending.written_at().cloned(),
             State::Stored { segment, offset } => Some((segment.clone(), *offset)),
         }
     }
@@ -289,6 +348,7 @@ impl Body {
     /// Whether it is still to be written as a retained message.
     pub(super) fn is_wanted_unwritten(&self) -> bool {
         match &*self.state.lock() {
+            State::Pending(pending) if pending.is_written => false,
             State::Pending(pending) => pending.retained.is_some() || !pending.holders.is_empty() || pending.place.is_some(),
             State::Stored { .. } => false,
         }
@@ -320,22 +380,40 @@ impl Body {
         pending.place = write(unwritten);
     }
 
-    /// What was being written is there. From now on it is read from disk.
-    pub(super) fn finish_write(&self) {
+    /// What was being written is there. From now on it is read from disk, unless it is wanted soon and `room` has bytes left for it.
+    pub(super) fn finish_write(&self, room: &mut u64) {
         let mut state = self.state.lock();
         let State::Pending(pending) = &mut *state else { return };
-        let Some((segment, offset)) = pending.place.take() else { return };
+        let Some((segment, offset)) = &pending.place else { return };
         segment.add_live(frame_length(self.size >> 2));
-        *state = State::Stored { segment, offset };
+        let weight = pending.weight(self.size());
+        if pending.is_wanted_soon && *room >= weight && !pending.holders.is_empty() {
+            *room -= weight;
+            segment.add_recent(weight);
+            pending.is_written = true;
+        } else {
+            *state = State::Stored { segment: segment.clone(), offset: *offset };
+        }
     }
 
     /// It lies somewhere else now.
     pub(super) fn move_to(&self, segment: Arc<Segment>, offset: u32) {
-        let length = frame_length(self.size >> 2);
-        segment.add_live(length);
+        segment.add_live(frame_length(self.size >> 2));
         let old = std::mem::replace(&mut *self.state.lock(), State::Stored { segment, offset });
-        if let State::Stored { segment, .. } = old {
-            segment.take_live(length);
+        self.leave(&old);
+    }
+
+    /// What it was counted by, where it lay.
+    fn leave(&self, old: &State) {
+        let length = frame_length(self.size >> 2);
+        match old {
+            State::Pending(pending) => {
+                if let Some((segment, _)) = pending.written_at() {
+                    segment.take_live(length);
+                    segment.take_recent(pending.weight(self.size()));
+                }
+            }
+            State::Stored { segment, .. } => segment.take_live(length),
         }
     }
 
@@ -354,9 +432,7 @@ impl Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        if let State::Stored { segment, .. } = self.state.get_mut() {
-            segment.take_live(frame_length(self.size >> 2));
-        }
+        self.leave(&self.state.lock());
     }
 }
 

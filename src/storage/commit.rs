@@ -24,6 +24,8 @@ pub struct Committer<W> {
     buffer: Vec<u8>,
     /// What the buffer's bodies are told once it is written.
     written: Vec<Written>,
+    /// Memory for the items of the batch after the next one.
+    items: Vec<Item>,
     /// New bodies that have not been put yet, and the sessions that they wait for.
     neighbours: Vec<(u64, Arc<Body>)>,
     /// A batch that found no room on the disk; it is tried again.
@@ -37,6 +39,7 @@ pub struct Committer<W> {
     holds: usize,
     pub(super) segment_size: u64,
     min_free_space: u64,
+    max_recent: u64,
     level: Level,
     /// The time, from whoever may ask for it.
     now: fn() -> Instant,
@@ -74,8 +77,8 @@ const SEGMENT_MAX: u64 = 1 << 30;
 const SPACE_INTERVAL: Duration = Duration::from_millis(500);
 /// A buffer larger than this is given back.
 const BUFFER_KEPT: usize = 4 << 20;
-/// Room for more new bodies than this is given back.
-const NEIGHBOURS_KEPT: usize = 1 << 16;
+/// Room for more items than this, or for more new bodies, is given back.
+const ITEMS_KEPT: usize = 1 << 14;
 /// How long a full disk is left alone.
 const STUCK_TIME: Duration = Duration::from_millis(100);
 
@@ -94,6 +97,7 @@ impl<W> Committer<W> {
             segments,
             buffer: Vec::new(),
             written: Vec::new(),
+            items: Vec::new(),
             neighbours: Vec::new(),
             stuck: None,
             is_unsynced: false,
@@ -102,6 +106,7 @@ impl<W> Committer<W> {
             holds: 0,
             segment_size: config.segment_size.0.min(SEGMENT_MAX),
             min_free_space: config.min_free_space.0,
+            max_recent: config.max_recent.0,
             level: config.highest(),
             now,
             space_looked_at: None,
@@ -152,7 +157,8 @@ impl<W> Committer<W> {
         }
         // That they are to go is told in this batch: once it is synced, nobody misses them.
         let dead = self.dead_segments();
-        let Pending { items, waiters, early, weight, commands, is_stopping, .. } = self.journal.take();
+        let memory = std::mem::take(&mut self.items);
+        let Pending { items, waiters, early, weight, commands, is_stopping, .. } = self.journal.take(memory);
         let records = items.len();
         if !self.rotate_if_full()? {
             // The batch goes on in the old segment, if there is room in it at all.
@@ -180,7 +186,7 @@ impl<W> Committer<W> {
         self.segments.back().expect("there is always a segment to write to")
     }
 
-    fn encode(&mut self, items: Vec<Item>, dead: &[u64]) -> Result<(), StorageError> {
+    fn encode(&mut self, mut items: Vec<Item>, dead: &[u64]) -> Result<(), StorageError> {
         debug_assert!(self.buffer.is_empty() && self.written.is_empty());
         for item in &items {
             if let Item::Superseded(body) = item {
@@ -190,7 +196,7 @@ impl<W> Committer<W> {
         let segment = self.current().clone();
         let base = segment.length() as usize;
         let mut buffer = std::mem::take(&mut self.buffer);
-        for item in items {
+        for item in items.drain(..) {
             match item {
                 Item::Body(body) => self.neighbours.push((body.first_session(), body)),
                 Item::Record(record) => {
@@ -207,6 +213,8 @@ impl<W> Committer<W> {
             put_commit(&mut buffer, base as u32, !self.is_unsynced);
         }
         self.buffer = buffer;
+        items.shrink_to(ITEMS_KEPT);
+        self.items = items;
         Ok(())
     }
 
@@ -221,7 +229,7 @@ impl<W> Committer<W> {
                 self.written.push(Written::New(body));
             }
         }
-        neighbours.shrink_to(NEIGHBOURS_KEPT);
+        neighbours.shrink_to(ITEMS_KEPT);
         self.neighbours = neighbours;
     }
 
@@ -289,9 +297,10 @@ impl<W> Committer<W> {
         }
         if bytes > 0 {
             segment.set_length(segment.length() + bytes as u64);
+            let mut room = self.max_recent.saturating_sub(self.recent());
             for written in self.written.drain(..) {
                 match written {
-                    Written::New(body) => body.finish_write(),
+                    Written::New(body) => body.finish_write(&mut room),
                     Written::Moved(body, offset) => body.move_to(segment.clone(), offset),
                 }
             }
@@ -423,11 +432,17 @@ impl<W> Committer<W> {
         }
     }
 
+    /// Bytes of memory that bodies on disk take besides.
+    fn recent(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.recent()).sum()
+    }
+
     /// Brings the gauges up to date.
     pub(super) fn measure(&self) {
         let storage = &self.journal.metrics.storage;
         storage.segment_bytes.set(self.segments.iter().map(|segment| segment.length()).sum());
         storage.live_bytes.set(self.segments.iter().map(|segment| segment.live()).sum());
+        storage.recent_bytes.set(self.recent());
         storage.segments.set(self.segments.len() as u64);
     }
 }

@@ -17,6 +17,9 @@ pub struct Durability {
     pub min_free_space: ByteSize,
     /// Bytes that may wait to be written; publishers whose messages wait are read from no further until there is room.
     pub max_unwritten: ByteSize,
+    /// Bytes of memory for messages that are on disk and that a work queue hands out soon: the first 1 MiB of each queue, as long as there
+    /// is room; the others are read back. `0`: all are.
+    pub max_recent: ByteSize,
 }
 
 /// What a stored message survives.
@@ -49,6 +52,7 @@ impl Default for Durability {
             segment_size: ByteSize(32 << 20),
             min_free_space: ByteSize(64 << 20),
             max_unwritten: ByteSize(64 << 20),
+            max_recent: ByteSize(16 << 20),
         }
     }
 }

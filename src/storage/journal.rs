@@ -217,6 +217,18 @@ impl<W> Journal<W> {
         self.added(pending, weight);
     }
 
+    /// Gives the changes of a thread at once, where their order among those of others matters. Those who wait for them are given later, by
+    /// [`Self::submit`]: one for many changes.
+    pub fn submit_changes(&self, transaction: &mut Transaction<W>) {
+        if transaction.items.is_empty() {
+            return;
+        }
+        let mut pending = self.pending.lock();
+        pending.items.append(&mut transaction.items);
+        let weight = std::mem::take(&mut transaction.weight);
+        self.added(pending, weight);
+    }
+
     /// Tells one change; the order of those told under one lock is kept.
     pub fn tell(&self, item: Item) {
         let weight = item.weight();
@@ -275,12 +287,11 @@ impl<W> Journal<W> {
         }
     }
 
-    pub(super) fn take(&self) -> Pending<W> {
+    /// `memory` is for the items of the next batch, and empty.
+    pub(super) fn take(&self, memory: Vec<Item>) -> Pending<W> {
         let mut pending = self.pending.lock();
-        let is_stopping = pending.is_stopping;
-        let taken = std::mem::take(&mut *pending);
-        pending.is_stopping = is_stopping;
-        taken
+        let next = Pending { items: memory, is_stopping: pending.is_stopping, ..Pending::default() };
+        std::mem::replace(&mut pending, next)
     }
 
     /// Someone stands still until the committer has its turn.

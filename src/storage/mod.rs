@@ -31,7 +31,7 @@ mod tests;
 mod work;
 
 pub use backend::{Backend, FileBackend, StoreFile};
-pub use body::{Body, Notes, Recipient};
+pub use body::{AROUND, Body, Holder, Notes, Recipient};
 pub use checkpoint::{Walk, Walker};
 pub use clock::Clock;
 pub use codec::{Parts, Put};

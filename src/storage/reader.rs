@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::body::Body;
+use super::body::{Body, Found};
 use super::clock::Clock;
 use super::codec::Parts;
 use super::error::StorageError;
@@ -14,29 +14,28 @@ const SPAN: u64 = 256 << 10;
 /// Bodies with no more than this between them are read at once: to copy so much costs what another read does.
 const GAP: u64 = 4 << 10;
 
-/// Reads the messages of `bodies` back, in their order. Those that were written one after the other cost one read together; where those
-/// of many sessions lie between them, each is read by itself; once one of them had to come from the disk, it is told which part of the
-/// file the next ones are in.
+/// The messages of `bodies`, in their order, and how many of them had to be read back. Those that were written one after the other cost
+/// one read together; where those of many sessions lie between them, each is read by itself; once one of them had to come from the disk,
+/// it is told which part of the file the next ones are in.
 ///
 /// # Errors
 /// The first body that cannot be read as it was written.
-pub fn load(bodies: &[Arc<Body>], clock: &Clock) -> Result<Vec<Message>, StorageError> {
-    let mut messages = Vec::with_capacity(bodies.len());
+pub fn load(bodies: &[Arc<Body>], clock: &Clock) -> Result<(Vec<Message>, u64), StorageError> {
+    let (mut messages, mut count_read) = (Vec::with_capacity(bodies.len()), 0);
     let mut chunk = Chunk::default();
-    let mut rest = bodies;
-    while let Some((body, later)) = rest.split_first() {
-        let message = match body.stored_at() {
-            Some(place) if chunk.holds(place, body.frame_length()) => Some(chunk.message(place, body, clock)?),
-            Some(_) => chunk.read(body, later)?.map(|place| chunk.message(place, body, clock)).transpose()?,
-            None => body.message(),
+    for (index, body) in bodies.iter().enumerate() {
+        let place = match body.find() {
+            Found::Here(message) => {
+                messages.push(message);
+                continue;
+            }
+            Found::There(place) if chunk.holds(place, body.frame_length()) => place,
+            Found::There(_) => chunk.read(body, &bodies[index + 1..])?,
         };
-        // Otherwise it was written between two questions: it is asked again.
-        if let Some(message) = message {
-            messages.push(message);
-            rest = later;
-        }
+        messages.push(chunk.message(place, body, clock)?);
+        count_read += 1;
     }
-    Ok(messages)
+    Ok((messages, count_read))
 }
 
 /// How far one read should go: over those of the next bodies that follow with no more than `gap` bytes between.
@@ -67,9 +66,9 @@ struct Chunk {
 
 impl Chunk {
     /// Takes the part that begins with `body` instead, into the same memory, and tells the disk what of `later` comes next if it had to
-    /// be asked. Returns where the body is; `None` if it is not on disk.
-    fn read(&mut self, body: &Body, later: &[Arc<Body>]) -> Result<Option<Place>, StorageError> {
-        let Some((segment, offset)) = body.stored_in() else { return Ok(None) };
+    /// be asked. Returns where the body is, which is on disk.
+    fn read(&mut self, body: &Body, later: &[Arc<Body>]) -> Result<Place, StorageError> {
+        let (segment, offset) = body.stored_in().expect("what lies on disk once never lies in memory alone again");
         let (number, start) = (segment.number, u64::from(offset));
         let first_end = start + body.frame_length();
         let end = end_of_run(later, number, first_end, GAP);
@@ -86,7 +85,7 @@ impl Chunk {
             self.announced = Some((number, up_to));
         }
         (self.segment, self.start) = (Some(segment), start);
-        Ok(Some(Place { segment: number, offset }))
+        Ok(Place { segment: number, offset })
     }
 
     fn holds(&self, place: Place, length: u64) -> bool {

@@ -82,7 +82,7 @@ pub enum Record {
 }
 
 /// What a work queue has to say: short as it mostly is, it needs no memory of its own.
-pub type WorkContent = SmallVec<[u8; 32]>;
+pub type WorkContent = SmallVec<[u8; 40]>;
 
 /// What a subscription to a work queue asks for; nothing, if it is to any other filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -13,6 +13,8 @@ pub struct Segment {
     file: Arc<dyn StoreFile>,
     /// Bytes of bodies in it that somebody still waits for.
     live: AtomicU64,
+    /// Bytes of memory that bodies take which are in it, and not only in it.
+    recent: AtomicU64,
     /// Bytes written, the header included.
     length: AtomicU64,
 }
@@ -89,7 +91,7 @@ impl Segment {
     }
 
     pub(super) fn opened(number: u64, file: Arc<dyn StoreFile>, length: u64) -> Self {
-        Self { number, file, live: AtomicU64::new(0), length: AtomicU64::new(length) }
+        Self { number, file, live: AtomicU64::new(0), recent: AtomicU64::new(0), length: AtomicU64::new(length) }
     }
 
     pub(super) fn name(&self) -> String {
@@ -119,6 +121,19 @@ impl Segment {
     pub(super) fn take_live(&self, bytes: u64) {
         let before = self.live.fetch_sub(bytes, Ordering::AcqRel);
         debug_assert!(before >= bytes, "no more dies than has lived");
+    }
+
+    pub(super) fn recent(&self) -> u64 {
+        self.recent.load(Ordering::Acquire)
+    }
+
+    pub(super) fn add_recent(&self, bytes: u64) {
+        self.recent.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    pub(super) fn take_recent(&self, bytes: u64) {
+        let before = self.recent.fetch_sub(bytes, Ordering::AcqRel);
+        debug_assert!(before >= bytes, "no more is taken than was kept");
     }
 }
 

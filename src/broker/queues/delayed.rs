@@ -11,7 +11,7 @@ use crate::metrics::{DropReason, Limit};
 use crate::packet::{Message, PublishReason, UserPropertiesBuf};
 use crate::queue::{Owner, properties};
 use crate::session::{Answer, Note, Publication};
-use crate::storage::Body;
+use crate::storage::{Body, Holder};
 
 /// Messages that are published in one go when their time has come.
 const BATCH: usize = 64;
@@ -59,7 +59,8 @@ impl Broker {
         }
         owner.iter().for_each(|owner| delayed.count(owner, size, &self.accounts));
         if publication.is_lasting() {
-            body.hold(COMMON, true).into_iter().for_each(|item| deliveries.batch.journal.push(item));
+            let holder = Holder { stream: COMMON, is_kept: true, is_wanted_soon: false };
+            body.hold(holder).into_iter().for_each(|item| deliveries.batch.journal.push(item));
         }
         self.came_by(publication, publisher, deliveries);
         self.tell_delayed(&mut delayed, deliveries);

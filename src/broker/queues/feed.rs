@@ -13,7 +13,7 @@ use crate::packet::{Message, MessageView, PublishReason, UserPropertiesBuf};
 use crate::queue::properties::{self, KEY};
 use crate::queue::{Enqueue, Enqueued, KeyMode, KeySource, Part, Refused, UnixMillis};
 use crate::session::{Answer, Note, Publication};
-use crate::storage::Body;
+use crate::storage::{AROUND, Body, Holder};
 
 /// What the topic of a publish says to queues.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,6 +23,9 @@ pub struct Hints<'a> {
     /// `$delayed/SECONDS/$queue/…`
     pub delay: Option<Duration>,
 }
+
+/// A message that comes when its queue holds less than this, in bytes of memory, stays in memory until it is handed out.
+const SOON: u64 = 1 << 20;
 
 /// The queues that a message is for, locked from the look at their room until the journal knows all about it.
 pub(in crate::broker) type Locked<'a> = SmallVec<[(&'a Arc<QueueHandle>, MutexGuard<'a, QueueState>); 2]>;
@@ -74,6 +77,7 @@ impl Broker {
             let mode = state.definition.config.key.clone();
             let key = key_of(&mode, &view, queue.id.mount_point.as_deref(), client_id);
             let is_told = publication.is_lasting();
+            let is_wanted_soon = asked.delay.is_zero() && weight_of(state) < SOON;
             let body = match (&mode, key) {
                 // What other keys are made of, a consumer sees.
                 (KeyMode::ClientId, Some(key)) => keyed(publication, key),
@@ -91,9 +95,8 @@ impl Broker {
                 Enqueued::Stored { .. } => {
                     count += 1;
                     if is_told {
-                        body.hold(queue.number, asked.dedup_id.is_some())
-                            .into_iter()
-                            .for_each(|item| deliveries.batch.journal.push(item));
+                        let holder = Holder { stream: queue.number, is_kept: asked.dedup_id.is_some(), is_wanted_soon };
+                        body.hold(holder).into_iter().for_each(|item| deliveries.batch.journal.push(item));
                     }
                 }
                 Enqueued::Duplicate => repeated += 1,
@@ -167,6 +170,12 @@ fn refusal(refused: Refused) -> Answer {
             note: Note::Reason("the delay is longer than the queue's max_delay"),
         },
     }
+}
+
+/// Bytes that the messages of a queue would take in memory.
+fn weight_of(state: &QueueState) -> u64 {
+    let queue = state.work.part(Part::Main);
+    queue.bytes() + queue.len() as u64 * AROUND as u64
 }
 
 fn view_size(view: &MessageView<'_>) -> u32 {

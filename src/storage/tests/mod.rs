@@ -3,6 +3,7 @@
 mod commit;
 mod model;
 mod promises;
+mod recent;
 mod records;
 mod recovery;
 mod small_broker;

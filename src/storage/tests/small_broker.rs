@@ -370,7 +370,7 @@ impl SmallBroker {
     }
 
     fn id_of(&self, body: &Arc<Body>) -> u64 {
-        id_in(load(std::slice::from_ref(body), &self.journal.clock).unwrap()[0].view().payload)
+        id_in(load(std::slice::from_ref(body), &self.journal.clock).unwrap().0[0].view().payload)
     }
 
     /// A session is done with a message, or has it as its own.

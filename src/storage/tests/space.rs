@@ -131,7 +131,7 @@ fn found(backend: &FakeBackend) -> Vec<u64> {
 }
 
 fn assert_right(sequences: &[u64], bodies: &[Arc<Body>], clock: &Clock) {
-    let messages = load(bodies, clock).unwrap();
+    let (messages, _) = load(bodies, clock).unwrap();
     for (sequence, message) in sequences.iter().zip(messages) {
         assert_eq!(message.view().payload, payload(*sequence));
     }

@@ -89,7 +89,8 @@ impl Heap {
         self.next += 1;
         let body = Body::new(message("t", &payload(number), QoS::AtLeastOnce));
         let mut transaction = Transaction::default();
-        transaction.push(body.hold(STREAM, false).expect("it is new"));
+        let holder = Holder { stream: STREAM, is_kept: false, is_wanted_soon: number.is_multiple_of(2) };
+        transaction.push(body.hold(holder).expect("it is new"));
         let content = number.to_le_bytes().as_slice().into();
         transaction.record(Record::Work { stream: STREAM, body: Some(body.clone()), content });
         transaction.wait(number, Level::Sync);
@@ -156,7 +157,7 @@ fn found(backend: &FakeBackend, recover: Option<Recover>) -> Vec<u64> {
     let opened = open_numbers(backend, recover).unwrap();
     let numbers = opened.state.work.into_any().downcast::<Numbers>().unwrap().0;
     let bodies: Vec<_> = numbers.values().map(|place| opened.bodies[place].clone()).collect();
-    let messages = load(&bodies, &opened.committer.journal().clock).unwrap();
+    let (messages, _) = load(&bodies, &opened.committer.journal().clock).unwrap();
     for (number, message) in numbers.keys().zip(messages) {
         assert_eq!(message.view().payload, payload(*number));
     }
@@ -256,7 +257,10 @@ fn what_is_done_with_before_it_is_written_is_not_written() {
 fn share(heap: &Heap, streams: &[u64], is_kept: bool) -> Arc<Body> {
     let body = Body::new(message("t", &payload(OTHER), QoS::AtLeastOnce));
     let mut transaction = Transaction::default();
-    streams.iter().for_each(|stream| body.hold(*stream, is_kept).into_iter().for_each(|item| transaction.push(item)));
+    for stream in streams {
+        let item = body.hold(Holder { stream: *stream, is_kept, is_wanted_soon: false });
+        item.into_iter().for_each(|item| transaction.push(item));
+    }
     for stream in streams {
         let content = stream.to_le_bytes().as_slice().into();
         transaction.record(Record::Work { stream: *stream, body: Some(body.clone()), content });
