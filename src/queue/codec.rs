@@ -30,9 +30,9 @@ impl Body for () {
     }
 }
 
-impl<B: Body> Change<B> {
-    /// Appends the change.
-    pub fn write(&self, out: &mut Vec<u8>) {
+impl<B> Change<B> {
+    /// Appends the change, without the body of a message that came in: that is written elsewhere, or behind it.
+    pub fn write_head(&self, out: &mut Vec<u8>) {
         let mut out = Writer(out);
         match self {
             Self::Enqueued(record) => out.kind(0).record(record),
@@ -56,6 +56,16 @@ impl<B: Body> Change<B> {
             Self::KeyBlocked { key, by } => out.kind(12).number(key.0).number(*by),
             Self::KeyUnblocked { key } => out.kind(13).number(key.0),
         };
+    }
+}
+
+impl<B: Body> Change<B> {
+    /// Appends the change.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        self.write_head(out);
+        if let Self::Enqueued(record) = self {
+            record.body.write(out);
+        }
     }
 
     /// Reads what [`Self::write`] wrote: all of `bytes`, no less and no more.
@@ -96,7 +106,7 @@ impl Writer<'_> {
         self.optional(letter.last_code).number(letter.at.0).number(letter.enqueued_at.0).optional(letter.key.map(|key| key.0))
     }
 
-    fn record<B: Body>(&mut self, record: &Record<B>) -> &mut Self {
+    fn record<B>(&mut self, record: &Record<B>) -> &mut Self {
         self.number(record.seq).number(record.enqueued_at.0).number(record.size);
         self.optional(record.not_before.map(|at| at.0)).optional(record.expires_at.map(|at| at.0));
         self.optional(record.key.map(|key| key.0));
@@ -111,7 +121,6 @@ impl Writer<'_> {
             None => self.kind(0),
             Some(letter) => self.kind(1).letter(letter),
         };
-        record.body.write(self.0);
         self
     }
 }

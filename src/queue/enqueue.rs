@@ -76,7 +76,7 @@ impl<B: Clone> Queue<B> {
             ..Record::new(message.body, seq, message.size, now)
         };
         self.insert(&record);
-        self.changes.push_back(Change::Enqueued(record));
+        self.changes.push_back((self.part, Change::Enqueued(record)));
         self.counters.enqueued += 1;
         Ok(Enqueued::Stored { seq })
     }
@@ -166,7 +166,7 @@ impl<B: Clone> Queue<B> {
         self.next_seq += 1;
         if seq >= self.reserved {
             self.reserved = seq + RESERVE;
-            self.changes.push_back(Change::Reserved { until: self.reserved });
+            self.changes.push_back((self.part, Change::Reserved { until: self.reserved }));
         }
         seq
     }

@@ -26,7 +26,7 @@ use super::{Key, QueueName};
 ///
 /// No sockets, no clock: events and `now` go in by `enqueue`, `acknowledged`, `settle`, `handle_timeout` and so on; out come the
 /// deliveries ([`Self::poll_delivery`], after each event until there is none) and the changes that must outlive a crash
-/// (`poll_change`). `B` says where a message is kept; it is cloned into changes and deliveries.
+/// ([`super::WorkQueue::poll_change`]). `B` says where a message is kept; it is cloned into changes and deliveries.
 ///
 /// A queue and the one for its dead letters belong together: see [`super::WorkQueue`], which is how they are used.
 #[derive(Debug)]
@@ -50,7 +50,8 @@ pub struct Queue<B> {
     pub(super) excluded: HashMap<u64, SmallVec<[ConsumerId; 2]>>,
     pub(super) dedup: Dedup,
     pub(super) counters: Counters,
-    pub(super) changes: VecDeque<Change<B>>,
+    /// What must outlive a crash, in the order in which it happened: [`super::WorkQueue`] hands it on.
+    pub(super) changes: VecDeque<(Part, Change<B>)>,
     /// The oldest first.
     pub(super) untold: VecDeque<UntoldLease>,
     /// Among the dead letters: their stories.
@@ -84,11 +85,6 @@ impl<B: Clone> Queue<B> {
             letters: HashMap::new(),
             dead: VecDeque::new(),
         }
-    }
-
-    /// The next change that must outlive a crash, in the order in which they happened.
-    pub(super) fn poll_change(&mut self) -> Option<Change<B>> {
-        self.changes.pop_front()
     }
 
     pub fn name(&self) -> &QueueName {

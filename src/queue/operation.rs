@@ -43,13 +43,13 @@ impl<B: Clone> Queue<B> {
     /// No message leaves until [`Self::resume`]; timers go on, and what is leased can be settled.
     pub fn pause(&mut self) {
         if !std::mem::replace(&mut self.is_paused, true) {
-            self.changes.push_back(Change::Paused);
+            self.changes.push_back((self.part, Change::Paused));
         }
     }
 
     pub fn resume(&mut self) {
         if std::mem::replace(&mut self.is_paused, false) {
-            self.changes.push_back(Change::Resumed);
+            self.changes.push_back((self.part, Change::Resumed));
         }
     }
 
@@ -99,7 +99,7 @@ impl<B: Clone> Queue<B> {
     pub fn unblock(&mut self, key: Key) -> bool {
         let was_blocked = self.ready.unblock(&mut self.entries, key);
         if was_blocked {
-            self.changes.push_back(Change::KeyUnblocked { key });
+            self.changes.push_back((self.part, Change::KeyUnblocked { key }));
         }
         was_blocked
     }

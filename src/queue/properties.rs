@@ -1,6 +1,5 @@
 //! The user properties by which MQTT 5 clients and queues speak to each other.
 
-use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,40 +88,35 @@ pub struct DeliveryProperties {
 impl DeliveryProperties {
     /// Hands out each name with its value. `key` is the ordering key where the message does not carry it itself.
     pub fn each(&self, key: Option<&str>, mut push: impl FnMut(&'static str, &str)) {
-        let mut text = String::with_capacity(64);
-        let mut write = |name, value: &dyn fmt::Display| {
-            text.clear();
-            // Writing to a String does not fail.
-            let _ = write!(text, "{value}");
-            push(name, &text);
-        };
+        let mut digits = itoa::Buffer::new();
         if let Some(tag) = &self.tag {
-            write(TAG, tag);
+            push(TAG, tag.text(&mut [0; Tag::LENGTH]));
         }
-        write(ID, &format_args!("{}:{}", self.queue, self.seq));
-        write(ATTEMPT, &self.attempt);
+        push(ID, &[self.queue.as_str(), ":", digits.format(self.seq)].concat());
+        push(ATTEMPT, digits.format(self.attempt));
         if let Some(key) = key {
-            write(KEY, &key);
+            push(KEY, key);
         }
-        write(ENQUEUED_AT, &self.enqueued_at.0);
+        push(ENQUEUED_AT, digits.format(self.enqueued_at.0));
         if let Some(deadline) = self.deadline {
-            write(DEADLINE, &deadline.0);
+            push(DEADLINE, digits.format(deadline.0));
         }
         if let Some(dead) = &self.dead {
-            each_of_dead_letter(dead, &self.queue, &mut write);
+            each_of_dead_letter(dead, &self.queue, &mut push);
         }
     }
 }
 
-fn each_of_dead_letter(dead: &DeadLetter, queue: &QueueName, write: &mut impl FnMut(&'static str, &dyn fmt::Display)) {
-    write(DEAD_REASON, &dead.reason);
-    write(DEAD_QUEUE, queue);
-    write(DEAD_ATTEMPTS, &dead.attempts);
+fn each_of_dead_letter(dead: &DeadLetter, queue: &QueueName, push: &mut impl FnMut(&'static str, &str)) {
+    let mut digits = itoa::Buffer::new();
+    push(DEAD_REASON, dead.reason.as_str());
+    push(DEAD_QUEUE, queue.as_str());
+    push(DEAD_ATTEMPTS, digits.format(dead.attempts));
     if let Some(client) = &dead.last_client {
-        write(DEAD_LAST_CLIENT, client);
+        push(DEAD_LAST_CLIENT, client);
     }
     if let Some(code) = dead.last_code {
-        write(DEAD_LAST_CODE, &code);
+        push(DEAD_LAST_CODE, digits.format(code));
     }
-    write(DEAD_AT, &dead.at.0);
+    push(DEAD_AT, digits.format(dead.at.0));
 }

@@ -196,7 +196,7 @@ impl<B: Clone> Queue<B> {
         let course = self.entries.course_mut(id);
         course.until = not_before;
         let (attempts, busy, code) = (course.attempts.into(), course.busy, course.code());
-        self.changes.push_back(Change::Returned { seq, attempts, busy, not_before, code });
+        self.changes.push_back((self.part, Change::Returned { seq, attempts, busy, not_before, code }));
         if not_before > now {
             self.entries.set_state(id, State::Waiting);
         }
@@ -217,7 +217,7 @@ impl<B: Clone> Queue<B> {
     pub(super) fn settle_message(&mut self, id: u32) {
         let entry = self.forget(id);
         self.counters.settled += 1;
-        self.changes.push_back(Change::Settled { seq: entry.seq, body: Some(entry.body) });
+        self.changes.push_back((self.part, Change::Settled { seq: entry.seq, body: Some(entry.body) }));
     }
 
     /// Takes a message away undone.
@@ -229,7 +229,7 @@ impl<B: Clone> Queue<B> {
             DropCause::Dead(reason) => self.counters.count_dead(reason),
             DropCause::Deleted => self.counters.deleted += 1,
         }
-        self.changes.push_back(Change::Dropped { seq, cause });
+        self.changes.push_back((self.part, Change::Dropped { seq, cause }));
     }
 
     pub(super) fn expire(&mut self, id: u32, now: UnixMillis) {
@@ -249,7 +249,7 @@ impl<B: Clone> Queue<B> {
         let blocks = key.filter(|_| is_undone && self.config.on_dead == OnDead::Block);
         if !self.config.dead_letter {
             if let Some(key) = blocks {
-                self.changes.push_back(Change::KeyBlocked { key, by: seq });
+                self.changes.push_back((self.part, Change::KeyBlocked { key, by: seq }));
                 self.ready.block(&mut self.entries, key, seq);
             }
             return self.drop_message(id, DropCause::Dead(reason));
@@ -271,7 +271,7 @@ impl<B: Clone> Queue<B> {
             enqueued_at: entry.enqueued_at,
             key,
         });
-        self.changes.push_back(Change::Died { seq, letter: letter.clone(), blocks });
+        self.changes.push_back((self.part, Change::Died { seq, letter: letter.clone(), blocks }));
         let record = Record { leases: course.leases, ..Record::new(entry.body, seq, entry.size, now) };
         self.dead.push_back(Record { dead: Some(letter), ..record });
     }
@@ -296,7 +296,7 @@ impl<B: Clone> Queue<B> {
         self.entries.course_mut(id).until = deadline;
         let seq = self.entries.slab[id].seq;
         self.entries.retime(id);
-        self.changes.push_back(Change::Extended { seq, deadline });
+        self.changes.push_back((self.part, Change::Extended { seq, deadline }));
         Ok(())
     }
 

@@ -43,7 +43,6 @@ pub(super) mod purpose {
 
 const CODE: usize = 5;
 const BYTES: usize = 8 + 2 + CODE;
-const TEXT: usize = Tag::LENGTH;
 
 impl Secret {
     pub const fn new(bytes: [u8; 16]) -> Self {
@@ -91,15 +90,21 @@ impl Tag {
     }
 }
 
-impl fmt::Display for Tag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Tag {
+    /// As clients have it, in memory of the caller's.
+    pub fn text<'a>(&self, into: &'a mut [u8; Self::LENGTH]) -> &'a str {
         let mut bytes = [0; BYTES];
         bytes[..8].copy_from_slice(&self.lease.seq.to_be_bytes());
         bytes[8..10].copy_from_slice(&self.lease.number.to_be_bytes());
         bytes[10..].copy_from_slice(&self.code);
-        let mut text = [0; TEXT];
-        let length = URL_SAFE_NO_PAD.encode_slice(bytes, &mut text).map_err(|_| fmt::Error)?;
-        f.write_str(std::str::from_utf8(&text[..length]).map_err(|_| fmt::Error)?)
+        URL_SAFE_NO_PAD.encode_slice(bytes, into).expect("three bytes make four characters");
+        std::str::from_utf8(into).expect("the alphabet is one of ASCII")
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text(&mut [0; Self::LENGTH]))
     }
 }
 
@@ -109,7 +114,7 @@ impl FromStr for Tag {
     /// Takes what [`fmt::Display`] writes and nothing else.
     fn from_str(text: &str) -> Result<Self, InvalidTag> {
         let mut bytes = [0; BYTES];
-        if text.len() != TEXT || URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) != Ok(BYTES) {
+        if text.len() != Self::LENGTH || URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) != Ok(BYTES) {
             return Err(InvalidTag);
         }
         let (seq, rest) = bytes.split_first_chunk::<8>().ok_or(InvalidTag)?;

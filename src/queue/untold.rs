@@ -34,7 +34,7 @@ impl<B: Clone> Queue<B> {
         let (number, attempts, deadline) = (course.leases, course.attempts.into(), course.until);
         let seq = self.entries.slab[id].seq;
         self.entries.course_mut(id).is_untold = false;
-        self.changes.push_back(Change::Leased { seq, number, attempts, client, deadline });
+        self.changes.push_back((self.part, Change::Leased { seq, number, attempts, client, deadline }));
     }
 
     /// First leases that have lasted for a while.

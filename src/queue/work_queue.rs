@@ -160,15 +160,20 @@ impl<B: Clone> WorkQueue<B> {
 
     /// Deaths before what they lead to: the journal then never has a message twice or not at all.
     fn collect(&mut self) {
-        while let Some(change) = self.main.poll_change() {
-            self.changes.push_back((Part::Main, change));
-        }
+        gather(&mut self.changes, &mut self.main.changes);
         while let Some(record) = self.main.dead.pop_front() {
             self.dead.accept_dead(record);
         }
-        while let Some(change) = self.dead.poll_change() {
-            self.changes.push_back((Part::Dead, change));
-        }
+        gather(&mut self.changes, &mut self.dead.changes);
+    }
+}
+
+/// Moves no change where there is none before it: they are large.
+fn gather<B>(all: &mut VecDeque<(Part, Change<B>)>, more: &mut VecDeque<(Part, Change<B>)>) {
+    if all.is_empty() {
+        std::mem::swap(all, more);
+    } else {
+        all.append(more);
     }
 }
 
@@ -190,7 +195,7 @@ impl<B: Clone> Queue<B> {
         self.names.release(course.holder);
         self.letters.remove(&seq);
         self.counters.redriven += 1;
-        self.changes.push_back(Change::Redriven { seq, at: now, unblocks });
+        self.changes.push_back((self.part, Change::Redriven { seq, at: now, unblocks }));
         let is_first = unblocks.is_some();
         let record =
             Record { key: letter.key, leases: course.leases, is_first, ..Record::new(entry.body, seq, entry.size, now) };

@@ -168,10 +168,10 @@ impl Broker {
         self.queues.count.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Makes what is told of queues known to the journal at once.
+    /// Makes what is told of queues known to the journal at once; those who wait for it are told of with the rest.
     pub(super) fn submit(&self, effects: &mut Effects) {
         if let Some(journal) = &self.journal {
-            journal.submit(&mut effects.journal);
+            journal.submit_changes(&mut effects.journal);
         }
     }
 }

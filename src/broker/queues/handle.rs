@@ -1,7 +1,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 
 use hashbrown::HashMap;
 use parking_lot::{Mutex, MutexGuard};
@@ -33,7 +33,6 @@ pub struct QueueHandle {
     wake: Arc<Wake>,
     /// What its owner and its tenant have, where that is counted.
     pub(super) account: Option<Arc<Account>>,
-    me: Weak<Self>,
 }
 
 /// What the queue's lock guards.
@@ -84,7 +83,7 @@ impl QueueHandle {
         let id = definition.id.clone();
         let (consumers, scratch, returns) = (HashMap::new(), Vec::new(), Vec::new());
         let state = QueueState { work, consumers, definition, is_deleted: false, scratch, returns, reported: 0 };
-        Arc::new_cyclic(|me| Self {
+        Arc::new(Self {
             number,
             key: next_epoch(),
             id,
@@ -93,7 +92,6 @@ impl QueueHandle {
             due: AtomicU64::new(Wake::NEVER),
             wake: queues.wake.clone(),
             account,
-            me: me.clone(),
         })
     }
 
@@ -124,11 +122,6 @@ impl QueueHandle {
     /// When it must be looked at next.
     pub(super) fn due(&self) -> u64 {
         self.due.load(Ordering::Acquire)
-    }
-
-    /// For those who give errands back.
-    pub(super) fn as_returns(&self) -> Option<Arc<dyn Returns>> {
-        self.me.upgrade().map(|me| me as Arc<dyn Returns>)
     }
 }
 

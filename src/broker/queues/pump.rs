@@ -1,4 +1,4 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -28,12 +28,16 @@ const RETURNS_KEPT: usize = 1024;
 thread_local! {
     /// To put properties together in, again and again.
     static PROPERTIES: RefCell<UserPropertiesBuf> = const { RefCell::new(UserPropertiesBuf::new()) };
+    /// To gather the deliveries of one round in.
+    static LENT: Cell<Deliverables> = const { Cell::new(Vec::new()) };
 }
+
+type Deliverables = Vec<(Part, Delivery<Arc<Body>>)>;
 
 /// A delivery that waits until its lease cannot be lost.
 pub struct Lent {
     queue: Arc<QueueHandle>,
-    deliveries: Vec<(Part, Delivery<Arc<Body>>)>,
+    deliveries: Deliverables,
 }
 
 impl std::fmt::Debug for Lent {
@@ -97,12 +101,12 @@ impl Broker {
             if state.work.poll_timeout().is_some_and(|at| at <= wall) {
                 has_run_out |= state.work.handle_timeout(wall);
             }
-            let lent = next_round(&mut state, wall);
+            let mut lent = next_round(&mut state, wall);
             state.tell(queue, self.journal.is_some(), &mut deliveries.batch);
-            if lent.is_empty() {
-                break;
-            }
-            if !self.lend(queue, &mut state, lent, now, deliveries) {
+            let goes_on = !lent.is_empty() && self.lend(queue, &mut state, &mut lent, now, deliveries);
+            lent.clear();
+            LENT.set(lent);
+            if !goes_on {
                 break;
             }
             self.submit(&mut deliveries.batch);
@@ -121,18 +125,18 @@ impl Broker {
         &self,
         queue: &Arc<QueueHandle>,
         state: &mut QueueState,
-        lent: Vec<(Part, Delivery<Arc<Body>>)>,
+        lent: &mut Deliverables,
         now: Instant,
         deliveries: &mut Deliveries,
     ) -> bool {
         // A numbered attempt must not happen twice, so a redelivery waits; the first one need not.
-        let is_told = |delivery: &Delivery<Arc<Body>>| delivery.attempt < 2 || self.journal.is_none();
-        let (at_once, later): (Vec<_>, Vec<_>) = lent.into_iter().partition(|(_, delivery)| is_told(delivery));
+        let must_wait = |(_, delivery): &mut (_, Delivery<_>)| delivery.attempt >= 2 && self.journal.is_some();
+        let later: Vec<_> = lent.extract_if(.., must_wait).collect();
         if !later.is_empty() {
             let lent = Lent { queue: queue.clone(), deliveries: later };
             deliveries.batch.journal.wait(Waiter::Lent(Box::new(lent)), self.stored_level());
         }
-        self.send(queue, state, &at_once, now, deliveries)
+        self.send(queue, state, lent, now, deliveries)
     }
 
     /// Redeliveries whose leases are safe now.
@@ -173,8 +177,7 @@ impl Broker {
 
     /// The messages of bodies, from wherever they are.
     pub(super) fn messages_of(&self, bodies: &[Arc<Body>]) -> Option<Vec<Message>> {
-        let at_hand: Option<Vec<_>> = bodies.iter().map(|body| body.message()).collect();
-        at_hand.or_else(|| self.load(bodies))
+        if self.journal.is_some() { self.load(bodies) } else { bodies.iter().map(|body| body.message()).collect() }
     }
 
     /// A consumer of QoS 0 has taken what it was sent.
@@ -211,8 +214,8 @@ pub(super) fn take_back(queue: &QueueHandle, state: &mut QueueState, wall: UnixM
 }
 
 /// Some deliveries, those of the queue and of its dead letters in turn.
-fn next_round(state: &mut QueueState, wall: UnixMillis) -> Vec<(Part, Delivery<Arc<Body>>)> {
-    let mut lent = Vec::new();
+fn next_round(state: &mut QueueState, wall: UnixMillis) -> Deliverables {
+    let mut lent = LENT.take();
     let mut parts = [Some(Part::Main), Some(Part::Dead)];
     while lent.len() < ROUND && parts.iter().any(Option::is_some) {
         for slot in &mut parts {
@@ -254,7 +257,6 @@ fn send_one(
     now: Instant,
     deliveries: &mut Deliveries,
 ) -> bool {
-    let Some(returns) = queue.as_returns() else { return false };
     let errand = Errand {
         queue: queue.number,
         is_dead: part == Part::Dead,
@@ -263,7 +265,7 @@ fn send_one(
         number: delivery.lease.number,
     };
     let message = as_lent(queue, state, consumer, (part, delivery), message);
-    let work = Work::new(message, errand, returns);
+    let work = Work::new(message, errand, queue.clone());
     let grant = Grant { qos: consumer.qos, identifiers: consumer.identifier.as_slice(), ..Grant::default() };
     deliveries.lend(&consumer.session, work, grant, AHEAD, now)
 }

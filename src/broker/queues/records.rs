@@ -37,17 +37,22 @@ pub(super) fn content_of_definition(definition: &Definition) -> Vec<u8> {
     content
 }
 
-/// A change, with its body if it brings one in; `content` is written anew.
-pub(super) fn of_change(part: Part, change: Change<Arc<Body>>, content: &mut Vec<u8>) -> Option<Arc<Body>> {
+/// A change without the body that it brings in; `content` is written anew.
+pub(super) fn write_change<B>(part: Part, change: &Change<B>, content: &mut Vec<u8>) {
     content.clear();
     content.push(match part {
         Part::Main => kind::CHANGED,
         Part::Dead => kind::CHANGED_DEAD,
     });
-    let mut body = None;
-    let is_entry = matches!(change, Change::Enqueued(_));
-    change.map_body(|its| body = is_entry.then_some(its)).write(content);
-    body
+    change.write_head(content);
+}
+
+/// The body that it brings in.
+pub(super) fn body_of<B>(change: Change<B>) -> Option<B> {
+    match change {
+        Change::Enqueued(record) => Some(record.body),
+        _ => None,
+    }
 }
 
 /// Whether it settles a message that has not been written yet, and now will not be.
@@ -75,7 +80,8 @@ impl QueueState {
                 waits = Durability::BeforeAnswer;
             }
             if has_journal && !is_forgotten(&change, queue.number) {
-                let body = of_change(part, change, &mut content);
+                write_change(part, &change, &mut content);
+                let body = body_of(change);
                 effects.journal.record(Record::Work { stream: queue.number, body, content: content.as_slice().into() });
             }
         }

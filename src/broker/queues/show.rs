@@ -60,8 +60,8 @@ fn show_queue(queue: &Arc<QueueHandle>, walker: &mut Walker<'_>, content: &mut V
         }
         let mut bytes = 0;
         has_more = state.work.show(&mut showing, PIECE, |part, change| {
-            let body = records::of_change(part, change, content);
-            walker.work(queue.number, body.as_ref(), content);
+            records::write_change(part, &change, content);
+            walker.work(queue.number, records::body_of(change).as_ref(), content);
             bytes += content.len();
             bytes < PIECE_BYTES
         });
