@@ -94,7 +94,10 @@ impl Broker {
                 Waiter::Told(tell) => drop(tell.send(())),
                 Waiter::Answers { handle, epoch, mut answers } => handle.lock(|slot| {
                     if let Some(online) = slot.connection(epoch) {
-                        online.answers.get_or_insert_default().append(&mut answers);
+                        match &mut online.answers {
+                            Some(earlier) => earlier.append(&mut answers),
+                            none => *none = Some(Box::new(answers)),
+                        }
                         online.notify();
                     }
                 }),

@@ -322,7 +322,7 @@ impl<W> Committer<W> {
         }
         let segment = self.current();
         let started = (self.now)();
-        segment.file().sync().map_err(StorageError::io("cannot sync", segment.name()))?;
+        segment.file().sync().map_err(|error| StorageError::io("cannot sync", segment.name())(error))?;
         self.journal.metrics.storage.histograms.sync.record((self.now)().saturating_duration_since(started).as_secs_f64());
         self.is_unsynced = false;
         Ok(())
