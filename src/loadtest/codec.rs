@@ -45,7 +45,7 @@ pub(super) fn connect(out: &mut Vec<u8>, target: &Target, client_id: &str, wish:
             packet.keep_alive = target.keep_alive;
             packet.clean_session = clean;
             packet.login = has_login.then_some(v5::Login { username: login, password });
-            packet.properties = Some(connect_properties(if clean { 0 } else { target.session_expiry }));
+            packet.properties = Some(connect_properties(if clean { 0 } else { target.session_expiry }, target.receive_maximum));
             packet.write(&mut bytes)
         }
     };
@@ -53,10 +53,10 @@ pub(super) fn connect(out: &mut Vec<u8>, target: &Target, client_id: &str, wish:
     out.extend_from_slice(&bytes);
 }
 
-fn connect_properties(session_expiry: u32) -> v5::ConnectProperties {
+fn connect_properties(session_expiry: u32, receive_maximum: Option<u16>) -> v5::ConnectProperties {
     v5::ConnectProperties {
         session_expiry_interval: Some(session_expiry),
-        receive_maximum: None,
+        receive_maximum,
         max_packet_size: None,
         topic_alias_max: None,
         request_response_info: None,

@@ -22,6 +22,8 @@ pub struct Target {
     pub keep_alive: u16,
     /// Of sessions that are to outlive their connections, in seconds.
     pub session_expiry: u32,
+    /// Unacknowledged messages that each client takes at once, if it says so.
+    pub receive_maximum: Option<u16>,
     /// Addresses of this machine that connections come from, in turn; empty for the system's choice.
     pub sources: Vec<IpAddr>,
     /// Beginning of all client identifiers.

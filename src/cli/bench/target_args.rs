@@ -56,6 +56,10 @@ pub(super) struct TargetArgs {
     /// How long the broker keeps a session, for 5.0; with it subscribers' sessions outlive their connections.
     #[arg(short = 'x', long, value_name = "TIME", default_value = "1h")]
     session_expiry: Span,
+    /// Unacknowledged messages that each client takes at once, for 5.0: also how many a consumer of a queue has [default: as many as the
+    /// broker likes]
+    #[arg(long, value_name = "MESSAGES", value_parser = clap::value_parser!(u16).range(1..))]
+    receive_maximum: Option<u16>,
     /// Addresses of this machine to connect from, in turn. On loopback further ones are taken when one is not enough.
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     ifaddr: Vec<IpAddr>,
@@ -96,19 +100,24 @@ impl TargetArgs {
             (true, true) => 8084,
         });
         let expiry = self.session_expiry.0.as_secs();
+        let version = match self.version {
+            VersionArg::V4 => Version::V4,
+            VersionArg::V5 => Version::V5,
+        };
+        if self.receive_maximum.is_some() && version == Version::V4 {
+            return Err("--receive-maximum: 3.1.1 has none".into());
+        }
         Ok(Target {
             host: self.host.clone(),
             address: resolve(&self.host, port)?,
-            version: match self.version {
-                VersionArg::V4 => Version::V4,
-                VersionArg::V5 => Version::V5,
-            },
+            version,
             user: self.username.clone(),
             password: self.password.clone(),
             tls,
             websocket: self.ws.then(|| self.ws_path.clone()),
             keep_alive: self.keepalive,
             session_expiry: u32::try_from(expiry).map_err(|_| "--session-expiry is longer than MQTT can say")?,
+            receive_maximum: self.receive_maximum,
             sources: self.ifaddr.clone(),
             prefix: self.prefix.clone(),
             first: self.startnumber,

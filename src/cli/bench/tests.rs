@@ -87,10 +87,13 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
         ("p2p --ssl", "TLS needs --cafile FILE, the authorities to trust, or --insecure"),
         ("retained -c 10 -L 5", "--limit: each publisher needs a message"),
         ("queue --keys 5", "--keys: each publisher needs one"),
+        ("queue -V 4 --receive-maximum 5", "--receive-maximum: 3.1.1 has none"),
         ("wildcards --subscriptions 5", "--subscriptions: each client needs one"),
     ] {
         assert_eq!(plan(line).unwrap_err(), reason, "{line}");
     }
+    assert_eq!(plan("queue --receive-maximum 256").unwrap().settings.target.receive_maximum, Some(256));
+    assert!(plan("queue --receive-maximum 0").unwrap_err().contains("0 is not in 1..=65535"));
     assert!(plan("p2p -V 3").unwrap_err().contains("invalid value '3'"));
 }
 
