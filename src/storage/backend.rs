@@ -41,7 +41,9 @@ pub trait StoreFile: Send + Sync + Debug {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
 
     /// The same, and whether it took as long as when the disk is asked: then what lies behind is not in memory either, as a rule.
-    fn read_and_time(&self, bytes: &mut [u8], offset: u64) -> io::Result<(usize, bool)>;
+    fn read_and_time(&self, bytes: &mut [u8], offset: u64) -> io::Result<(usize, bool)> {
+        Ok((self.read_at(bytes, offset)?, false))
+    }
 
     /// Pieces of this part will be read soon: whoever knows how can fetch it with one read of the disk.
     fn will_read(&self, _offset: u64, _length: u64) {}
