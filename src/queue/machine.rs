@@ -105,6 +105,11 @@ impl<B: Clone> Queue<B> {
         self.entries.bytes()
     }
 
+    /// All messages here have lower ones.
+    pub const fn next_number(&self) -> u64 {
+        self.next_seq
+    }
+
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -53,19 +53,18 @@ impl<B: Clone> Queue<B> {
         }
     }
 
-    /// Takes out all messages, also those that consumers have, and says how many. Blocked keys go on. Deduplication identifiers are
-    /// still remembered.
-    pub fn purge(&mut self) -> usize {
+    /// Takes out messages with numbers below `before`, the oldest first and whoever has them: `count` of them, or all if there are fewer.
+    /// Says how many. Deduplication identifiers are still remembered.
+    pub fn purge(&mut self, before: u64, count: usize) -> usize {
+        let mut gone = 0;
         // Told one by one: replayed onto a later state, "all" would mean others.
-        let count = self.entries.len();
-        while let Some(id) = self.entries.oldest() {
+        while gone < count
+            && let Some(id) = self.entries.oldest().filter(|id| self.entries.slab[*id].seq < before)
+        {
             self.drop_message(id, DropCause::Deleted);
+            gone += 1;
         }
-        let blocked: Vec<Key> = self.ready.blocked.keys().copied().collect();
-        for key in blocked {
-            self.unblock(key);
-        }
-        count
+        gone
     }
 
     /// Takes out one message, whoever has it; `false` if it is not here.
@@ -102,6 +101,12 @@ impl<B: Clone> Queue<B> {
             self.changes.push_back((self.part, Change::KeyUnblocked { key }));
         }
         was_blocked
+    }
+
+    /// Lets `count` keys go on that stand still, or all if there are fewer, and says how many.
+    pub fn unblock_some(&mut self, count: usize) -> usize {
+        let keys: Vec<_> = self.ready.blocked.keys().copied().take(count).collect();
+        keys.into_iter().filter(|key| self.unblock(*key)).count()
     }
 
     fn peeked(&self, entry: &Entry<B>) -> Peeked<B> {

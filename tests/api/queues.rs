@@ -98,6 +98,18 @@ fn dead_letters_are_shown_and_put_back_all_some_or_one() {
     assert_eq!(by_command(&broker, &["list"])["queues"][0]["messages"]["depth"], 0);
 }
 
+/// They are taken out some at a time.
+#[test]
+fn a_purge_takes_out_many() {
+    let (broker, api) = crate::open();
+    assert_eq!(api.post("/queues", &json!({"name": "jobs", "bind": ["jobs/#"]})).status, 201);
+    let mut publisher = Client::connect(broker.address(), V5, "publisher");
+    (0..2500).for_each(|_| _ = publisher.publish("jobs/x", "x", QoS::AtMostOnce));
+    eventually("they are in", || depths(&api, "jobs") == (2500, 0));
+    assert_eq!(api.delete("/queues/jobs/messages").json(), json!({"count": 2500}));
+    assert_eq!(depths(&api, "jobs"), (0, 0));
+}
+
 #[test]
 fn messages_come_in_pages_by_cursor_and_large_ones_in_shorter_pages() {
     let (_broker, api) = crate::open();

@@ -41,6 +41,10 @@ use crate::queue::{DelayedBounds, QueueName, Secret, UnixMillis};
 use crate::storage::Clock;
 use crate::units::{ByteSize, Span};
 
+/// Messages, keys or identifiers that are shown, or changed by an operator, under one hold of a queue's lock: in the unit tests so few
+/// that much happens in between.
+const PIECE: u32 = if cfg!(test) { 2 } else { 1024 };
+
 /// `[work_queues]`: what holds for all queues together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use super::PIECE;
 use super::define::{DefineError, Definition, Origin, filters};
 use super::handle::{QueueHandle, QueueState};
 use super::records::kind;
@@ -220,9 +221,20 @@ impl Broker {
         self.with_messages(vec![one])?.pop().ok_or(OperateError::NoMessage)
     }
 
-    /// Takes out all messages, and says how many.
+    /// Takes out all messages that are there now, and says how many; keys that stand still go on. In pieces, between which others have
+    /// their turn: if the broker ends before this does, the rest is still there.
     pub async fn purge(&self, id: &QueueId, part: Part, now: Instant) -> Result<usize, OperateError> {
-        self.operate(id, now, |state, _| Ok(state.work.with(part, |queue| queue.purge()))).await
+        let (before, all) = {
+            let queue = self.queue_of(id)?;
+            let state = queue.lock();
+            let part = state.work.part(part);
+            (part.next_number(), part.len())
+        };
+        let purge = |state: &mut QueueState, _, count| state.work.with(part, |queue| queue.purge(before, count));
+        let count = self.operate_in_pieces(id, all, now, purge).await?;
+        let unblock = |state: &mut QueueState, _, count| state.work.with(part, |queue| queue.unblock_some(count));
+        self.operate_in_pieces(id, usize::MAX, now, unblock).await?;
+        Ok(count)
     }
 
     /// Takes out one message, whoever has it.
@@ -242,19 +254,43 @@ impl Broker {
         self.operate(id, now, set).await
     }
 
-    /// Puts dead letters back into their queue, and says how many.
+    /// Puts dead letters back into their queue, and says how many. Many are put back in pieces, as [`Self::purge`] takes them out.
     pub async fn redrive(&self, id: &QueueId, which: Which, now: Instant) -> Result<usize, OperateError> {
-        self.operate(id, now, |state, wall| Ok(state.work.redrive(which, wall))).await
+        let all = match which {
+            Which::One(_) => return self.operate(id, now, |state, wall| Ok(state.work.redrive(which, wall))).await,
+            Which::First(count) => count,
+            Which::All => self.queue_of(id)?.lock().work.part(Part::Dead).len(),
+        };
+        let redrive = |state: &mut QueueState, wall, count| state.work.redrive(Which::First(count), wall);
+        self.operate_in_pieces(id, all, now, redrive).await
     }
 
     /// Lets all keys go on that stand still because of a dead message, and says how many.
     pub async fn unblock(&self, id: &QueueId, now: Instant) -> Result<usize, OperateError> {
-        let unblock = |state: &mut QueueState, _| {
-            let keys: Vec<_> = state.work.part(Part::Main).blocked_keys().map(|(key, _)| key).collect();
-            let unblocked = keys.iter().filter(|key| state.work.with(Part::Main, |queue| queue.unblock(**key)));
-            Ok(unblocked.count())
-        };
-        self.operate(id, now, unblock).await
+        let unblock = |state: &mut QueueState, _, count| state.work.with(Part::Main, |queue| queue.unblock_some(count));
+        self.operate_in_pieces(id, usize::MAX, now, unblock).await
+    }
+
+    /// Does something to up to `all` of what a queue has, and says to how many: `act` to as many as it is told, or to all if there are
+    /// fewer. What one piece changed is safe before the next one begins.
+    async fn operate_in_pieces(
+        &self,
+        id: &QueueId,
+        all: usize,
+        now: Instant,
+        mut act: impl FnMut(&mut QueueState, UnixMillis, usize) -> usize,
+    ) -> Result<usize, OperateError> {
+        let mut done = 0;
+        loop {
+            let piece = (all - done).min(PIECE as usize);
+            let count = self.operate(id, now, |state, wall| Ok(act(state, wall, piece))).await?;
+            done += count;
+            if count < piece || done == all {
+                return Ok(done);
+            }
+            // Without a disk to wait for the others have not had their turn yet.
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn operate<T>(

@@ -2,14 +2,13 @@ use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 
+use super::PIECE;
 use super::handle::QueueHandle;
 use super::records::{self, COMMON, kind};
 use crate::broker::Broker;
 use crate::queue::Showing;
 use crate::storage::Walker;
 
-/// Messages, keys or identifiers that are shown under one hold of a queue's lock: in the unit tests so few that much happens in between.
-const PIECE: u32 = if cfg!(test) { 2 } else { 1024 };
 /// Bytes of records from which a piece ends before that: names of clients are long if they like.
 const PIECE_BYTES: usize = 256 << 10;
 

@@ -43,7 +43,7 @@ fn journal() -> Vec<(Part, Change<u32>)> {
     assert!(world.with(|queue| queue.unblock(key)));
     world.queue.redrive(Which::First(1), world.now);
     world.write();
-    world.with(Queue::purge);
+    world.with(|queue| queue.purge(u64::MAX, usize::MAX));
     let blocked = Change::KeyBlocked { key, by: (1 << 63) - 1 };
     world.journal.extend(ALL_DROPPED.map(|cause| (Part::Main, Change::Dropped { seq: 1, cause })));
     world.journal.push((Part::Main, blocked));

@@ -295,7 +295,10 @@ impl Watch {
                 let seq = *which.get(&self.model.live.keys().copied().collect::<Vec<_>>());
                 assert!(self.world.with(|queue| queue.delete(seq)));
             }
-            Operation::Purge => _ = self.world.with(Queue::purge),
+            Operation::Purge => self.world.with(|queue| {
+                queue.purge(u64::MAX, usize::MAX);
+                queue.unblock_some(usize::MAX);
+            }),
             Operation::Unblock => {
                 let keys: Vec<_> = self.model.blocked.iter().copied().collect();
                 keys.into_iter().for_each(|key| assert!(self.world.with(|queue| queue.unblock(key))));

@@ -24,13 +24,46 @@ fn purging_takes_all_also_what_is_leased() {
     world.fill_key("a", [3, 4]);
     world.join_as(Join { prefetch: 1, ..join("worker") });
     let first = world.next().unwrap();
-    assert_eq!(world.with(Queue::purge), 4);
+    assert_eq!(world.with(|queue| queue.purge(u64::MAX, usize::MAX)), 4);
     assert_eq!(world.ack(&first, 0), Outcome::Stale);
     assert_eq!((world.stats().depth, world.stats().bytes, world.stats().leased, world.stats().keys), (0, 0, 0, 0));
     world.fill([5]);
     world.restart();
     world.join("worker");
     assert_eq!(world.bodies(), [5]);
+}
+
+#[test]
+fn purging_in_pieces_takes_what_was_there_at_the_beginning() {
+    let mut world = world(config());
+    world.fill(0..5);
+    let before = world.queue.part(Part::Main).next_number();
+    let purge = |world: &mut World| world.with(|queue| queue.purge(before, 2));
+    assert_eq!(purge(&mut world), 2);
+    world.fill([7, 8]);
+    world.join_as(Join { prefetch: 1, ..join("worker") });
+    let leased = world.next().unwrap();
+    assert_eq!(leased.body, 2, "the oldest went first");
+    assert_eq!([purge(&mut world), purge(&mut world), purge(&mut world)], [2, 1, 0]);
+    assert_eq!(world.ack(&leased, 0), Outcome::Stale);
+    let rest = world.queue.part(Part::Main).peek(None, 10);
+    assert_eq!(rest.iter().map(|peeked| peeked.body).collect::<Vec<_>>(), [7, 8]);
+}
+
+#[test]
+fn keys_go_on_some_at_a_time() {
+    let mut world = world(Config { on_dead: OnDead::Block, max_deliveries: 1, ..config() });
+    for (body, key) in [(1, "a"), (2, "b"), (3, "c")] {
+        world.fill_key(key, [body, body + 10]);
+    }
+    world.join("worker");
+    for delivery in world.deliveries() {
+        world.ack(&delivery, 0x80);
+    }
+    assert_eq!(world.stats().blocked_keys, 3);
+    assert_eq!([2, 2, 2].map(|count| world.with(|queue| queue.unblock_some(count))), [2, 1, 0]);
+    world.join("another");
+    assert_eq!(world.bodies().len(), 3);
 }
 
 #[test]

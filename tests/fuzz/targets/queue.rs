@@ -135,7 +135,7 @@ impl World {
             }
             Operation::Delete(seq) => _ = self.queue.with(Part::Main, |queue| queue.delete(seq.into())),
             Operation::Purge(is_dead) => {
-                _ = self.queue.with(if is_dead { Part::Dead } else { Part::Main }, |queue| queue.purge());
+                _ = self.queue.with(if is_dead { Part::Dead } else { Part::Main }, |queue| queue.purge(u64::MAX, usize::MAX));
             }
             Operation::Unblock => {
                 let keys: Vec<_> = self.queue.part(Part::Main).blocked_keys().map(|(key, _)| key).collect();
