@@ -34,8 +34,10 @@ impl Ends {
         let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).expect("a key of its own making");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let versions = &[&rustls::version::TLS13];
-        let server = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions).expect("ring has it");
-        let server = server.with_no_client_auth().with_single_cert(vec![certificate.clone()], key).expect("they belong together");
+        let server =
+            ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions).expect("ring has it");
+        let server =
+            server.with_no_client_auth().with_single_cert(vec![certificate.clone()], key).expect("they belong together");
         let mut roots = RootCertStore::empty();
         roots.add(certificate).expect("it is a certificate");
         let client = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).expect("ring has it");
