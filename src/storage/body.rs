@@ -375,7 +375,7 @@ impl Body {
         pending.is_given = false;
         let (recipients, received) = (std::mem::take(&mut pending.recipients), pending.received.take());
         let retained = pending.retained.take();
-        let (message, retained, is_held) = (&pending.message, retained.as_deref(), !pending.holders.is_empty());
+        let (message, retained, is_held) = (&pending.message, retained.as_ref(), !pending.holders.is_empty());
         let unwritten = Unwritten { message, recipients: &recipients, received, retained, is_held };
         pending.place = write(unwritten);
     }
@@ -446,7 +446,7 @@ pub(super) struct Unwritten<'a> {
     pub message: &'a Message,
     pub recipients: &'a [Recipient],
     pub received: Option<Received>,
-    pub retained: Option<&'a Publisher>,
+    pub retained: Option<&'a Arc<Publisher>>,
     pub is_held: bool,
 }
 

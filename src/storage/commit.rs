@@ -10,8 +10,9 @@ use super::frame;
 use super::journal::{Command, Item, Journal, Pending};
 use super::maintain::Cut;
 use super::reader;
-use super::record::{Record, kind, put_commit, put_message, put_queued, put_relocated, put_removed, put_retained};
+use super::record::{Publisher, Record, kind, put_commit, put_message, put_queued, put_relocated, put_removed, put_retained};
 use super::segment::{Place, Segment};
+use crate::packet::Message;
 
 /// The one who writes. Takes all that was told since the last time, writes it as one batch, syncs once, and hands back all who waited:
 /// idle that is one sync for one message, loaded it fills itself.
@@ -26,8 +27,10 @@ pub struct Committer<W> {
     written: Vec<Written>,
     /// Memory for the items of the batch after the next one.
     items: Vec<Item>,
-    /// New bodies that have not been put yet, and the sessions that they wait for.
-    neighbours: Vec<(u64, Arc<Body>)>,
+    /// New bodies that have not been put yet: the session that each waits for, which one it is, the body.
+    neighbours: Vec<(u64, usize, Arc<Body>)>,
+    /// Those of them that are retained.
+    retained: Vec<NewRetained>,
     /// A batch that found no room on the disk; it is tried again.
     stuck: Option<Waiters<W>>,
     /// Something was written and not synced.
@@ -50,6 +53,15 @@ pub struct Committer<W> {
 enum Written {
     New(Arc<Body>),
     Moved(Arc<Body>, u32),
+}
+
+/// A new body that is its topic's retained message, the one with this number.
+#[derive(Debug)]
+struct NewRetained {
+    number: usize,
+    message: Message,
+    publisher: Arc<Publisher>,
+    place: Place,
 }
 
 #[derive(Debug)]
@@ -99,6 +111,7 @@ impl<W> Committer<W> {
             written: Vec::new(),
             items: Vec::new(),
             neighbours: Vec::new(),
+            retained: Vec::new(),
             stuck: None,
             is_unsynced: false,
             checkpoint: checkpoint.0,
@@ -198,7 +211,7 @@ impl<W> Committer<W> {
         let mut buffer = std::mem::take(&mut self.buffer);
         for item in items.drain(..) {
             match item {
-                Item::Body(body) => self.neighbours.push((body.first_session(), body)),
+                Item::Body(body) => self.neighbours.push((body.first_session(), self.neighbours.len(), body)),
                 Item::Record(record) => {
                     self.put_neighbours(&mut buffer, &segment, base); // It may speak of them.
                     record.put(&mut buffer);
@@ -219,28 +232,36 @@ impl<W> Committer<W> {
     }
 
     /// New bodies between two records. Those of one session are put side by side, so that it finds them in one read: their order among
-    /// sessions means nothing, and within a session it stays.
+    /// sessions means nothing, and within a session it stays. Which of them are retained is said in the order in which they came: of two
+    /// of one topic the later one holds.
     fn put_neighbours(&mut self, out: &mut Vec<u8>, segment: &Arc<Segment>, base: usize) {
         let mut neighbours = std::mem::take(&mut self.neighbours);
-        neighbours.sort_by_key(|(session, _)| *session);
-        for (_, body) in neighbours.drain(..) {
-            body.begin_write(|unwritten| self.put_body(out, segment, base, &unwritten));
+        let mut retained = std::mem::take(&mut self.retained);
+        neighbours.sort_unstable_by_key(|(session, number, _)| (*session, *number));
+        for (_, number, body) in neighbours.drain(..) {
+            body.begin_write(|unwritten| {
+                let place = self.put_body(out, segment, base, &unwritten)?;
+                if let Some(publisher) = unwritten.retained {
+                    let (message, publisher) = (unwritten.message.clone(), publisher.clone());
+                    retained.push(NewRetained { number, message, publisher, place });
+                }
+                Some((segment.clone(), place.offset))
+            });
             if body.place().is_some() {
                 self.written.push(Written::New(body));
             }
         }
+        retained.sort_unstable_by_key(|retained| retained.number);
+        for NewRetained { message, publisher, place, .. } in retained.drain(..) {
+            put_retained(out, message.topic().as_str(), &publisher, place);
+        }
         neighbours.shrink_to(ITEMS_KEPT);
-        self.neighbours = neighbours;
+        retained.shrink_to(ITEMS_KEPT);
+        (self.neighbours, self.retained) = (neighbours, retained);
     }
 
     /// `None`: nobody waits for it any more.
-    fn put_body(
-        &self,
-        out: &mut Vec<u8>,
-        segment: &Arc<Segment>,
-        base: usize,
-        body: &Unwritten<'_>,
-    ) -> Option<(Arc<Segment>, u32)> {
+    fn put_body(&self, out: &mut Vec<u8>, segment: &Segment, base: usize, body: &Unwritten<'_>) -> Option<Place> {
         if let Some(received) = body.received {
             Record::Received { session: received.session, packet_id: received.packet_id }.put(out);
         }
@@ -253,10 +274,7 @@ impl<W> Committer<W> {
         for recipient in body.recipients {
             put_queued(out, recipient, place);
         }
-        if let Some(publisher) = body.retained {
-            put_retained(out, body.message.topic().as_str(), publisher, place);
-        }
-        Some((segment.clone(), place.offset))
+        Some(place)
     }
 
     /// A body is copied as it is, and all who know where it was are told.

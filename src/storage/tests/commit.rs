@@ -127,6 +127,21 @@ fn what_one_batch_has_for_a_session_is_read_at_once() {
     assert_eq!(bench.backend.count(Call::Read), before + 1);
 }
 
+/// Bodies are put side by side by session: with that the earlier of two retained messages came last, and a start found that one.
+#[test]
+fn of_two_retained_messages_of_one_batch_the_later_one_holds() {
+    let mut bench = Bench::new(1 << 20);
+    for (session, payload) in [(9, "earlier"), (1, "later")] {
+        let body = bench.publish_to(session, 1, payload.len(), Level::Sync);
+        // Told before it is known to be retained, and what it takes the place of is told later still.
+        assert!(body.retain(Arc::default()).is_none());
+    }
+    bench.commit().unwrap();
+    let opened = open_with(&bench.backend.kill(), &config(1 << 20), None).unwrap();
+    let place = opened.state.retained["t"].place;
+    assert_eq!(opened.bodies[&place].size(), "t".len() + "later".len());
+}
+
 #[test]
 fn a_message_that_all_are_done_with_is_not_written() {
     let mut bench = Bench::new(1 << 20);
