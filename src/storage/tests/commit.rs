@@ -127,7 +127,8 @@ fn what_one_batch_has_for_a_session_is_read_at_once() {
     assert_eq!(bench.backend.count(Call::Read), before + 1);
 }
 
-/// Bodies are put side by side by session: with that the earlier of two retained messages came last, and a start found that one.
+/// Bodies are put side by side by session; which of them are retained must not be told in that order. (The broker tells a message together
+/// with the end of the one before it, so that no two of a topic come this far.)
 #[test]
 fn of_two_retained_messages_of_one_batch_the_later_one_holds() {
     let mut bench = Bench::new(1 << 20);

@@ -264,12 +264,13 @@ impl SmallBroker {
         let id = self.messages;
         let retains = self.random.one_in(3);
         let hand = if retains { self.random.below(2) } else { 0 };
+        // First, and told together with what it takes the place of, as the broker does it.
+        if retains {
+            self.retain(hand, topic, body.clone(), id);
+        }
         let keys = self.deliver(hand, &body, id, false);
         if qos == QoS::ExactlyOnce && hand == 0 {
             self.receive(hand, &body, keys);
-        }
-        if retains {
-            self.retain(hand, topic, body, id);
         }
     }
 
