@@ -9,7 +9,7 @@ use std::sync::Arc;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
+use rustls::{ClientConfig, ClientConnection, ConnectionCommon, RootCertStore, ServerConfig, ServerConnection, SideData};
 
 /// A PUBLISH of 64 bytes to a topic like the load tester's.
 const PACKET: usize = 84;
@@ -51,26 +51,9 @@ impl Ends {
     }
 
     fn shake_hands(&mut self) {
-        let mut bytes = Vec::new();
         while self.client.is_handshaking() || self.server.is_handshaking() || self.server.wants_write() {
-            while self.client.wants_write() {
-                self.client.write_tls(&mut bytes).expect("memory takes it");
-            }
-            let mut rest = &bytes[..];
-            while !rest.is_empty() {
-                self.server.read_tls(&mut rest).expect("memory gives it");
-                self.server.process_new_packets().expect("both speak TLS");
-            }
-            bytes.clear();
-            while self.server.wants_write() {
-                self.server.write_tls(&mut bytes).expect("memory takes it");
-            }
-            let mut rest = &bytes[..];
-            while !rest.is_empty() {
-                self.client.read_tls(&mut rest).expect("memory gives it");
-                self.client.process_new_packets().expect("both speak TLS");
-            }
-            bytes.clear();
+            pass(&mut self.client, &mut self.server);
+            pass(&mut self.server, &mut self.client);
         }
     }
 
@@ -101,6 +84,19 @@ impl Ends {
             self.server.write_tls(&mut self.cipher).expect("memory takes it");
         }
         black_box(&self.cipher);
+    }
+}
+
+/// What one end has to say goes to the other.
+fn pass<A: SideData, B: SideData>(from: &mut ConnectionCommon<A>, to: &mut ConnectionCommon<B>) {
+    let mut bytes = Vec::new();
+    while from.wants_write() {
+        from.write_tls(&mut bytes).expect("memory takes it");
+    }
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
+        to.read_tls(&mut rest).expect("memory gives it");
+        to.process_new_packets().expect("both speak TLS");
     }
 }
 

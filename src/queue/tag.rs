@@ -88,9 +88,7 @@ impl Tag {
         code.copy_from_slice(&hash.to_le_bytes()[..CODE]);
         Self { lease, code }
     }
-}
 
-impl Tag {
     /// As clients have it, in memory of the caller's.
     pub fn text<'a>(&self, into: &'a mut [u8; Self::LENGTH]) -> &'a str {
         let mut bytes = [0; BYTES];

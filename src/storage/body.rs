@@ -84,11 +84,6 @@ impl Pending {
     fn written_at(&self) -> Option<&(Arc<Segment>, u32)> {
         self.place.as_ref().filter(|_| self.is_written)
     }
-
-    /// What it costs to keep it in memory, roughly: the content, and what is around it.
-    const fn weight(&self, size: usize) -> u64 {
-        (size + AROUND) as u64
-    }
 }
 
 /// Bytes of memory around the content of a message that is kept.
@@ -205,10 +200,11 @@ impl Body {
         match &mut *state {
             State::Pending(pending) => {
                 let message = pending.message.clone();
-                if let Some((segment, offset)) = pending.written_at().cloned() {
+                if pending.is_written {
                     pending.holders.pop();
-                    if pending.holders.is_empty() {
-                        segment.take_recent(pending.weight(self.size()));
+                    let place = pending.place.take_if(|_| pending.holders.is_empty());
+                    if let Some((segment, offset)) = place {
+                        segment.take_recent(self.weight());
                         *state = State::Stored { segment, offset };
                     }
                 }
@@ -289,12 +285,11 @@ impl Body {
 
     /// Where it lies, or is being written to, for a work queue's record of this stream; `None` if that is not to be written.
     pub(super) fn place_for(&self, stream: u64) -> Option<Place> {
-        let (segment, offset) = match &*self.state.lock() {
-            State::Pending(pending) if !pending.is_written && !pending.holders.contains(&stream) => return None,
-            State::Pending(pending) => pending.place.clone()?,
-            State::Stored { segment, offset } => (segment.clone(), *offset),
-        };
-        Some(Place { segment: segment.number, offset })
+        match &*self.state.lock() {
+            State::Pending(pending) if !pending.is_written && !pending.holders.contains(&stream) => None,
+            State::Pending(pending) => pending.place.as_ref().map(|(segment, offset)| place_in(segment, *offset)),
+            State::Stored { segment, offset } => Some(place_in(segment, *offset)),
+        }
     }
 
     /// Another one is its topic's retained message, or none: if it is not written before that, it need not be. The journal must be told
@@ -367,6 +362,11 @@ impl Body {
         frame_length(self.size >> 2)
     }
 
+    /// What it costs to keep it in memory, roughly: the content, and what is around it.
+    const fn weight(&self) -> u64 {
+        (self.size() + AROUND) as u64
+    }
+
     /// Gives what is to be written to `write`, if there is anything, and marks it as being written at the place that it names.
     pub(super) fn begin_write(&self, write: impl FnOnce(Unwritten<'_>) -> Option<(Arc<Segment>, u32)>) {
         let mut state = self.state.lock();
@@ -384,36 +384,36 @@ impl Body {
     pub(super) fn finish_write(&self, room: &mut u64) {
         let mut state = self.state.lock();
         let State::Pending(pending) = &mut *state else { return };
-        let Some((segment, offset)) = &pending.place else { return };
-        segment.add_live(frame_length(self.size >> 2));
-        let weight = pending.weight(self.size());
+        let Some((segment, offset)) = pending.place.take() else { return };
+        segment.add_live(self.frame_length());
+        let weight = self.weight();
         if pending.is_wanted_soon && *room >= weight && !pending.holders.is_empty() {
             *room -= weight;
             segment.add_recent(weight);
+            pending.place = Some((segment, offset));
             pending.is_written = true;
         } else {
-            *state = State::Stored { segment: segment.clone(), offset: *offset };
+            *state = State::Stored { segment, offset };
         }
     }
 
     /// It lies somewhere else now.
     pub(super) fn move_to(&self, segment: Arc<Segment>, offset: u32) {
-        segment.add_live(frame_length(self.size >> 2));
+        segment.add_live(self.frame_length());
         let old = std::mem::replace(&mut *self.state.lock(), State::Stored { segment, offset });
         self.leave(&old);
     }
 
     /// What it was counted by, where it lay.
     fn leave(&self, old: &State) {
-        let length = frame_length(self.size >> 2);
         match old {
             State::Pending(pending) => {
                 if let Some((segment, _)) = pending.written_at() {
-                    segment.take_live(length);
-                    segment.take_recent(pending.weight(self.size()));
+                    segment.take_live(self.frame_length());
+                    segment.take_recent(self.weight());
                 }
             }
-            State::Stored { segment, .. } => segment.take_live(length),
+            State::Stored { segment, .. } => segment.take_live(self.frame_length()),
         }
     }
 

@@ -124,14 +124,13 @@ impl WorkState for QueueFold {
         if let Some(secret) = self.secret {
             tell(COMMON, None, &records::content_of_secret(secret));
         }
+        let mut content = Vec::new();
         for (stream, queue) in self.queues.iter().filter(|(_, queue)| !queue.is_deleted) {
             let Some(definition) = &queue.definition else { continue };
             tell(*stream, None, &records::content_of_definition(definition));
             for (part, change) in queue.restore.snapshot() {
-                let mut content = vec![if part == Part::Main { kind::CHANGED } else { kind::CHANGED_DEAD }];
-                let mut place = None;
-                change.map_body(|its| place = Some(its)).write(&mut content);
-                tell(*stream, place, &content);
+                records::write_change(part, &change, &mut content);
+                tell(*stream, records::body_of(change), &content);
             }
         }
         let mut one = |change: DelayedChange<Place>| {

@@ -82,11 +82,13 @@ fn what_is_handed_out_soon_is_in_memory_until_then_and_on_disk_as_well() {
 }
 
 #[test]
-fn what_is_not_handed_out_soon_is_read_back() {
-    let mut bench = Bench::new(10);
-    let body = bench.put(&[STREAM], false);
-    bench.commit();
-    assert_eq!((bench.recent(), bench.get(&body)), (0, 1));
+fn what_is_not_handed_out_soon_or_has_no_room_is_read_back() {
+    for (room, is_wanted_soon) in [(10, false), (0, true)] {
+        let mut bench = Bench::new(room);
+        let body = bench.put(&[STREAM], is_wanted_soon);
+        bench.commit();
+        assert_eq!((bench.recent(), bench.get(&body)), (0, 1));
+    }
 }
 
 #[test]
@@ -111,14 +113,6 @@ fn there_is_room_for_so_many_bytes_and_again_when_some_are_gone() {
     assert_eq!((bench.recent(), bench.get(&next)), (2 * weight(), 0));
     bench.committer.measure();
     assert_eq!(bench.journal.metrics.storage.recent_bytes.get(), weight());
-}
-
-#[test]
-fn with_no_room_at_all_everything_is_read_back() {
-    let mut bench = Bench::new(0);
-    let body = bench.put(&[STREAM], true);
-    bench.commit();
-    assert_eq!((bench.recent(), bench.get(&body)), (0, 1));
 }
 
 #[test]
