@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::MutexGuard;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -272,7 +273,7 @@ impl Broker {
     }
 
     /// Does something to up to `all` of what a queue has, and says to how many: `act` to as many as it is told, or to all if there are
-    /// fewer. What one piece changed is safe before the next one begins.
+    /// fewer. The disk is waited for at the end, and before that if too much waits to be written.
     async fn operate_in_pieces(
         &self,
         id: &QueueId,
@@ -280,16 +281,22 @@ impl Broker {
         now: Instant,
         mut act: impl FnMut(&mut QueueState, UnixMillis, usize) -> usize,
     ) -> Result<usize, OperateError> {
-        let mut done = 0;
+        let (queue, mut done) = (self.queue_of(id)?, 0);
         loop {
             let piece = (all - done).min(PIECE as usize);
-            let count = self.operate(id, now, |state, wall| Ok(act(state, wall, piece))).await?;
+            let (mut deliveries, count) = self.change(&queue, now, |state, wall| Ok(act(state, wall, piece)))?;
             done += count;
             if count < piece || done == all {
+                self.stored(deliveries, now).await?;
                 return Ok(done);
             }
-            // Without a disk to wait for the others have not had their turn yet.
-            tokio::task::yield_now().await;
+            if self.journal.as_ref().is_some_and(|journal| journal.is_behind()) {
+                self.stored(deliveries, now).await?;
+            } else {
+                deliveries.flush(self, now);
+                drop(deliveries);
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -299,21 +306,29 @@ impl Broker {
         now: Instant,
         act: impl FnOnce(&mut QueueState, UnixMillis) -> Result<T, OperateError>,
     ) -> Result<T, OperateError> {
-        let mut deliveries = Deliveries::default();
-        let result = {
-            let queue = self.queue_of(id)?;
-            let mut state = queue.lock();
-            if state.is_deleted {
-                return Err(OperateError::NoQueue);
-            }
-            let result = act(&mut state, self.queues.moment(now));
-            state.tell(&queue, self.journal.is_some(), &mut deliveries.batch);
-            self.submit(&mut deliveries.batch);
-            deliveries.touch(queue.number);
-            result?
-        };
+        let (deliveries, result) = self.change(&self.queue_of(id)?, now, act)?;
         self.stored(deliveries, now).await?;
         Ok(result)
+    }
+
+    /// Does something to a queue, and tells the journal. What follows from it is still to be sent off.
+    fn change<T>(
+        &self,
+        queue: &Arc<QueueHandle>,
+        now: Instant,
+        act: impl FnOnce(&mut QueueState, UnixMillis) -> Result<T, OperateError>,
+    ) -> Result<(Deliveries, T), OperateError> {
+        let mut deliveries = Deliveries::default();
+        let mut state = queue.lock();
+        if state.is_deleted {
+            return Err(OperateError::NoQueue);
+        }
+        let result = act(&mut state, self.queues.moment(now));
+        state.tell(queue, self.journal.is_some(), &mut deliveries.batch);
+        self.submit(&mut deliveries.batch);
+        MutexGuard::unlock_fair(state); // The next piece must not come before those who wait.
+        deliveries.touch(queue.number);
+        Ok((deliveries, result?))
     }
 
     /// Waits until all that was told before cannot be lost.
