@@ -367,15 +367,17 @@ impl Client {
             // Under the same lock: what others send comes behind CONNACK [MQTT-3.2.0-1].
             let was_welcomed = std::mem::replace(&mut online.is_welcomed, is_welcomed);
             has_come_back = is_welcomed && !was_welcomed && slot.has_memberships();
-            slot.session.outbound.acknowledged_before(next_ack);
-            if !owes_suback {
-                slot.session.let_replays_go();
-            }
             let online = slot.connection(hold.epoch)?;
             let asked = online.closing;
             let is_broken = online.outbox.is_broken;
-            if is_current && asked.is_none() {
-                slot.fill(now, &mut deliveries.batch);
+            if is_current {
+                slot.session.outbound.acknowledged_before(next_ack);
+                if !owes_suback {
+                    slot.session.let_replays_go();
+                }
+                if asked.is_none() {
+                    slot.fill(now, &mut deliveries.batch);
+                }
             }
             slot.report(&mut deliveries.batch);
             Some((asked, is_broken, is_current && slot.has_more_to_fetch()))

@@ -297,11 +297,18 @@ impl Broker {
             let replay = slot.session.next_replay()?;
             Some((replay.clone(), Room::of(slot, online.outbox.len())?))
         }) {
-            self.replay_step(handle, &replay, room, now, batch);
+            self.replay_step((handle, epoch), &replay, room, now, batch);
         }
     }
 
-    fn replay_step(&self, handle: &SessionHandle, replay: &Replay, mut room: Room, now: Instant, batch: &mut Effects) {
+    fn replay_step(
+        &self,
+        (handle, epoch): (&SessionHandle, u64),
+        replay: &Replay,
+        mut room: Room,
+        now: Instant,
+        batch: &mut Effects,
+    ) {
         let mut found = Vec::new();
         let next = self.retained.tree.read().messages.scan(&replay.filter, replay.from.as_deref(), REPLAY_LOOK, |_, entry| {
             if !room.take(entry.message.len()) {
@@ -312,6 +319,9 @@ impl Broker {
         });
         let mut expired = Vec::new();
         handle.lock(|slot| {
+            if !slot.is_online(epoch) {
+                return; // Meanwhile taken over by one that may still wait for its CONNACK: it goes on from here itself.
+            }
             let Some(position) = slot.session.replays.iter().position(|there| there.filter == replay.filter) else { return };
             let Some(subscription) = slot.session.subscriptions.get(&replay.filter).copied() else {
                 slot.session.replays.remove(position);

@@ -79,6 +79,29 @@ impl Play {
         play.take_part(|| play.own(client));
     }
 
+    /// A client subscribes where messages are retained, is cut while they are sent, and comes back meanwhile.
+    fn come_back_to_retained() {
+        let play = Self::new(&[1], QoS::AtLeastOnce, 60, 2, Self::is_whole);
+        let first = Line::new(usize::MAX);
+        let mut old = play.dial(&first);
+        assert!(play.turn(&mut old, &first));
+        play.send(0, true);
+        play.send_subscribe(&first);
+        play.hear(&mut old, &first);
+        first.set_room(0); // What it has been sent it has not seen.
+        let client = play.dial(&play.line);
+        let beside = play.clone();
+        spawn(move || {
+            beside.take_part(|| {
+                beside.turn(&mut old, &first);
+                let mut deliveries = Deliveries::default();
+                old.lost("cut".into(), beside.house.now, &mut deliveries);
+                deliveries.flush(&beside.house.broker, beside.house.now);
+            });
+        });
+        play.take_part(|| play.own(client));
+    }
+
     fn new(messages: &'static [usize], qos: QoS, expiry: u32, running: usize, end: fn(&Self)) -> Arc<Self> {
         let limits = Limits { max_inflight: 1, ..Limits::default() };
         let (house, line) = (House::with_limits(limits), Line::new(messages.iter().sum()));
@@ -112,11 +135,15 @@ impl Play {
     /// One that was let in and has subscribed.
     fn open(&self, line: &Arc<Line>) -> Client {
         let mut client = self.dial(line);
+        self.send_subscribe(line);
+        assert!(self.turn(&mut client, line));
+        client
+    }
+
+    fn send_subscribe(&self, line: &Line) {
         let options = SubscriptionOptions { qos: self.qos, ..SubscriptionOptions::default() };
         let subscribe = Packet::Subscribe(subscription("t", options, None));
         encode(&subscribe, ProtocolVersion::V5, &mut line.device.lock().sent);
-        assert!(self.turn(&mut client, line));
-        client
     }
 
     /// The connection's own task, until the device has what it expects or the connection has ended.
@@ -129,17 +156,13 @@ impl Play {
     /// One turn of it, as the driver does it. Returns whether the connection goes on.
     fn turn(&self, client: &mut Client, line: &Arc<Line>) -> bool {
         let house = &self.house;
-        let waker = Waker::from(line.alarm.clone());
+        let has_heard = self.hear(client, line);
         let mut deliveries = Deliveries::default();
-        client.poll_login(&mut Context::from_waker(&waker), house.now);
-        let bytes = std::mem::take(&mut line.device.lock().sent);
-        client.receive(&bytes, house.now, &mut deliveries);
-        deliveries.flush(&house.broker, house.now);
-        let closed = client.turn(house.now, !bytes.is_empty(), &mut deliveries);
+        let closed = client.turn(house.now, has_heard, &mut deliveries);
         let written = client.write(house.now, &mut deliveries, |slices| line.poll_write(slices));
         deliveries.flush(&house.broker, house.now);
         match written {
-            Ok(Written::Yield) => waker.wake_by_ref(),
+            Ok(Written::Yield) => line.wake(),
             Ok(Written::All | Written::Blocked) => {}
             Err(_) => {
                 client.lost("write failed".into(), house.now, &mut deliveries);
@@ -150,13 +173,29 @@ impl Play {
         closed != Closed::Yes
     }
 
+    /// Takes what the device has sent. Returns whether that was anything.
+    fn hear(&self, client: &mut Client, line: &Line) -> bool {
+        let house = &self.house;
+        let waker = Waker::from(line.alarm.clone());
+        let mut deliveries = Deliveries::default();
+        client.poll_login(&mut Context::from_waker(&waker), house.now);
+        let bytes = std::mem::take(&mut line.device.lock().sent);
+        client.receive(&bytes, house.now, &mut deliveries);
+        deliveries.flush(&house.broker, house.now);
+        !bytes.is_empty()
+    }
+
     fn publish(&self, publisher: usize) {
+        self.send(publisher, false);
+    }
+
+    fn send(&self, publisher: usize, retain: bool) {
         let Self { house, .. } = self;
         for number in 0..self.messages[publisher] {
             let payload = format!("{publisher} {number}");
             let topic = TopicName::new("t").unwrap();
             let view = MessageView { topic, properties: ForwardedProperties::default(), payload: payload.as_bytes() };
-            let mut publication = Publication::new(view, self.qos, false, None, None);
+            let mut publication = Publication::new(view, self.qos, retain, None, None);
             let mut deliveries = Deliveries::default();
             house.broker.publish(&mut publication, &Publisher::BROKER, house.now, &mut deliveries).unwrap();
             deliveries.flush(&house.broker, house.now);
@@ -216,6 +255,12 @@ fn a_socket_that_blocks_is_left_to_its_own_task() {
 #[test]
 fn what_is_sent_to_a_client_that_comes_back_is_behind_its_connack() {
     in_every_order(3, || Play::come_back(&[1, 1], QoS::AtLeastOnce));
+}
+
+/// Found a step of retained messages that looked at the slot for the old connection, and wrote for the new one, before its CONNACK.
+#[test]
+fn retained_messages_under_way_to_a_client_that_comes_back_are_behind_its_connack() {
+    in_every_order(3, Play::come_back_to_retained);
 }
 
 /// Found a sender that wrote between the last look at the outbox and the end of the session: behind DISCONNECT, or into a packet of
