@@ -101,13 +101,7 @@ fn client(held: Held, now: Instant) -> (Arc<Broker>, Client) {
         flow: ArcSwap::from_pointee(of_listener),
         buckets: Buckets::shared(now),
     });
-    let origin = Origin {
-        door,
-        address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000))),
-        certificate_identity: None,
-        certificate: None,
-        has_nameless_certificate: false,
-    };
+    let origin = Origin { door, address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000))), certificate: None };
     let mut client = Client::new(broker.clone(), origin, None, Box::new(Anyone));
     let connect = Connect {
         version: ProtocolVersion::V5,

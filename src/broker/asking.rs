@@ -32,7 +32,7 @@ impl Client {
             return false;
         }
         if let Some(answers) = self.answers.take() {
-            handle.set_current(answers);
+            handle.set_current(*answers);
             return false;
         }
         let topics: Vec<(Action, Arc<str>)> = match packet {
@@ -71,7 +71,7 @@ impl Client {
                 }
             }
         }
-        self.answers = Some(answers);
+        self.answers = Some(Box::new(answers));
     }
 
     /// The whole topics that a PUBLISH needs the right to, and that the files leave open.

@@ -30,7 +30,7 @@ pub struct Client {
     pub(super) hold: Option<Hold>,
     pub(super) login: LoginState,
     /// What was asked for the packet that comes next, and answered.
-    pub(super) answers: Option<Answers>,
+    pub(super) answers: Option<Box<Answers>>,
     pub(super) direct: Option<Arc<dyn DirectWrite>>,
     pub(super) waker: Waker,
     /// What is written while there is no session to hold an outbox: before CONNACK and after the end.
@@ -109,6 +109,11 @@ impl Client {
             place: None,
             has_joined: false,
         }
+    }
+
+    /// Whose client it is.
+    pub fn broker(&self) -> &Broker {
+        &self.broker
     }
 
     /// CONNECT has been accepted.

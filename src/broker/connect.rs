@@ -9,7 +9,7 @@ use super::deliver::Deliveries;
 use super::door::Door;
 use super::effects::{Effects, Waiter};
 use super::expiry::Timer;
-use super::handle::{Identity, Online, SessionHandle};
+use super::handle::{Identity, Online, SessionHandle, Stay};
 use super::inflow::Inflow;
 use super::login::{Refusal, refusal};
 use super::outbox::{DirectWrite, Outbox};
@@ -60,7 +60,6 @@ pub struct OpenRequest {
 pub struct Hold {
     pub handle: Arc<SessionHandle>,
     pub epoch: u64,
-    pub session_present: bool,
 }
 
 static EPOCHS: AtomicU64 = AtomicU64::new(1);
@@ -71,14 +70,15 @@ pub(super) fn next_epoch() -> u64 {
 }
 
 impl Broker {
-    /// Takes the session of a client identifier up, or begins a new one `[MQTT-3.1.2-4]`, `[MQTT-3.1.2-5]`, `[MQTT-3.1.2-6]`.
+    /// Takes the session of a client identifier up, or begins a new one `[MQTT-3.1.2-4]`, `[MQTT-3.1.2-5]`, `[MQTT-3.1.2-6]`; `true`
+    /// for one that was there.
     pub(super) fn open_session(
         &self,
         mut request: OpenRequest,
         waker: Waker,
         direct: Option<Arc<dyn DirectWrite>>,
         now: Instant,
-    ) -> Result<Hold, Refusal> {
+    ) -> Result<(Hold, bool), Refusal> {
         let key = registry_key(request.mount_point.as_deref(), &request.principal.client_id);
         if self.registry.len() >= request.limits.max_sessions && self.registry.get(&key).is_none() {
             self.metrics.limit_hits.count(Limit::MaxSessions);
@@ -122,16 +122,14 @@ impl Broker {
                 has_other_rights = handle.bring(brought);
             }
             handle.lock(|slot| {
-                let was_online = slot.online.is_some();
-                if let Some(mut old) = slot.online.take() {
-                    old.close(DisconnectReason::SessionTakenOver); // [MQTT-3.1.4-3]
-                    slot.evicted.push(old);
-                }
+                let was_online = slot.evict(DisconnectReason::SessionTakenOver); // [MQTT-3.1.4-3]
                 // [MQTT-3.1.3-9]: a delayed will is not published when its session is taken up again; one without delay goes at once.
                 let old_will = std::mem::replace(&mut slot.will, will.take().map(Box::new));
                 orphaned = old_will.filter(|will| was_online && will.delay_interval == 0);
                 slot.expiry_interval = request.expiry_interval;
-                slot.expires_at = None;
+                if slot.expires_at().is_some() {
+                    slot.past_mut().expires_at = None;
+                }
                 slot.limits = request.limits.clone();
                 if !handle.rights.is_unrestricted() {
                     // Those on disk are looked at when they are read.
@@ -184,7 +182,7 @@ impl Broker {
         if request.valid_until.is_some() {
             self.schedule_credentials(&handle, epoch, now);
         }
-        Ok(Hold { handle, epoch, session_present })
+        Ok((Hold { handle, epoch }, session_present))
     }
 
     /// What the session that is there already means for the one who wants in under its identifier.
@@ -192,7 +190,7 @@ impl Broker {
         let is_same_user = is_same_user(there, request);
         let (existing, pushes_out) = there.lock(|slot| {
             // One whose time has come is over though its timer has not looked yet.
-            let has_expired = slot.expires_at.is_some_and(|at| at <= now);
+            let has_expired = slot.expires_at().is_some_and(|at| at <= now);
             let is_over = slot.is_ended || has_expired;
             let is_kept = slot.online.is_some() || !is_over && is_someones(there) && !self.watch.allows_client_id_reuse();
             if !is_same_user && is_kept {
@@ -228,12 +226,7 @@ impl Broker {
 
     /// Its connection is told to go, and does so when it looks.
     pub(super) fn evict(&self, handle: &SessionHandle) {
-        handle.lock(|slot| {
-            if let Some(mut old) = slot.online.take() {
-                old.close(DisconnectReason::SessionTakenOver);
-                slot.evicted.push(old);
-            }
-        });
+        handle.lock(|slot| slot.evict(DisconnectReason::SessionTakenOver));
     }
 
     /// The connection is over. Its session goes on without it, for as long as was agreed. Returns whether it still was the
@@ -246,12 +239,12 @@ impl Broker {
         deliveries: &mut Deliveries,
         now: Instant,
     ) -> bool {
-        let Hold { handle, epoch, .. } = hold;
+        let Hold { handle, epoch } = hold;
         let shares = self.shares_with_others(handle);
         let handing_over = (!shares.is_empty()).then(|| self.hand_overs.read());
         let mut has_memberships = false;
         let Some((will, handed_on)) = handle.lock(|slot| {
-            slot.evicted.retain(|online| online.epoch != *epoch);
+            slot.past_mut().evicted.retain(|online| online.epoch != *epoch);
             if !slot.is_online(*epoch) {
                 slot.report(&mut deliveries.batch);
                 // What the old connection has still acknowledged or published may let the new one send.
@@ -309,7 +302,7 @@ impl Broker {
         }
         handle.lock(|slot| {
             if slot.online.is_none() {
-                slot.expires_at = (expiry_interval != u32::MAX).then(|| now + seconds(expiry_interval));
+                slot.past_mut().expires_at = (expiry_interval != u32::MAX).then(|| now + seconds(expiry_interval));
                 if let Some(will) = &mut slot.will {
                     will.due_at = Some(now + seconds(will.delay_interval));
                 }
@@ -380,14 +373,18 @@ fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dy
         address: request.address,
         inflow: Inflow::new(now),
         by: request.by,
-        valid_until: request.valid_until,
-        credentials_timer_at: None,
-        certificate: request.certificate.clone(),
+        stay: stay(request),
         receive_maximum: request.names_receive_maximum.then_some(request.receive_maximum),
         holds_work: false,
         is_stored: false,
         is_welcomed: false,
     }
+}
+
+fn stay(request: &OpenRequest) -> Option<Box<Stay>> {
+    let (valid_until, certificate) = (request.valid_until, request.certificate.clone());
+    let may_end = valid_until.is_some() || certificate.is_some();
+    may_end.then(|| Box::new(Stay { valid_until, timer_at: None, certificate }))
 }
 
 fn outbound_aliases(maximum_of_client: u16, maximum: u16) -> Option<OutboundAliases> {

@@ -46,15 +46,27 @@ pub struct Origin {
     pub door: Arc<Door>,
     /// `None` on a Unix socket.
     pub address: Option<SocketAddr>,
-    /// The user name that the client's certificate stands for, verified.
-    pub certificate_identity: Option<String>,
-    /// The certificate itself, in DER, where something is to be read from it.
-    pub certificate: Option<Arc<[u8]>>,
-    /// The listener takes user names from certificates, and the client's has none that is fit for one.
-    pub has_nameless_certificate: bool,
+    /// What the client's certificate has told, if it has shown one.
+    pub certificate: Option<Box<Certificate>>,
+}
+
+/// A certificate that was verified.
+#[derive(Clone, Debug, Default)]
+pub struct Certificate {
+    /// The user name that it stands for.
+    pub identity: Option<String>,
+    /// Itself, in DER, where something is to be read from it.
+    pub der: Option<Arc<[u8]>>,
+    /// The listener takes user names from certificates, and this one has none that is fit for one.
+    pub is_nameless: bool,
 }
 
 impl Origin {
+    /// The client's certificate in DER, where something is to be read from it.
+    pub fn certificate_der(&self) -> Option<&Arc<[u8]>> {
+        self.certificate.as_ref().and_then(|certificate| certificate.der.as_ref())
+    }
+
     /// The address for logs.
     pub fn peer(&self) -> String {
         self.address.map_or_else(|| "unix".into(), |address| address.to_string())

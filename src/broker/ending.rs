@@ -178,7 +178,7 @@ impl Client {
             Some(end) => (end.reason, end.detail.clone(), end.publish_will, end.by),
             None => (ReasonCode(0x80), "".into(), true, By::Network),
         };
-        hold.handle.lock(|slot| slot.last_end = Some(LastEnd { at: now, reason, by }));
+        hold.handle.lock(|slot| slot.past_mut().last_end = Some(LastEnd { at: now, reason, by }));
         broker.metrics.sessions.online.decrement();
         if reason == DisconnectReason::SessionTakenOver.code() {
             broker.metrics.sessions.taken_over.increment();

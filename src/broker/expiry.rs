@@ -89,10 +89,11 @@ impl Broker {
     fn check_credentials(&self, handle: &Arc<SessionHandle>, epoch: u64, now: Instant) {
         handle.lock(|slot| {
             let Some(online) = slot.online.as_deref_mut().filter(|online| online.epoch == epoch) else { return };
-            if online.valid_until.is_some_and(|until| until <= now) {
+            let Some(stay) = &mut online.stay else { return };
+            stay.timer_at.take_if(|at| *at <= now);
+            if stay.valid_until.is_some_and(|until| until <= now) {
                 online.close(DisconnectReason::MaximumConnectTime);
             }
-            online.credentials_timer_at.take_if(|at| *at <= now);
         });
         self.schedule_credentials(handle, epoch, now);
     }
@@ -101,11 +102,12 @@ impl Broker {
     pub(super) fn schedule_credentials(&self, handle: &Arc<SessionHandle>, epoch: u64, now: Instant) {
         let at = handle.lock(|slot| {
             let online = slot.online.as_deref_mut().filter(|online| online.epoch == epoch && online.closing.is_none())?;
-            let at = online.valid_until?.min(now + HORIZON);
-            if online.credentials_timer_at.is_some_and(|set| set <= at) {
+            let stay = online.stay.as_mut()?;
+            let at = stay.valid_until?.min(now + HORIZON);
+            if stay.timer_at.is_some_and(|set| set <= at) {
                 return None;
             }
-            online.credentials_timer_at = Some(at);
+            stay.timer_at = Some(at);
             Some(at)
         });
         if let Some(at) = at {
@@ -115,12 +117,12 @@ impl Broker {
 
     fn check_session(&self, handle: &Arc<SessionHandle>, now: Instant) {
         let (will, is_expired) = handle.lock(|slot| {
-            slot.timer_at = None;
+            slot.past_mut().timer_at = None;
             if slot.online.is_some() || slot.is_ended {
                 return (None, false);
             }
             let will = slot.will.take_if(|will| will.due_at.is_some_and(|at| at <= now));
-            (will, slot.expires_at.is_some_and(|at| at <= now))
+            (will, slot.expires_at().is_some_and(|at| at <= now))
         });
         if let Some(will) = will {
             self.publish_will(handle, &will, now);
@@ -143,11 +145,12 @@ impl Broker {
                 return None;
             }
             let will_at = slot.will.as_ref().and_then(|will| will.due_at);
-            let at = will_at.into_iter().chain(slot.expires_at).min()?.min(now + HORIZON);
-            if slot.timer_at.is_some_and(|set| set <= at) {
+            let at = will_at.into_iter().chain(slot.expires_at()).min()?.min(now + HORIZON);
+            let past = slot.past_mut();
+            if past.timer_at.is_some_and(|set| set <= at) {
                 return None;
             }
-            slot.timer_at = Some(at);
+            past.timer_at = Some(at);
             Some(at)
         });
         if let Some(at) = at {

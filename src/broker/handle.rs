@@ -59,17 +59,11 @@ pub struct Slot {
     pub session: Session,
     pub limits: Arc<Limits>,
     pub online: Option<Box<Online>>,
-    /// Connections that were taken over, until their tasks have seen it.
-    pub evicted: Vec<Box<Online>>,
+    /// What is left of earlier ones.
+    past: Option<Box<Past>>,
     pub will: Option<Box<Will>>,
     /// In seconds; what holds once the connection is gone.
     pub expiry_interval: u32,
-    /// Set while offline.
-    pub expires_at: Option<Instant>,
-    /// When the timer of the offline session looks at it.
-    pub timer_at: Option<Instant>,
-    /// How its last connection ended, for the operator.
-    pub last_end: Option<LastEnd>,
     /// The session is over: nothing is delivered any more.
     pub is_ended: bool,
     /// The handle that this is the slot of.
@@ -83,6 +77,19 @@ pub struct Slot {
     /// The depths that the metrics know of.
     reported: Depths,
     account: Option<Arc<Account>>,
+}
+
+/// What is left of the connections that a session had; a first one costs nothing of it.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// Connections that were taken over, until their tasks have seen it.
+    pub evicted: Vec<Box<Online>>,
+    /// When the session is over; set while offline.
+    pub expires_at: Option<Instant>,
+    /// When the timer of the offline session looks at it.
+    pub timer_at: Option<Instant>,
+    /// How the last connection ended, for the operator.
+    pub last_end: Option<LastEnd>,
 }
 
 /// The connection that a session has now, as others see it.
@@ -109,12 +116,8 @@ pub struct Online {
     pub inflow: Inflow,
     /// The method that let it in.
     pub by: Way,
-    /// When what let it in is over.
-    pub valid_until: Option<Instant>,
-    /// When the timer looks at that.
-    pub credentials_timer_at: Option<Instant>,
-    /// Which certificate it has shown, where that may be revoked.
-    pub certificate: Option<Arc<[u8]>>,
+    /// What may end before it does, if anything.
+    pub stay: Option<Box<Stay>>,
     /// What CONNACK promises cannot be lost any more.
     pub is_stored: bool,
     /// The client's Receive Maximum, if it has named one.
@@ -125,6 +128,17 @@ pub struct Online {
     pub is_welcomed: bool,
 }
 
+/// What lets a client stay, and may end before its connection does.
+#[derive(Debug, Default)]
+pub struct Stay {
+    /// When what let it in is over.
+    pub valid_until: Option<Instant>,
+    /// When the timer looks at that.
+    pub timer_at: Option<Instant>,
+    /// Which certificate it has shown, where that may be revoked.
+    pub certificate: Option<Arc<[u8]>>,
+}
+
 impl Online {
     /// Wakes the connection's task, once.
     pub fn notify(&mut self) {
@@ -132,6 +146,11 @@ impl Online {
             self.is_notified = true;
             self.waker.wake_by_ref();
         }
+    }
+
+    /// Which certificate it has shown, where that may be revoked.
+    pub fn certificate(&self) -> Option<&Arc<[u8]>> {
+        self.stay.as_ref().and_then(|stay| stay.certificate.as_ref())
     }
 
     /// Asks the connection's task to end with `reason`; the first one to ask is heard.
@@ -146,8 +165,34 @@ impl Slot {
     pub fn connection(&mut self, epoch: u64) -> Option<&mut Online> {
         match &mut self.online {
             Some(online) if online.epoch == epoch => Some(online),
-            _ => self.evicted.iter_mut().find(|online| online.epoch == epoch).map(|online| &mut **online),
+            _ => {
+                let evicted = &mut self.past.as_mut()?.evicted;
+                evicted.iter_mut().find(|online| online.epoch == epoch).map(|online| &mut **online)
+            }
         }
+    }
+
+    /// The connection that there is, if any, is told to go, and does so when it looks. Returns whether there was one.
+    pub fn evict(&mut self, reason: DisconnectReason) -> bool {
+        let Some(mut old) = self.online.take() else { return false };
+        old.close(reason);
+        self.past_mut().evicted.push(old);
+        true
+    }
+
+    /// What earlier connections have left.
+    pub fn past(&self) -> Option<&Past> {
+        self.past.as_deref()
+    }
+
+    /// The same, to be changed.
+    pub fn past_mut(&mut self) -> &mut Past {
+        self.past.get_or_insert_default()
+    }
+
+    /// When the session is over, if it is offline and has an end.
+    pub fn expires_at(&self) -> Option<Instant> {
+        self.past.as_ref().and_then(|past| past.expires_at)
     }
 
     pub fn is_online(&self, epoch: u64) -> bool {
@@ -268,12 +313,9 @@ impl SessionHandle {
                 session,
                 limits,
                 online: None,
-                evicted: Vec::new(),
+                past: None,
                 will: None,
                 expiry_interval: 0,
-                expires_at: None,
-                timer_at: None,
-                last_end: None,
                 is_ended: false,
                 me: me.clone(),
                 level,
@@ -386,5 +428,17 @@ impl Eq for SessionHandle {}
 impl Hash for SessionHandle {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.key.hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So much memory the allocator takes for the next smaller size; an Arc adds its two counts.
+    #[test]
+    fn an_idle_connection_costs_no_more_of_a_session_than_this() {
+        assert!(size_of::<SessionHandle>() <= 512 - 16, "{}", size_of::<SessionHandle>());
+        assert!(size_of::<Online>() <= 320, "{}", size_of::<Online>());
     }
 }

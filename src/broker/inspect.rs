@@ -113,8 +113,8 @@ impl SessionHandle {
             SessionView {
                 online,
                 expiry_interval: slot.expiry_interval,
-                expires_at: slot.expires_at,
-                last_end: slot.last_end,
+                expires_at: slot.expires_at(),
+                last_end: slot.past().and_then(|past| past.last_end),
                 subscriptions: slot.session.subscriptions.len(),
                 subscriptions_max: slot.limits.max_subscriptions,
                 queued: outbound.queue.len(),
@@ -179,12 +179,7 @@ impl Broker {
 
     /// Ends a session for good, with its connection and all that waits; whether it was this call that ended it.
     pub fn discard_session(&self, handle: &Arc<SessionHandle>, now: Instant) -> bool {
-        handle.lock(|slot| {
-            if let Some(mut online) = slot.online.take() {
-                online.close(DisconnectReason::AdministrativeAction);
-                slot.evicted.push(online);
-            }
-        });
+        handle.lock(|slot| slot.evict(DisconnectReason::AdministrativeAction));
         self.end_session(handle, now)
     }
 

@@ -110,7 +110,7 @@ impl Login {
             exchange_data: None,
             username: connect.username.map(String::from),
             password: connect.password.map(<[u8]>::to_vec),
-            certificate_identity: origin.certificate_identity.clone(),
+            certificate_identity: origin.certificate.as_ref().and_then(|certificate| certificate.identity.clone()),
             method: properties.authentication_method.map(Arc::from),
         })
     }
@@ -143,7 +143,7 @@ impl Login {
             client_id: &self.client_id,
             username: granted.username.as_deref(),
             claims: granted.claims.as_ref(),
-            certificate: origin.certificate.as_deref(),
+            certificate: origin.certificate_der().map(|der| &**der),
         };
         let why = "the listener's mount point cannot be filled in for this client";
         mount_point.fill(&facts).map(Some).ok_or_else(|| refusal(ConnectReason::NotAuthorized, why))
@@ -169,7 +169,7 @@ impl Login {
             brought,
             by: granted.by,
             valid_until: granted.stay.and_then(|stay| now.checked_add(stay)),
-            certificate: origin.certificate.clone(),
+            certificate: origin.certificate_der().cloned(),
             door: origin.door.clone(),
             limits,
             version: self.version,

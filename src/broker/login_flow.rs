@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::asking::Answers;
 use super::client::Client;
+use super::connect::Hold;
 use super::ending::By;
 use super::events::{Event, EventKind};
 use super::log_limiter::{Rate, excerpt};
@@ -61,7 +62,7 @@ impl Client {
             Ok(login) => login,
             Err(refusal) => return self.refuse_login(Some(connect.client_id), refusal, now),
         };
-        if self.origin.has_nameless_certificate {
+        if self.origin.certificate.as_ref().is_some_and(|certificate| certificate.is_nameless) {
             // Whoever it is, it is not the nobody that would be let in without a certificate.
             self.broker.metrics.authentications.count(Authentication::BadCertificate);
             self.broker.login_has_failed(self.origin.address, now);
@@ -225,7 +226,7 @@ impl Client {
         let token = token.ok().filter(|token| Some(token.username.as_str()) == username);
         let granted = token.map(|token| Granted::by_token(token, unix_now));
         let place = |granted: &Granted| {
-            let certificate = self.origin.certificate.as_deref();
+            let certificate = self.origin.certificate_der().map(|der| &**der);
             let facts = Facts { claims: granted.claims.as_ref(), certificate, ..facts };
             self.origin.door.mount_point.as_ref().map(|mount_point| mount_point.fill(&facts))
                 == handle.mount_point.clone().map(Some)
@@ -240,7 +241,7 @@ impl Client {
         let valid_until = granted.stay.and_then(|stay| now.checked_add(stay));
         handle.lock(|slot| {
             slot.connection(hold.epoch).into_iter().for_each(|online| {
-                online.valid_until = valid_until;
+                online.stay.get_or_insert_default().valid_until = valid_until;
                 online.by = Way::Token;
             });
         });
@@ -342,20 +343,20 @@ impl Client {
         if !self.connection.may_send(&Packet::ConnAck(connack)) {
             return Err(refusal(ConnectReason::PacketTooLarge, "CONNACK is over the client's maximum packet size"));
         }
-        let hold = self.broker.open_session(request, self.waker.clone(), self.direct.take(), now)?;
+        let (hold, session_present) = self.broker.open_session(request, self.waker.clone(), self.direct.take(), now)?;
         let agreement = Agreement {
             session_expiry_interval: login.expiry_interval,
             maximum_packet_size: login.maximum_packet_size,
             problem_information: login.problem_information,
             authentication_method: login.method.clone(),
         };
-        self.connection.accept(agreement, &ConnAck { session_present: hold.session_present, ..connack });
+        self.connection.accept(agreement, &ConnAck { session_present, ..connack });
         self.broker.metrics.connacks_sent.count(0);
         self.broker.metrics.sessions.online.increment();
         self.open.connected(login.version as u8);
         self.place = place;
         self.pace = self.broker.pacing.pace_of(&self.origin, hold.handle.principal.username.as_ref(), now);
-        self.welcome(&hold, login, now);
+        self.welcome((&hold, session_present), login, now);
         self.hold = Some(hold);
         Ok(())
     }
@@ -405,14 +406,14 @@ impl Client {
         self.broker.bans.find(client_id, username, self.origin.address).is_some()
     }
 
-    fn welcome(&self, hold: &super::connect::Hold, login: &Login, now: Instant) {
+    fn welcome(&self, (hold, session_present): (&Hold, bool), login: &Login, now: Instant) {
         let principal = &hold.handle.principal;
-        self.trace_event(&principal.client_id, "connected", None, if hold.session_present { "session present" } else { "" });
+        self.trace_event(&principal.client_id, "connected", None, if session_present { "session present" } else { "" });
         if let Some(suppressed) = self.broker.log_limiter.allow_at(Rate::OFTEN, "connected", now) {
             tracing::info!(
                 client = &*principal.client_id, user = principal.username.as_deref(), peer = self.origin.peer(),
                 listener = &*self.origin.door.name, version = %login.version, keep_alive = login.keep_alive(),
-                session_present = hold.session_present, suppressed, "connected"
+                session_present, suppressed, "connected"
             );
         }
         self.broker.tell(Event {

@@ -57,7 +57,7 @@ pub use bans::{Ban, BanError, BanKind, Bans, wall_clock};
 pub use bridges::BRIDGE_PREFIX;
 pub use client::{Client, Written};
 pub use deliver::Deliveries;
-pub use door::{Admission, Door, Origin, Rights};
+pub use door::{Admission, Certificate, Door, Origin, Rights};
 pub use effects::{Effects, Waiter};
 pub use ending::{By, Closed};
 pub use events::{Event, EventKind};
@@ -209,10 +209,10 @@ impl Broker {
     pub fn disconnect_revoked(&self, is_revoked: impl Fn(&[u8]) -> bool) -> usize {
         let sessions = self.registry.all();
         let ends = |handle: &Arc<SessionHandle>| {
-            let certificate = handle.lock(|slot| slot.online.as_ref().and_then(|online| online.certificate.clone()));
+            let certificate = handle.lock(|slot| slot.online.as_ref().and_then(|online| online.certificate().cloned()));
             let Some(certificate) = certificate.filter(|certificate| is_revoked(certificate)) else { return false };
             handle.lock(|slot| {
-                let online = slot.online.as_mut().filter(|online| online.certificate.as_ref() == Some(&certificate));
+                let online = slot.online.as_mut().filter(|online| online.certificate() == Some(&certificate));
                 online.is_some_and(|online| {
                     online.close(DisconnectReason::NotAuthorized);
                     true

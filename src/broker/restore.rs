@@ -126,7 +126,7 @@ impl Broker {
             slot.session.outbound.inflight.begin_at(Numbering::free_id(starts));
             slot.revision = header.revision;
             slot.expiry_interval = header.expiry_interval;
-            slot.expires_at = match header.state {
+            slot.past_mut().expires_at = match header.state {
                 OnlineState::Offline { expires_at } => expires_at.map(|at| self.instant_of(at, now)),
                 OnlineState::Online if header.expiry_interval == u32::MAX => None,
                 OnlineState::Online => Some(now + Duration::from_secs(header.expiry_interval.into())),

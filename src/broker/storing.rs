@@ -18,7 +18,7 @@ impl SessionHandle {
         let state = if slot.online.is_some() {
             OnlineState::Online
         } else {
-            OnlineState::Offline { expires_at: slot.expires_at.map(|at| clock.wall(at)) }
+            OnlineState::Offline { expires_at: slot.expires_at().map(|at| clock.wall(at)) }
         };
         let numbering = slot.session.numbering();
         SessionHeader {

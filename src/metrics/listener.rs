@@ -54,15 +54,15 @@ impl ListenerMetrics {
 #[derive(Debug)]
 pub struct OpenConnection {
     listener: Arc<ListenerMetrics>,
-    version: Option<usize>,
+    version: Option<u8>,
 }
 
 impl OpenConnection {
     /// The CONNECT was accepted; `level` is the protocol level in it: 3, 4 or 5 (3.1.2.2). Others count as 5.
     pub fn connected(&mut self, level: u8) {
         self.leave();
-        let version = usize::from(level.clamp(3, 5) - 3);
-        self.listener.connected[version].increment();
+        let version = level.clamp(3, 5) - 3;
+        self.listener.connected[usize::from(version)].increment();
         self.version = Some(version);
     }
 
@@ -74,7 +74,7 @@ impl OpenConnection {
     fn leave(&self) {
         match self.version {
             None => self.listener.pending.decrement(),
-            Some(version) => self.listener.connected[version].decrement(),
+            Some(version) => self.listener.connected[usize::from(version)].decrement(),
         }
     }
 }

@@ -159,16 +159,10 @@ fn state_topics(
 /// A connection to our own broker that touches no socket.
 fn connect(broker: &Arc<Broker>, door: &Arc<Door>, connect_timeout: Duration) -> Box<dyn Stream> {
     let (ours, theirs) = tokio::io::duplex(PIPE_SIZE);
-    let origin = Origin {
-        door: door.clone(),
-        address: None,
-        certificate_identity: None,
-        certificate: None,
-        has_nameless_certificate: false,
-    };
+    let origin = Origin { door: door.clone(), address: None, certificate: None };
     let client = Client::new(broker.clone(), origin, None, Box::new(OwnPlace));
     let wire = Box::new(StreamWire::new(theirs));
-    tokio::spawn(Driver::new(wire, client, broker.clone(), Instant::now() + connect_timeout));
+    tokio::spawn(Driver::new(wire, client, Instant::now() + connect_timeout));
     Box::new(ours)
 }
 

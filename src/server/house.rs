@@ -23,8 +23,8 @@ use super::rights::{Outside, RightsLoader, RightsSource};
 use crate::admin::{AdminState, Api, Condition, Exporter, Readiness};
 use crate::auth::{AclFile, Authenticator, Authorizer, CertificateIdentity, Facts, MountPoint, Principal, certificate};
 use crate::broker::{
-    Admission, Broker, BrokerSettings, Buckets, Client, Door, Event, Flow, LogLimiter, Origin, OverloadConfig, Rates,
-    Recovered, Rights, RightsOf, Waiter,
+    Admission, Broker, BrokerSettings, Buckets, Certificate, Client, Door, Event, Flow, LogLimiter, Origin, OverloadConfig,
+    Rates, Recovered, Rights, RightsOf, Waiter,
 };
 use crate::cli::exit;
 use crate::config::{Config, ConfigSource, Loaded};
@@ -307,17 +307,14 @@ impl Hall {
         let reads_certificate = has_revocations || door.mount_point.as_ref().is_some_and(MountPoint::names_certificate);
         let on_accepted = move |accepted: Accepted| {
             let Accepted { wire, peer, permit, deadline } = accepted;
-            let identity = peer.certificate.as_deref().and_then(|der| certificate::identity(der, peer.listener.identity));
-            let takes_names = peer.listener.identity != CertificateIdentity::None;
-            let origin = Origin {
-                door: door.clone(),
-                address: peer.address,
-                certificate: peer.certificate.as_deref().filter(|_| reads_certificate).map(Arc::from),
-                has_nameless_certificate: takes_names && peer.certificate.is_some() && identity.is_none(),
-                certificate_identity: identity,
-            };
+            let certificate = peer.certificate.as_deref().map(|der| {
+                let identity = certificate::identity(der, peer.listener.identity);
+                let is_nameless = peer.listener.identity != CertificateIdentity::None && identity.is_none();
+                Box::new(Certificate { identity, der: reads_certificate.then(|| der.into()), is_nameless })
+            });
+            let origin = Origin { door: door.clone(), address: peer.address, certificate };
             let client = Client::new(broker.clone(), origin, wire.direct(), Box::new(Place(permit)));
-            tokio::spawn(Driver::new(wire, client, broker.clone(), deadline));
+            tokio::spawn(Driver::new(wire, client, deadline));
         };
         Reception {
             gate: self.gate.clone(),

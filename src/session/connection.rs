@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::acks::{Ack, AckQueue, AckToken, Answer, Note};
@@ -26,8 +27,8 @@ pub struct Connection {
     aliases: Option<Box<InboundAliases>>,
     /// QoS 1 and 2 messages of the client that it waits to be told of the end of (4.9).
     open_inbound: u32,
-    /// The client's Maximum Packet Size.
-    maximum_packet_size: Option<u32>,
+    /// The client's Maximum Packet Size; never zero `[MQTT-3.1.2-24]`.
+    maximum_packet_size: Option<NonZeroU32>,
     /// Whether Reason String and User Properties may be sent besides CONNACK and DISCONNECT `[MQTT-3.1.2-29]`.
     problem_information: bool,
     /// In seconds, as it stands now.
@@ -213,7 +214,7 @@ impl Connection {
                     self.problem_information = connect.properties.request_problem_information;
                     // A DISCONNECT before CONNACK is measured against it too (3.14.2.2.2).
                     self.session_expiry_interval = connect.properties.session_expiry_interval;
-                    self.maximum_packet_size = connect.properties.maximum_packet_size;
+                    self.maximum_packet_size = connect.properties.maximum_packet_size.and_then(NonZeroU32::new);
                     Ok(Action::Connect(connect))
                 }
                 _ => Err(violation(DisconnectReason::ProtocolError, "the first packet is not CONNECT")),
@@ -381,7 +382,7 @@ impl Connection {
 
     /// Whether the client takes a packet of this size, at most without Reason String and User Properties `[MQTT-3.1.2-24]`.
     pub fn may_send(&self, packet: &Packet<'_>) -> bool {
-        encode_within(packet, self.version, self.maximum_packet_size, &mut Vec::new()).is_ok()
+        encode_within(packet, self.version, self.maximum_packet_size.map(NonZeroU32::get), &mut Vec::new()).is_ok()
     }
 
     /// The client is let in: from here on all its packets count.
@@ -389,7 +390,7 @@ impl Connection {
         debug_assert_eq!(self.phase, Phase::Authenticating);
         self.phase = Phase::Connected;
         self.session_expiry_interval = agreement.session_expiry_interval;
-        self.maximum_packet_size = agreement.maximum_packet_size;
+        self.maximum_packet_size = agreement.maximum_packet_size.and_then(NonZeroU32::new);
         self.problem_information = agreement.problem_information;
         self.authentication_method = agreement.authentication_method;
         self.send(&Packet::ConnAck(*connack));
@@ -524,7 +525,8 @@ impl Connection {
     }
 
     fn send(&mut self, packet: &Packet<'_>) {
-        self.owes_too_much |= encode_within(packet, self.version, self.maximum_packet_size, &mut self.out).is_err();
+        self.owes_too_much |=
+            encode_within(packet, self.version, self.maximum_packet_size.map(NonZeroU32::get), &mut self.out).is_err();
     }
 }
 

@@ -2,21 +2,19 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::time::{Sleep, sleep, sleep_until};
 
 use super::Wire;
-use crate::broker::{Broker, Client, Closed, Deliveries, Written};
+use crate::broker::{Client, Closed, Deliveries, Written};
 
 /// One connection's task: reads, lets the broker work on what was read, writes. One wake takes all that is there, in one read, one
 /// look at the clock, one write.
 pub struct Driver {
     wire: Box<dyn Wire>,
     client: Client,
-    broker: Arc<Broker>,
     /// The beginning of a packet whose rest has not come; nothing while idle.
     partial: Vec<u8>,
     /// `partial` holds whole packets that could not be taken when they came.
@@ -66,9 +64,9 @@ enum Read {
 
 impl Driver {
     /// `connect_by` is when CONNECT is due.
-    pub fn new(wire: Box<dyn Wire>, client: Client, broker: Arc<Broker>, connect_by: Instant) -> Self {
+    pub fn new(wire: Box<dyn Wire>, client: Client, connect_by: Instant) -> Self {
         let deadline = Box::pin(sleep_until(connect_by.into()));
-        Self { wire, client, broker, partial: Vec::new(), is_held_back: false, state: State::Opening(deadline), pause: None }
+        Self { wire, client, partial: Vec::new(), is_held_back: false, state: State::Opening(deadline), pause: None }
     }
 
     fn poll_open(&mut self, cx: &mut Context<'_>, deliveries: &mut Deliveries) -> Poll<()> {
@@ -80,7 +78,7 @@ impl Driver {
         let read = self.read(cx, now, deliveries);
         // A login that has just begun must be asked for once, or its answer would wake nobody.
         let is_decided = self.client.poll_login(cx, now);
-        deliveries.flush(&self.broker, now);
+        deliveries.flush(self.client.broker(), now);
         let (has_received, must_yield) = match read {
             Read::Drained(has_received) => (has_received, is_decided),
             Read::Yield => (true, true),
@@ -88,7 +86,7 @@ impl Driver {
                 let is_broken = result.is_err();
                 let why = result.map_or_else(|error| error.to_string().into(), |()| "closed by the client".into());
                 self.client.lost(why, now, deliveries);
-                deliveries.flush(&self.broker, now);
+                deliveries.flush(self.client.broker(), now);
                 if !is_broken {
                     return Poll::Ready(());
                 }
@@ -110,11 +108,11 @@ impl Driver {
             cx.waker().wake_by_ref(); // Nothing is registered for reading.
         }
         let written = self.write(cx, now, deliveries);
-        deliveries.flush(&self.broker, now);
+        deliveries.flush(self.client.broker(), now);
         match written {
             Err(error) => {
                 self.client.lost(error.to_string().into(), now, deliveries);
-                deliveries.flush(&self.broker, now);
+                deliveries.flush(self.client.broker(), now);
                 return Poll::Ready(());
             }
             Ok(Written::Yield) => cx.waker().wake_by_ref(),
@@ -298,7 +296,7 @@ impl Drop for Driver {
             let mut deliveries = Deliveries::default();
             let now = Instant::now();
             self.client.lost("the connection's task ended".into(), now, &mut deliveries);
-            deliveries.flush(&self.broker, now);
+            deliveries.flush(self.client.broker(), now);
         }
     }
 }
@@ -313,5 +311,16 @@ impl Future for Driver {
             State::Flushing(_) => this.poll_flush(cx, deliveries),
             State::Lingering(_) => this.poll_linger(cx),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// tokio adds about 100 bytes, and aligns its tasks to 128.
+    #[test]
+    fn the_task_of_an_idle_connection_costs_512_bytes() {
+        assert!(size_of::<Driver>() <= 408, "{}", size_of::<Driver>());
     }
 }

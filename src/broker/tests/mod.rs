@@ -114,13 +114,7 @@ impl House {
 
     /// Where all connections come from.
     pub fn origin(&self) -> Origin {
-        Origin {
-            door: self.door.clone(),
-            address: None,
-            certificate_identity: None,
-            certificate: None,
-            has_nameless_certificate: false,
-        }
+        Origin { door: self.door.clone(), address: None, certificate: None }
     }
 
     /// A connection on which nothing has been said yet.

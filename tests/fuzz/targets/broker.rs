@@ -175,9 +175,7 @@ impl House {
         let origin = Origin {
             door: self.door.clone(),
             address: None,
-            certificate_identity: None,
             certificate: None,
-            has_nameless_certificate: false,
         };
         Peer {
             client: Client::new(self.broker.clone(), origin, None, Box::new(Anyone)),

@@ -26,7 +26,7 @@ impl World {
             let name = self.truth.of_device(device).expect("a session that must be");
             let truth = &self.truth.sessions[name];
             handle.lock(|slot| {
-                assert!(!slot.is_ended && slot.evicted.is_empty());
+                assert!(!slot.is_ended && slot.past().is_none_or(|past| past.evicted.is_empty()));
                 assert_eq!(slot.online.is_some(), truth.online.is_some(), "whether {} is online", self.devices[device].id);
                 let mut filters: Vec<_> = slot.session.subscriptions.keys().map(TopicFilter::as_str).collect();
                 filters.sort_unstable();
