@@ -24,7 +24,8 @@ pub struct AuthConfig {
     /// Rights, in mosquitto's format. Without a file all that are let in may do all; with one, what it does not grant is denied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acl_file: Option<PathBuf>,
-    /// Passwords that are hashed at the same time, each on a thread of its own and of low priority: a bound on what guessing can cost.
+    /// Passwords that are hashed at the same time, each on a thread of its own that runs when no other wants to, or after 200 ms on one of
+    /// low priority: a bound on what guessing can cost.
     pub max_password_checks: usize,
     /// Password checks that may wait for their turn; a login over this is refused with 0x89.
     pub max_waiting_password_checks: usize,

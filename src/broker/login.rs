@@ -12,7 +12,7 @@ use crate::packet::{ConnAckProperties, Connect, ConnectReason, ProtocolVersion, 
 use crate::session::Limits;
 
 /// A CONNECT that is within the rules, copied out of the read buffer while it is decided who sent it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Login {
     pub version: ProtocolVersion,
     pub client_id: Arc<str>,

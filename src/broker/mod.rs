@@ -49,7 +49,6 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 pub use address::AddressKey;
@@ -65,6 +64,7 @@ pub use handle::SessionHandle;
 pub use inflow::Inflow;
 pub use inspect::{LastEnd, OnlineView, QueuedView, RetainedView, Safe, SessionView};
 pub use log_limiter::{LogLimiter, Rate as LogRate};
+pub use login_checks::HashingThreads;
 pub use outbox::{DirectWrite, SLICES_MAX};
 pub use overload::{Overload, OverloadConfig, OverloadGauge, Stage};
 pub use protection::{Protection, Watch};
@@ -132,7 +132,7 @@ pub struct BrokerSettings {
     /// Passwords checked at the same time, and logins that may wait for that.
     pub password_checks: (usize, usize),
     /// Whose threads they are hashed on; without one, those of the runtime that the clients are served by.
-    pub hashing: Option<Handle>,
+    pub hashing: Option<HashingThreads>,
     pub metrics: Arc<Metrics>,
     pub events: Option<mpsc::Sender<Event>>,
     pub journal: Option<Arc<Journal<Waiter>>>,

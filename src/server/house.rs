@@ -19,6 +19,7 @@ use super::data_dir::DataDir;
 use super::journal::{self, RunningJournal};
 use super::office::{Office, Request};
 use super::overload;
+use super::patient::Patient;
 use super::rights::{Outside, RightsLoader, RightsSource};
 use crate::admin::{AdminState, Api, Condition, Exporter, Readiness};
 use crate::auth::{AclFile, Authenticator, Authorizer, CertificateIdentity, Facts, MountPoint, Principal, certificate};
@@ -76,7 +77,7 @@ impl House {
         loaded: Loaded,
         source: ConfigSource,
         recover: Option<Recover>,
-        patient: &Handle,
+        patient: &Patient,
         stopping: &watch::Receiver<bool>,
     ) -> Result<Self, StartError> {
         let Loaded { config, overrides } = loaded;
@@ -110,7 +111,7 @@ impl House {
             broker: broker.clone(),
             gate: gate.clone(),
             logs: Arc::default(),
-            patient: patient.clone(),
+            handshakes: patient.handshakes().clone(),
             config: config.clone(),
         };
         hall.receive(listeners, &doors, stopping);
@@ -193,7 +194,7 @@ fn settings(
     metrics: &Arc<Metrics>,
     events: mpsc::Sender<Event>,
     opened: Option<&Opened<Waiter>>,
-    patient: &Handle,
+    patient: &Patient,
 ) -> BrokerSettings {
     let journal = opened.map(|opened| opened.committer.journal());
     BrokerSettings {
@@ -203,7 +204,7 @@ fn settings(
         quotas: config.quotas.clone(),
         strategy: config.shared_subscriptions.strategy,
         password_checks: (config.auth.max_password_checks, config.auth.max_waiting_password_checks),
-        hashing: Some(patient.clone()),
+        hashing: Some(patient.hashing()),
         metrics: metrics.clone(),
         events: config.sys.presence.then_some(events),
         journal: journal.cloned(),
@@ -286,7 +287,7 @@ struct Hall {
     broker: Arc<Broker>,
     gate: Arc<ConnectionGate>,
     logs: Arc<LogLimiter>,
-    patient: Handle,
+    handshakes: Handle,
     config: Config,
 }
 
@@ -321,7 +322,7 @@ impl Hall {
             connect_timeout: self.config.limits.connect_timeout.0,
             burst: self.config.rates.burst.0,
             logs: self.logs.clone(),
-            patient: self.patient.clone(),
+            handshakes: self.handshakes.clone(),
             on_accepted: Arc::new(on_accepted),
         }
     }

@@ -24,7 +24,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
-use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -37,6 +36,7 @@ pub use check::file_errors;
 pub use control::connect as connect_control;
 use house::House;
 use office::Request;
+use patient::Patient;
 
 /// Serves until SIGTERM or SIGINT, with what was loaded from `source`; SIGHUP makes it read that again.
 /// `recover` is what to do about a damaged journal.
@@ -55,16 +55,15 @@ pub fn run(loaded: Loaded, source: ConfigSource, recover: Option<Recover>) -> Ex
     };
     // Half of the workers at most: a client that is in finds an idle processor without having to take one away.
     let handshakes = runtime.metrics().num_workers() / 2;
-    let patient = match patient::runtime(handshakes, loaded.config.auth.max_password_checks) {
+    let patient = match Patient::start(handshakes, loaded.config.auth.max_password_checks) {
         Ok(patient) => patient,
         Err(error) => {
-            tracing::error!(%error, "the runtime for logins cannot be started");
+            tracing::error!(%error, "the threads for logins cannot be started");
             return ExitCode::from(exit::FAILURE);
         }
     };
-    let code = runtime.block_on(serve(loaded, source, recover, patient.handle()));
-    // Password checks that are under way are not waited for.
-    patient.shutdown_background();
+    let code = runtime.block_on(serve(loaded, source, recover, &patient));
+    patient.stop();
     runtime.shutdown_timeout(Duration::from_millis(200));
     code
 }
@@ -76,7 +75,7 @@ pub struct StartError {
     pub cause: String,
 }
 
-async fn serve(loaded: Loaded, source: ConfigSource, recover: Option<Recover>, patient: &Handle) -> ExitCode {
+async fn serve(loaded: Loaded, source: ConfigSource, recover: Option<Recover>, patient: &Patient) -> ExitCode {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {

@@ -29,7 +29,7 @@ pub struct Reception {
     pub burst: Duration,
     pub logs: Arc<LogLimiter>,
     /// Where TLS handshakes are done, which cost more than all else on the way in.
-    pub patient: Handle,
+    pub handshakes: Handle,
     /// Takes a connection over. It is to spawn a task for it and return: for plain TCP it is called by the accept loop. The
     /// task of the handshakes ends with the call, and its memory is given back. Called within the runtime of the listener.
     pub on_accepted: Arc<dyn Fn(Accepted) + Send + Sync>,
@@ -78,7 +78,7 @@ impl OnAccept<(TcpStream, SocketAddr)> for Arc<Doorkeeper> {
         }
         let keeper = self.clone();
         // The socket's readiness comes from the listener's runtime in either case.
-        let runtime = if self.layers.tls.is_some() { &self.reception.patient } else { &self.home };
+        let runtime = if self.layers.tls.is_some() { &self.reception.handshakes } else { &self.home };
         runtime.spawn(async move {
             let opening = async |arrival: &mut Arrival| keeper.layers.open_tcp(stream, arrival).await;
             keeper.open(arrival, opening).await;

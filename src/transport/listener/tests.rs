@@ -37,7 +37,7 @@ impl House {
         Self::open_with(config, limits, connect_timeout, Handle::current())
     }
 
-    fn open_with(config: &ListenerConfig, limits: GateLimits, connect_timeout: Duration, patient: Handle) -> Self {
+    fn open_with(config: &ListenerConfig, limits: GateLimits, connect_timeout: Duration, handshakes: Handle) -> Self {
         let listener = Listener::bind(config).unwrap();
         let (address, context) = (listener.local_addr(), listener.context().clone());
         let gate = ConnectionGate::new(limits);
@@ -45,7 +45,7 @@ impl House {
         let on_accepted = Arc::new(move |accepted| drop(sender.send((accepted, Handle::current().runtime_flavor()))));
         let (stop, stopped) = watch::channel(false);
         let (logs, burst) = (Arc::new(LogLimiter::default()), Duration::from_secs(1));
-        let reception = Reception { gate: gate.clone(), connect_timeout, burst, logs, patient, on_accepted };
+        let reception = Reception { gate: gate.clone(), connect_timeout, burst, logs, handshakes, on_accepted };
         let running = tokio::spawn(listener.run(reception, stopped));
         Self { address, context, gate, accepted, stop, running }
     }
