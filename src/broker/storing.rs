@@ -11,6 +11,8 @@ use crate::storage::{Clock, Item, OnlineState, Record, SessionHeader, Walk, Walk
 
 /// Retained messages that are shown under one lock.
 const PAGE: usize = 1024;
+/// Messages that wait for a session and are shown under one lock.
+const PIECE: usize = if cfg!(test) { 3 } else { 4096 };
 
 impl SessionHandle {
     /// The session's own line in the journal, as it is now.
@@ -70,8 +72,25 @@ impl SessionHandle {
         }
     }
 
-    fn show(&self, slot: &Slot, clock: &Clock, walker: &mut Walker<'_>) {
-        let Some(session) = self.stored_as.filter(|_| !slot.is_ended) else { return };
+    /// Shows the session, and what waits for it in pieces, between which anything may become of it.
+    fn show(&self, clock: &Clock, walker: &mut Walker<'_>) {
+        let Some(session) = self.stored_as else { return };
+        let mut next = Some(0);
+        while let Some(first) = next {
+            next = self.lock(|slot| {
+                if slot.is_ended {
+                    return None;
+                }
+                if first == 0 {
+                    self.show_itself(session, slot, clock, walker);
+                }
+                show_piece(session, slot, first, walker)
+            });
+            walker.pause();
+        }
+    }
+
+    fn show_itself(&self, session: u64, slot: &Slot, clock: &Clock, walker: &mut Walker<'_>) {
         walker.session(session, &self.header(slot, clock));
         for (filter, subscription) in &slot.session.subscriptions {
             let Subscription { options, identifier, wish } = *subscription;
@@ -83,16 +102,32 @@ impl SessionHandle {
         for id in slot.session.received() {
             walker.received(session, id);
         }
-        let outbound = &slot.session.outbound;
-        for state in outbound.inflight.iter() {
-            match state {
-                ExchangeState::Released(Some(sequence)) => walker.released(session, *sequence),
-                ExchangeState::Released(None) => {}
-                ExchangeState::Published(queued) => show_waiting(session, queued, walker),
-            }
-        }
-        outbound.queue.iter().for_each(|queued| show_waiting(session, queued, walker));
     }
+}
+
+/// Shows messages from number `first` on, in their order, whether they wait or are under way: what waits may be under way before the next
+/// piece is shown. Returns where that begins.
+fn show_piece(session: u64, slot: &Slot, first: u64, walker: &mut Walker<'_>) -> Option<u64> {
+    let outbound = &slot.session.outbound;
+    let (mut next, mut last) = (None, u64::MAX);
+    for (count, (sequence, queued)) in outbound.queue.stored_from(first).enumerate() {
+        if count == PIECE {
+            (next, last) = (Some(sequence), sequence - 1);
+            break;
+        }
+        show_waiting(session, queued, walker);
+    }
+    let is_of_piece = |sequence: u64| (first..=last).contains(&sequence);
+    for state in outbound.inflight.iter() {
+        match state {
+            ExchangeState::Released(Some(sequence)) if is_of_piece(*sequence) => walker.released(session, *sequence),
+            ExchangeState::Published(queued) if queued.sequence().is_some_and(is_of_piece) => {
+                show_waiting(session, queued, walker);
+            }
+            ExchangeState::Released(_) | ExchangeState::Published(_) => {}
+        }
+    }
+    next
 }
 
 fn show_waiting(session: u64, queued: &crate::session::Queued, walker: &mut Walker<'_>) {
@@ -118,13 +153,12 @@ impl Slot {
     }
 }
 
-/// All that is to survive, shown one session and one page of topics at a time.
+/// All that is to survive, shown piece by piece: what was told meanwhile is replayed onto it.
 impl Walk for Broker {
     fn walk(&self, walker: &mut Walker<'_>) {
         let Some(journal) = &self.journal else { return };
         for handle in self.registry.all() {
-            handle.lock(|slot| handle.show(slot, &journal.clock, walker));
-            walker.pause();
+            handle.show(&journal.clock, walker);
         }
         let mut from = None;
         loop {

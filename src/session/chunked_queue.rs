@@ -74,7 +74,13 @@ impl<T> ChunkedQueue<T> {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.front.iter().chain(self.rest.iter().flat_map(|rest| rest.chunks.iter().flatten()))
+        self.iter_without(|_| false)
+    }
+
+    /// All but the chunks that are passed over, of which little is looked at.
+    pub fn iter_without(&self, is_passed: impl Fn(&VecDeque<T>) -> bool) -> impl Iterator<Item = &T> {
+        let rest = self.rest.iter().flat_map(|rest| rest.chunks.iter());
+        std::iter::once(&self.front).chain(rest).filter(move |chunk| !is_passed(chunk)).flatten()
     }
 }
 

@@ -76,6 +76,14 @@ impl OutboundQueue {
         self.messages.iter()
     }
 
+    /// Stored messages from this number on, with their numbers, in order.
+    pub fn stored_from(&self, first: u64) -> impl Iterator<Item = (u64, &Queued)> {
+        let is_before = move |queued: &Queued| queued.sequence().is_none_or(|sequence| sequence < first);
+        let chunks =
+            self.messages.iter_without(move |chunk| chunk.back().and_then(Queued::sequence).is_some_and(|last| last < first));
+        chunks.filter(move |queued| !is_before(queued)).filter_map(|queued| Some((queued.sequence()?, queued)))
+    }
+
     pub fn front(&self) -> Option<&Queued> {
         self.messages.front()
     }

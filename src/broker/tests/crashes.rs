@@ -68,11 +68,6 @@ impl Life {
         assert_eq!(committed, Committed::All);
     }
 
-    /// A checkpoint is made while we commit.
-    pub fn tend(&mut self) {
-        self.tend_while(|_| ());
-    }
-
     /// A checkpoint is made, and stands still between its pieces while `meanwhile` has its turn.
     pub fn tend_in_pieces(&mut self, mut meanwhile: impl FnMut(&mut Self)) {
         let (keeper, broker) = (self.keeper.clone(), self.house.broker.clone());
@@ -96,7 +91,7 @@ impl Life {
         keeping.join().expect("a checkpoint is made");
     }
 
-    /// The same, and more happens while it is made.
+    /// A checkpoint is made, and more happens meanwhile.
     pub fn tend_while(&mut self, mut meanwhile: impl FnMut(&House)) {
         let is_done = AtomicBool::new(false);
         let Self { house, committer, keeper, .. } = self;
@@ -194,7 +189,11 @@ impl World {
                 match self.random.below(10) {
                     0..=5 => self.act(&life),
                     6..=8 => life.commit(),
-                    _ if self.random.one_in(6) => life.tend(),
+                    _ if self.random.one_in(6) => life.tend_in_pieces(|life| {
+                        for _ in 0..self.random.below(4) {
+                            if self.random.one_in(4) { life.commit() } else { self.act(life) }
+                        }
+                    }),
                     _ => {}
                 }
             }
@@ -490,4 +489,93 @@ fn a_connection_that_ends_before_its_connack_is_sent_no_retained_messages() {
     assert!(peer.is_quiet(&life.house), "nothing before it is stored");
     peer.send_bytes(&life.house, b"\0\0");
     assert_eq!((peer.receive(&life.house), peer.closed), (vec![], true));
+}
+
+/// Payloads and identifiers.
+fn published(seen: Vec<Seen>) -> Vec<(String, u16)> {
+    let publish = |seen| match seen {
+        Seen::Publish { payload, id, .. } => Some((payload, id?)),
+        _ => None,
+    };
+    seen.into_iter().filter_map(publish).collect()
+}
+
+/// What it is sent, acknowledged, until nothing more comes.
+fn all_of(peer: &mut Peer, house: &House) -> Vec<String> {
+    let mut got = Vec::new();
+    while !peer.is_quiet(house) {
+        for (payload, id) in published(peer.receive(house)) {
+            peer.ack(house, id);
+            got.push(payload);
+        }
+    }
+    got
+}
+
+/// What waits when a checkpoint begins may be under way when the piece comes in which it would have been shown.
+#[test]
+fn a_checkpoint_that_is_overtaken_by_the_messages_of_a_session_loses_none() {
+    let mut life = Life::begin(FakeBackend::new(), 1024);
+    let connect = Connect { client_id: "c", clean_start: false, ..connect(ProtocolVersion::V311) };
+    let mut peer = life.house.dial(ProtocolVersion::V311);
+    peer.send(&life.house, &Packet::Connect(connect));
+    life.commit();
+    peer.subscribe(&life.house, "t", QoS::AtLeastOnce);
+    let mut from = life.house.client(ProtocolVersion::V5, "from");
+    for number in 0..40 {
+        from.publish(&life.house, "t", &number.to_string(), q1(number + 1));
+    }
+    life.commit();
+    let mut got = Vec::new();
+    life.tend_in_pieces(|life| {
+        for (payload, id) in published(peer.receive(&life.house)) {
+            if got.len() < 10 {
+                peer.ack(&life.house, id);
+                got.push(payload);
+            }
+        }
+    });
+    assert_eq!(got.len(), 10, "it was overtaken");
+    let mut life = Life::begin(life.backend.kill(), 1024);
+    let mut peer = life.house.dial(ProtocolVersion::V311);
+    peer.send(&life.house, &Packet::Connect(connect));
+    life.commit();
+    got.extend(all_of(&mut peer, &life.house));
+    assert_eq!(got, (0..40).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+/// A member of a shared group that leaves may keep messages that nobody else can get; a checkpoint that came by while they were in nobody's
+/// hands did not know of them.
+#[test]
+fn messages_that_a_member_of_a_group_has_kept_survive_a_checkpoint_made_meanwhile() {
+    let mut life = Life::begin(FakeBackend::new(), 1024);
+    let connect = Connect { client_id: "c", clean_start: false, ..connect(ProtocolVersion::V311) };
+    let mut peer = life.house.dial(ProtocolVersion::V311);
+    peer.send(&life.house, &Packet::Connect(connect));
+    life.commit();
+    peer.subscribe(&life.house, "$share/g/t", QoS::AtLeastOnce);
+    let mut from = life.house.client(ProtocolVersion::V5, "from");
+    for number in 0..12 {
+        from.publish(&life.house, "t", &number.to_string(), q1(number + 1));
+    }
+    life.commit();
+    peer.cut(&life.house);
+    let handle = life.house.broker.registry.get("c").expect("it has a session");
+    let taken = handle.lock(|slot| slot.session.outbound.take_shared(|_| true));
+    assert_eq!(taken.len(), 12);
+    life.tend_while(|_| ());
+    let mut deliveries = Deliveries::default();
+    handle.lock(|slot| {
+        for queued in taken {
+            slot.session.outbound.push(queued, &slot.limits, life.house.now, &mut deliveries.batch);
+        }
+        slot.report(&mut deliveries.batch);
+    });
+    deliveries.flush(&life.house.broker, life.house.now);
+    life.commit();
+    let mut life = Life::begin(life.backend.kill(), 1024);
+    let mut peer = life.house.dial(ProtocolVersion::V311);
+    peer.send(&life.house, &Packet::Connect(connect));
+    life.commit();
+    assert_eq!(all_of(&mut peer, &life.house), (0..12).map(|number| number.to_string()).collect::<Vec<_>>());
 }
