@@ -15,7 +15,7 @@ use super::segment::{Place, Segment};
 use crate::packet::Message;
 
 /// The one who writes. Takes all that was told since the last time, writes it as one batch, syncs once, and hands back all who waited:
-/// idle that is one sync for one message, loaded it fills itself.
+/// idle that is one sync for one message, loaded it fills itself, and busy it waits a little first.
 #[derive(Debug)]
 pub struct Committer<W> {
     pub(super) journal: Arc<Journal<W>>,
@@ -47,6 +47,8 @@ pub struct Committer<W> {
     /// The time, from whoever may ask for it.
     now: fn() -> Instant,
     space_looked_at: Option<Instant>,
+    /// What the batch before had in it.
+    last_records: usize,
 }
 
 #[derive(Debug)]
@@ -91,6 +93,11 @@ const SPACE_INTERVAL: Duration = Duration::from_millis(500);
 const BUFFER_KEPT: usize = 4 << 20;
 /// Room for more items than this, or for more new bodies, is given back.
 const ITEMS_KEPT: usize = 1 << 14;
+/// After a batch of so many changes the next one is given time to gather ...
+const BUSY: usize = 256;
+/// ... so much, which is little beside what waits then: fewer and larger writes, and what all its receivers have acknowledged meanwhile
+/// is not written at all.
+const GATHER_TIME: Duration = Duration::from_micros(200);
 /// How long a full disk is left alone.
 const STUCK_TIME: Duration = Duration::from_millis(100);
 
@@ -123,6 +130,7 @@ impl<W> Committer<W> {
             level: config.highest(),
             now,
             space_looked_at: None,
+            last_records: 0,
         }
     }
 
@@ -138,6 +146,9 @@ impl<W> Committer<W> {
     pub fn run(&mut self, release: &mut dyn FnMut(Vec<W>)) -> Result<(), StorageError> {
         loop {
             self.journal.wait();
+            if self.last_records >= BUSY {
+                std::thread::sleep(GATHER_TIME);
+            }
             match self.commit(release)? {
                 Committed::All => {}
                 Committed::Stuck => std::thread::sleep(STUCK_TIME),
@@ -173,6 +184,7 @@ impl<W> Committer<W> {
         let memory = std::mem::take(&mut self.items);
         let Pending { items, waiters, early, weight, commands, is_stopping, .. } = self.journal.take(memory);
         let records = items.len();
+        self.last_records = records;
         if !self.rotate_if_full()? {
             // The batch goes on in the old segment, if there is room in it at all.
             self.note_full(true);
