@@ -190,21 +190,9 @@ impl Outbound {
     /// Puts a message back at the end of the queue that was taken out of it, or of the exchanges. A stored one gets a new number: the
     /// queue stays in the order of numbers, and a checkpoint that came by meanwhile has not seen the old one.
     pub fn push(&mut self, queued: Queued, limits: &Limits, now: Instant, batch: &mut Batch) {
-        let again = self.keep_again(&queued).inspect(|_| self.settle([&queued]));
+        let (outlasting, inflight) = (self.outlasting.as_mut(), &self.inflight);
+        let again = outlasting.and_then(|outlasting| outlasting.keep_again(&queued, |id| inflight.get(id).is_some()));
         self.push_kept(again.unwrap_or(queued), None, limits, now, batch);
-    }
-
-    fn keep_again(&mut self, queued: &Queued) -> Option<Queued> {
-        let (outlasting, inflight) = (self.outlasting.as_mut()?, &self.inflight);
-        let (body, _) = queued.body().zip(queued.sequence())?;
-        let notes = queued.notes();
-        let grant = Grant {
-            qos: queued.qos(),
-            retain: queued.retain(),
-            identifiers: notes.map_or(&[], |notes| &notes.identifiers),
-            share: notes.and_then(|notes| notes.share.as_ref()),
-        };
-        Some(outlasting.keep(body, grant, |id| inflight.get(id).is_some()))
     }
 
     /// A message as it waits for this session: stored, if both the session and the message outlive the process.

@@ -37,6 +37,21 @@ impl Outlasting {
         queued
     }
 
+    /// The same of one that was kept before, in place of its old number; `None` if it is not stored.
+    pub fn keep_again(&mut self, queued: &Queued, is_in_use: impl Fn(PacketId) -> bool) -> Option<Queued> {
+        let (body, _) = queued.body().zip(queued.sequence())?;
+        let notes = queued.notes();
+        let grant = Grant {
+            qos: queued.qos(),
+            retain: queued.retain(),
+            identifiers: notes.map_or(&[], |notes| &notes.identifiers),
+            share: notes.and_then(|notes| notes.share.as_ref()),
+        };
+        let again = self.keep(body, grant, is_in_use);
+        self.settle(queued);
+        Some(again)
+    }
+
     /// The session is done with a message.
     pub fn settle(&mut self, queued: &Queued) {
         let (Some(body), Some(sequence)) = (queued.body(), queued.sequence()) else { return };

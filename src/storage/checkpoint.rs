@@ -12,7 +12,7 @@ use super::session_record::put_session;
 use super::state::{EntryState, RetainedState, State};
 use crate::packet::{PacketId, SubscriptionOptions, TopicFilter};
 
-/// Whoever has the state shows it, while it changes: each session under its own lock, all topics one after the other.
+/// Whoever has the state shows it, while it changes: each session, a piece at a time, under its own lock, all topics one after the other.
 pub trait Walk {
     fn walk(&self, walker: &mut Walker<'_>);
 }

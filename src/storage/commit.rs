@@ -97,7 +97,7 @@ const ITEMS_KEPT: usize = 1 << 14;
 const BUSY: usize = 256;
 /// ... so much, which is little beside what waits then: fewer and larger writes, and what all its receivers have acknowledged meanwhile
 /// is not written at all.
-const GATHER_TIME: Duration = Duration::from_micros(200);
+const GATHER_TIME: Duration = Duration::from_micros(300);
 /// How long a full disk is left alone.
 const STUCK_TIME: Duration = Duration::from_millis(100);
 
