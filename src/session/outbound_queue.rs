@@ -76,12 +76,11 @@ impl OutboundQueue {
         self.messages.iter()
     }
 
-    /// Stored messages from this number on, with their numbers, in order.
+    /// Stored messages from this number on, with their numbers, in whose order they lie.
     pub fn stored_from(&self, first: u64) -> impl Iterator<Item = (u64, &Queued)> {
-        let is_before = move |queued: &Queued| queued.sequence().is_none_or(|sequence| sequence < first);
-        let chunks =
-            self.messages.iter_without(move |chunk| chunk.back().and_then(Queued::sequence).is_some_and(|last| last < first));
-        chunks.filter(move |queued| !is_before(queued)).filter_map(|queued| Some((queued.sequence()?, queued)))
+        let is_passed = move |last: &Queued| last.sequence().is_some_and(|last| last < first);
+        let messages = self.messages.iter_without(move |chunk| chunk.back().is_some_and(is_passed));
+        messages.filter_map(|queued| Some((queued.sequence()?, queued))).filter(move |(sequence, _)| *sequence >= first)
     }
 
     pub fn front(&self) -> Option<&Queued> {

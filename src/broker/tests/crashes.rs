@@ -491,6 +491,24 @@ fn a_connection_that_ends_before_its_connack_is_sent_no_retained_messages() {
     assert_eq!((peer.receive(&life.house), peer.closed), (vec![], true));
 }
 
+/// A client that comes to its session, and is let in.
+fn come(life: &mut Life) -> Peer {
+    let connect = Connect { client_id: "c", clean_start: false, ..connect(ProtocolVersion::V311) };
+    let mut peer = life.house.dial(ProtocolVersion::V311);
+    peer.send(&life.house, &Packet::Connect(connect));
+    life.commit();
+    peer
+}
+
+/// Somebody publishes so many messages to `t`, and they are stored.
+fn publish_numbers(life: &mut Life, count: u16) {
+    let mut from = life.house.client(ProtocolVersion::V5, "from");
+    for number in 0..count {
+        from.publish(&life.house, "t", &number.to_string(), q1(number + 1));
+    }
+    life.commit();
+}
+
 /// Payloads and identifiers.
 fn published(seen: Vec<Seen>) -> Vec<(String, u16)> {
     let publish = |seen| match seen {
@@ -516,16 +534,9 @@ fn all_of(peer: &mut Peer, house: &House) -> Vec<String> {
 #[test]
 fn a_checkpoint_that_is_overtaken_by_the_messages_of_a_session_loses_none() {
     let mut life = Life::begin(FakeBackend::new(), 1024);
-    let connect = Connect { client_id: "c", clean_start: false, ..connect(ProtocolVersion::V311) };
-    let mut peer = life.house.dial(ProtocolVersion::V311);
-    peer.send(&life.house, &Packet::Connect(connect));
-    life.commit();
+    let mut peer = come(&mut life);
     peer.subscribe(&life.house, "t", QoS::AtLeastOnce);
-    let mut from = life.house.client(ProtocolVersion::V5, "from");
-    for number in 0..40 {
-        from.publish(&life.house, "t", &number.to_string(), q1(number + 1));
-    }
-    life.commit();
+    publish_numbers(&mut life, 40);
     let mut got = Vec::new();
     life.tend_in_pieces(|life| {
         for (payload, id) in published(peer.receive(&life.house)) {
@@ -537,9 +548,7 @@ fn a_checkpoint_that_is_overtaken_by_the_messages_of_a_session_loses_none() {
     });
     assert_eq!(got.len(), 10, "it was overtaken");
     let mut life = Life::begin(life.backend.kill(), 1024);
-    let mut peer = life.house.dial(ProtocolVersion::V311);
-    peer.send(&life.house, &Packet::Connect(connect));
-    life.commit();
+    let mut peer = come(&mut life);
     got.extend(all_of(&mut peer, &life.house));
     assert_eq!(got, (0..40).map(|number| number.to_string()).collect::<Vec<_>>());
 }
@@ -549,16 +558,9 @@ fn a_checkpoint_that_is_overtaken_by_the_messages_of_a_session_loses_none() {
 #[test]
 fn messages_that_a_member_of_a_group_has_kept_survive_a_checkpoint_made_meanwhile() {
     let mut life = Life::begin(FakeBackend::new(), 1024);
-    let connect = Connect { client_id: "c", clean_start: false, ..connect(ProtocolVersion::V311) };
-    let mut peer = life.house.dial(ProtocolVersion::V311);
-    peer.send(&life.house, &Packet::Connect(connect));
-    life.commit();
+    let mut peer = come(&mut life);
     peer.subscribe(&life.house, "$share/g/t", QoS::AtLeastOnce);
-    let mut from = life.house.client(ProtocolVersion::V5, "from");
-    for number in 0..12 {
-        from.publish(&life.house, "t", &number.to_string(), q1(number + 1));
-    }
-    life.commit();
+    publish_numbers(&mut life, 12);
     peer.cut(&life.house);
     let handle = life.house.broker.registry.get("c").expect("it has a session");
     let taken = handle.lock(|slot| slot.session.outbound.take_shared(|_| true));
@@ -574,8 +576,6 @@ fn messages_that_a_member_of_a_group_has_kept_survive_a_checkpoint_made_meanwhil
     deliveries.flush(&life.house.broker, life.house.now);
     life.commit();
     let mut life = Life::begin(life.backend.kill(), 1024);
-    let mut peer = life.house.dial(ProtocolVersion::V311);
-    peer.send(&life.house, &Packet::Connect(connect));
-    life.commit();
+    let mut peer = come(&mut life);
     assert_eq!(all_of(&mut peer, &life.house), (0..12).map(|number| number.to_string()).collect::<Vec<_>>());
 }
