@@ -8,8 +8,8 @@ use std::time::Duration;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use dunlin::queue::{
-    AckMode, Config, ConsumerId, DelayedBounds, DelayedMessages, Enqueue, Join, Part, QueueName, Secret, Showing, UnixMillis,
-    WorkQueue,
+    AckMode, Config, ConsumerId, DelayedBounds, DelayedMessages, Enqueue, Join, Owner, Part, QueueName, Secret, Showing,
+    UnixMillis, WorkQueue,
 };
 use dunlin::units::{ByteSize, Span};
 
@@ -170,7 +170,7 @@ fn show_a_piece(bencher: Bencher<'_, '_>, depth: usize) {
 /// A delayed message in, another one out, with so many between them.
 #[divan::bench(args = DEPTHS)]
 fn delayed_in_and_out(bencher: Bencher<'_, '_>, depth: usize) {
-    let mut delayed = DelayedMessages::new(bounds(), NOW);
+    let mut delayed = DelayedMessages::<_, Owner>::new(bounds(), NOW);
     let at = |number: usize| UnixMillis(NOW.0 + 10 * number as u64);
     (0..depth).for_each(|number| _ = delayed.schedule([0_u64; 2], 256, at(number), None));
     let state = RefCell::new((delayed, 0));
@@ -256,7 +256,7 @@ fn remember() {
 }
 
 fn delay() {
-    let mut delayed = DelayedMessages::new(bounds(), NOW);
+    let mut delayed = DelayedMessages::<_, Owner>::new(bounds(), NOW);
     for number in 0..COUNT {
         delayed.schedule([0_u64; 2], 256, UnixMillis(NOW.0 + number as u64), None).expect("there is room");
         while delayed.poll_change().is_some() {}

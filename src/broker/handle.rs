@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 #[cfg(not(test))]
 use parking_lot::Mutex as SlotLock;
 
+use super::author::Author;
 use super::connect::next_epoch;
 use super::door::Rights;
 use super::effects::Effects;
@@ -17,7 +18,6 @@ use super::inspect::LastEnd;
 use super::outbox::Outbox;
 use super::queues::{Membership, QueueHandle};
 use super::quotas::{Account, Quota};
-use super::retained_by::RetainedBy;
 use super::standing::Standing;
 #[cfg(test)]
 use super::tests::SlotLock; // The same, and loom may decide who gets it next.
@@ -49,7 +49,7 @@ pub struct SessionHandle {
     /// Rights of its own; nothing is locked while this is.
     pub(super) standing: Mutex<Option<Box<Standing>>>,
     /// Itself as those know it who look at what it has published to be retained.
-    pub(super) retained_by: Mutex<Option<Arc<RetainedBy>>>,
+    pub(super) author: Mutex<Option<Arc<Author>>>,
     availability: AtomicU8,
 }
 
@@ -326,7 +326,7 @@ impl SessionHandle {
             };
             let Identity { principal, registry_key, mount_point, listener, account } = identity;
             let (key, slot, availability) = (next_epoch(), SlotLock::new(slot), AtomicU8::new(OFFLINE));
-            let (standing, retained_by) = (Mutex::default(), Mutex::default());
+            let (standing, author) = (Mutex::default(), Mutex::default());
             Self {
                 key,
                 principal,
@@ -338,7 +338,7 @@ impl SessionHandle {
                 account,
                 slot,
                 standing,
-                retained_by,
+                author,
                 availability,
             }
         })

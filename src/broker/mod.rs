@@ -3,6 +3,7 @@
 
 mod address;
 mod asking;
+mod author;
 mod bans;
 mod bridges;
 mod client;
@@ -31,7 +32,6 @@ mod recheck;
 mod registry;
 mod restore;
 mod retained;
-mod retained_by;
 mod route;
 mod router;
 mod standing;

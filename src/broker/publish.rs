@@ -8,6 +8,7 @@ use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
 use super::Broker;
+use super::author::Author;
 use super::deliver::Deliveries;
 use super::handle::{Receiver, SessionHandle};
 use super::queues::{Fed, Hints, Locked, QueueHandle};
@@ -22,6 +23,8 @@ use crate::storage::Level;
 pub struct Publisher<'a> {
     /// `None`: the broker itself.
     pub session: Option<&'a SessionHandle>,
+    /// For whom the broker does.
+    pub late: Option<Late<'a>>,
     /// The acknowledgement that it will get, and on which connection.
     pub ack: Option<(u64, AckToken)>,
     /// The identifier that the message came under with QoS 2.
@@ -32,17 +35,34 @@ pub struct Publisher<'a> {
     pub lasts: bool,
 }
 
+/// Whose message has waited for its time. The session that it came by need not be there any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Late<'a> {
+    pub author: &'a Arc<Author>,
+    /// The key of the session that has the author's client identifier now.
+    pub session: Option<u64>,
+}
+
 impl<'a> Publisher<'a> {
     /// What the broker says for itself.
-    pub const BROKER: Publisher<'static> =
-        Publisher { session: None, ack: None, received: None, hints: Hints { dedup_id: None, delay: None }, lasts: false };
-    /// What it says for others: delayed messages.
-    pub const DELAYED: Publisher<'static> = Publisher { lasts: true, ..Publisher::BROKER };
-    /// The same of a person, by way of the admin API.
-    pub const OPERATOR: Publisher<'static> = Publisher::DELAYED;
+    pub const BROKER: Publisher<'static> = Publisher {
+        session: None,
+        late: None,
+        ack: None,
+        received: None,
+        hints: Hints { dedup_id: None, delay: None },
+        lasts: false,
+    };
+    /// What it says for a person, by way of the admin API.
+    pub const OPERATOR: Publisher<'static> = Publisher { lasts: true, ..Publisher::BROKER };
 
     pub fn of(handle: &'a SessionHandle) -> Self {
         Self { session: Some(handle), ..Publisher::BROKER }
+    }
+
+    /// What it says for others: delayed messages.
+    pub(super) const fn late(late: Option<Late<'a>>) -> Self {
+        Publisher { late, ..Publisher::OPERATOR }
     }
 
     /// Whether all limits hold, and its messages are stored: not so for the figures that the broker publishes itself.
@@ -52,11 +72,33 @@ impl<'a> Publisher<'a> {
 
     /// What the user has, where that is counted.
     pub(super) fn account(&self) -> Option<&'a Arc<Account>> {
-        self.session.and_then(|handle| handle.account.as_ref())
+        match self.session {
+            Some(handle) => handle.account.as_ref(),
+            None => self.late.and_then(|late| late.author.account.as_ref()),
+        }
     }
 
+    /// Who is said to have published what is kept.
+    pub(super) fn author(&self) -> Option<Arc<Author>> {
+        match self.session {
+            Some(handle) => Some(handle.author()),
+            None => self.late.map(|late| late.author.clone()),
+        }
+    }
+
+    pub(super) fn client_id(&self) -> Option<&'a Arc<str>> {
+        match self.session {
+            Some(handle) => Some(handle.client_id()),
+            None => self.late.map(|late| &late.author.principal.client_id),
+        }
+    }
+
+    /// The session that No Local speaks of.
     pub(super) fn key(&self) -> Option<u64> {
-        self.session.map(|handle| handle.key)
+        match self.session {
+            Some(handle) => Some(handle.key),
+            None => self.late.and_then(|late| late.session),
+        }
     }
 }
 
@@ -237,7 +279,7 @@ impl Broker {
         deliveries: &mut Deliveries,
     ) -> usize {
         let hash = PublisherHash {
-            client: publisher.session.map_or(0, |handle| FixedState::default().hash_one(&**handle.client_id())),
+            client: publisher.client_id().map_or(0, |client_id| FixedState::default().hash_one(&**client_id)),
             topic: FixedState::default().hash_one(publication.topic().as_str()),
         };
         let mut matched = 0;

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Broker;
+use super::author::Authors;
 use super::door::Rights;
 use super::handle::{Identity, Receiver, SessionHandle, Slot};
 use super::queues::{QueueFold, consumer_filter};
 use super::quotas::Quota;
 use super::registry::registry_key;
-use super::retained_by::RetainedBy;
 use super::standing::Brought;
 use super::wills::Will;
 use crate::auth::Principal;
 use crate::packet::Message;
 use crate::routing;
 use crate::session::{ExchangeState, Numbering, Queued, Replay, Subscription};
-use crate::storage::{Body, EntryState, OnlineState, Place, Publisher, SessionState, State};
+use crate::storage::{Body, EntryState, OnlineState, Place, SessionState, State};
 
 /// What recovery has found, and whose rights its listeners have.
 #[derive(Debug)]
@@ -30,9 +30,6 @@ pub struct Recovered<'a> {
     /// The rights at the listener of a name.
     pub rights: &'a dyn RightsOf,
 }
-
-/// Those who have published what is retained, with the tenant that it belongs to.
-type Publishers = HashMap<(Publisher, Option<Arc<str>>), Arc<RetainedBy>>;
 
 /// Knows the listeners.
 pub trait RightsOf: std::fmt::Debug {
@@ -53,19 +50,17 @@ impl Broker {
     pub fn restore(self: &Arc<Self>, recovered: Recovered<'_>, now: Instant) {
         let Recovered { state, mut bodies, mut messages, starts, rights } = recovered;
         let fold = state.work.into_any().downcast::<QueueFold>().map(|fold| *fold).unwrap_or_default();
-        self.restore_queues(fold, &bodies, now);
+        let mut authors = Authors::new(rights, &self.accounts);
+        self.restore_queues(fold, &bodies, &mut authors, now);
         for (number, session) in state.sessions {
             self.restore_session(number, session, (&bodies, starts), rights, now);
         }
         self.end_absent_consumers(now);
-        // Few have published all of it.
-        let mut publishers = Publishers::new();
         for (topic, retained) in state.retained {
             let (body, message) = (bodies.remove(&retained.place), messages.remove(&retained.place));
             let (Some(body), Some(message)) = (body, message) else { continue };
             debug_assert_eq!(message.topic().as_str(), &*topic);
-            let publisher = self.publisher(retained.publisher, &topic, &mut publishers, rights);
-            self.restore_retained(message, body, publisher);
+            self.restore_retained(message, body, authors.of_retained(retained.publisher, &topic));
         }
     }
 
@@ -146,26 +141,6 @@ impl Broker {
             self.rejoin(&handle, &filter, subscription, now);
         }
         self.schedule_session(&handle, now);
-    }
-
-    fn publisher(
-        &self,
-        stored: Publisher,
-        topic: &str,
-        known: &mut Publishers,
-        doors: &dyn RightsOf,
-    ) -> Option<Arc<RetainedBy>> {
-        let client = stored.client.as_ref()?;
-        let principal = Principal { client_id: client.client_id.clone(), username: client.username.clone() };
-        let listener = client.listener.clone();
-        let tenant = doors.mount_point_of(&listener, &principal).filter(|tenant| topic.starts_with(&**tenant));
-        let by = known.entry((stored, tenant)).or_insert_with_key(|(_, tenant)| {
-            let rights = doors.rights_of(&listener);
-            let brought = if rights.is_personal() { Brought::Unknown } else { Brought::Nothing };
-            let account = self.accounts.of(principal.username.as_ref(), tenant.as_ref());
-            RetainedBy::new(principal, brought, rights, listener, account)
-        });
-        Some(by.clone())
     }
 
     fn instant_of(&self, wall: u64, now: Instant) -> Instant {

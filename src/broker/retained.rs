@@ -5,12 +5,12 @@ use std::time::Instant;
 use parking_lot::RwLock;
 
 use super::Broker;
+use super::author::Author;
 use super::effects::Effects;
 use super::handle::{SessionHandle, Slot};
 use super::inspect::RetainedView;
 use super::publish::Publisher;
 use super::quotas::{Account, Quota};
-use super::retained_by::RetainedBy;
 use crate::metrics::Limit;
 use crate::packet::{Message, PublishReason, TopicFilter, TopicName};
 use crate::routing::{Retainable, RetainedTree};
@@ -35,7 +35,7 @@ struct Tree {
 struct Entry {
     message: Message,
     /// Whose right to publish it is asked again when rights change; `None` for the broker's own.
-    publisher: Option<Arc<RetainedBy>>,
+    author: Option<Arc<Author>>,
     /// What it survives by.
     body: Option<Arc<Body>>,
 }
@@ -53,11 +53,11 @@ impl Retainable for Entry {
 
 impl Entry {
     fn view(&self) -> RetainedView {
-        RetainedView { message: self.message.clone(), publisher: self.publisher.as_ref().map(|by| by.principal.clone()) }
+        RetainedView { message: self.message.clone(), publisher: self.author.as_ref().map(|by| by.principal.clone()) }
     }
 
     fn account(&self) -> Option<&Arc<Account>> {
-        self.publisher.as_ref().and_then(|by| by.account.as_ref())
+        self.author.as_ref().and_then(|by| by.account.as_ref())
     }
 
     fn is_kept(&self) {
@@ -70,7 +70,7 @@ impl Entry {
 
     /// Whether it was published under this session's client identifier.
     fn is_of(&self, handle: &SessionHandle) -> bool {
-        self.publisher.as_ref().is_some_and(|by| by.principal.client_id == handle.principal.client_id)
+        self.author.as_ref().is_some_and(|by| by.principal.client_id == handle.principal.client_id)
     }
 }
 
@@ -152,14 +152,14 @@ impl Retained {
     /// What was stored is told to `forgotten`.
     pub(super) fn retain(
         &self,
-        mut keep: impl FnMut(&Message, Option<&RetainedBy>) -> bool,
+        mut keep: impl FnMut(&Message, Option<&Author>) -> bool,
         mut forgotten: impl FnMut(TopicName<'_>, &Arc<Body>),
     ) -> usize {
         let mut tree = self.tree.write();
         let Tree { messages, bytes, mortal } = &mut *tree;
         let before = messages.len();
         messages.retain(|entry| {
-            let is_kept = keep(&entry.message, entry.publisher.as_deref());
+            let is_kept = keep(&entry.message, entry.author.as_deref());
             if !is_kept {
                 entry.is_gone();
                 *bytes -= entry.message.len();
@@ -239,7 +239,7 @@ impl Broker {
             return Ok(false);
         }
         let limits = self.limits();
-        let by = publisher.session.map(SessionHandle::retained_by);
+        let author = publisher.author();
         let mut tree = self.retained.tree.write();
         if publisher.is_bounded()
             && let Some(limit) = tree.limit_met(&message, publisher.account(), &limits)
@@ -250,10 +250,10 @@ impl Broker {
         }
         let body = publication.body().cloned();
         if let Some(body) = &body {
-            body.retain(RetainedBy::stored(by.as_ref())).into_iter().for_each(|item| effects.journal.push(item));
+            body.retain(Author::stored(author.as_ref())).into_iter().for_each(|item| effects.journal.push(item));
         }
         let is_stored = body.is_some();
-        match tree.insert(Entry { message, publisher: by, body }) {
+        match tree.insert(Entry { message, author, body }) {
             // Together with what takes its place: one of them is there after any crash.
             Some(old) if is_stored => effects.journal.push(old.unretain()),
             Some(old) => self.tell_unretained(topic, &old),
@@ -271,9 +271,9 @@ impl Broker {
     }
 
     /// One that was there before the process.
-    pub(super) fn restore_retained(&self, message: Message, body: Arc<Body>, publisher: Option<Arc<RetainedBy>>) {
+    pub(super) fn restore_retained(&self, message: Message, body: Arc<Body>, author: Option<Arc<Author>>) {
         let mut tree = self.retained.tree.write();
-        tree.insert(Entry { message, publisher, body: Some(body) });
+        tree.insert(Entry { message, author, body: Some(body) });
     }
 
     /// Shows those that survive, one page of topics from `from` on. Returns where the next one begins.
@@ -284,7 +284,7 @@ impl Broker {
         mut show: impl FnMut(&str, &storage::Publisher, &Arc<Body>) -> ControlFlow<()>,
     ) -> Option<Box<str>> {
         self.retained.tree.read().messages.page(from, limit, |topic, entry| match &entry.body {
-            Some(body) => show(topic.as_str(), &RetainedBy::stored(entry.publisher.as_ref()), body),
+            Some(body) => show(topic.as_str(), &Author::stored(entry.author.as_ref()), body),
             None => ControlFlow::Continue(()),
         })
     }

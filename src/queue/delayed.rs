@@ -1,30 +1,28 @@
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::index::Index;
 use super::list::{Linked, Links};
-use super::owner::{Owner, Owners};
+use super::owner::Owner;
 use super::slab::Slab;
 use super::time::UnixMillis;
 use super::wheel::{Timed, Wheel, WheelPlace};
 use crate::storage::Parts;
 
 /// Messages that are published later: `$delayed/SECONDS/TOPIC` for ordinary topics. Each costs some 70 bytes besides its body, and
-/// setting and firing take constant time, however many there are.
+/// setting and firing take constant time, however many there are. `B` says where a message is kept, `O` whose it is.
 #[derive(Debug)]
-pub struct DelayedMessages<B> {
-    slab: Slab<Delayed<B>>,
+pub struct DelayedMessages<B, O> {
+    slab: Slab<Delayed<B, O>>,
     /// By the number of the message.
     index: Index,
     wheel: Wheel<0>,
-    owners: Owners,
     bytes: u64,
     next_number: u64,
     /// Numbers below this may be given out without saying so.
     reserved: u64,
     now: UnixMillis,
     bounds: DelayedBounds,
-    changes: VecDeque<DelayedChange<B>>,
+    changes: VecDeque<DelayedChange<B, O>>,
 }
 
 /// How much may wait.
@@ -37,9 +35,9 @@ pub struct DelayedBounds {
 
 /// What must outlive a crash. Applied in order, any beginning of them rebuilds what waited then.
 #[derive(Clone, Debug, PartialEq)]
-pub enum DelayedChange<B> {
+pub enum DelayedChange<B, O> {
     /// A message waits. Its publisher is answered once this is durable.
-    Scheduled { number: u64, at: UnixMillis, size: u32, body: B, owner: Option<Arc<Owner>> },
+    Scheduled { number: u64, at: UnixMillis, size: u32, body: B, owner: Option<O> },
     /// It has been published, or taken out. Written together with what the publish left behind, or after it: lost, it only means that
     /// the message is published once more.
     Released { number: u64 },
@@ -47,7 +45,7 @@ pub enum DelayedChange<B> {
     Reserved { until: u64 },
 }
 
-impl<B> DelayedChange<B> {
+impl<B> DelayedChange<B, Owner> {
     /// Appends the change as bytes, without its body.
     pub fn write(&self, out: &mut Vec<u8>) {
         let numbers = match self {
@@ -66,13 +64,26 @@ impl<B> DelayedChange<B> {
     pub fn read(bytes: &[u8], body: Option<B>) -> Option<Self> {
         let mut parts = Parts(bytes);
         let [kind, number, at, size] = [parts.u64()?, parts.u64()?, parts.u64()?, parts.u64()?];
-        let owner = if kind == 3 { Some(Arc::new(Owner::read(&mut parts)?)) } else { None };
+        let owner = if kind == 3 { Some(Owner::read(&mut parts)?) } else { None };
         match kind {
             _ if !parts.0.is_empty() || number >= NUMBER_END => None,
             0 | 3 => Some(Self::Scheduled { number, at: UnixMillis(at), size: u32::try_from(size).ok()?, body: body?, owner }),
             1 => Some(Self::Released { number }),
             2 => Some(Self::Reserved { until: number }),
             _ => None,
+        }
+    }
+}
+
+impl<B, O> DelayedChange<B, O> {
+    /// The same with the owner as somebody else knows it.
+    pub fn map_owner<P>(self, map: impl FnOnce(O) -> P) -> DelayedChange<B, P> {
+        match self {
+            Self::Scheduled { number, at, size, body, owner } => {
+                DelayedChange::Scheduled { number, at, size, body, owner: owner.map(map) }
+            }
+            Self::Released { number } => DelayedChange::Released { number },
+            Self::Reserved { until } => DelayedChange::Reserved { until },
         }
     }
 
@@ -87,12 +98,12 @@ impl<B> DelayedChange<B> {
 
 /// A message whose time has come.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Due<B> {
+pub struct Due<B, O> {
     pub number: u64,
     pub body: B,
     /// As it was scheduled.
     pub size: u32,
-    pub owner: Option<Arc<Owner>>,
+    pub owner: Option<O>,
 }
 
 /// There is no room for one more.
@@ -101,9 +112,9 @@ pub struct Due<B> {
 pub struct DelayedFull;
 
 #[derive(Debug)]
-struct Delayed<B> {
+struct Delayed<B, O> {
     body: B,
-    owner: Option<Arc<Owner>>,
+    owner: Option<O>,
     number: u64,
     at: UnixMillis,
     links: Links,
@@ -116,14 +127,14 @@ const NUMBER_END: u64 = 1 << 63;
 /// Numbers that one `Reserved` covers.
 const RESERVE: u64 = 1 << 16;
 
-impl<B: Clone> Delayed<B> {
-    fn change(&self) -> DelayedChange<B> {
+impl<B: Clone, O: Clone> Delayed<B, O> {
+    fn change(&self) -> DelayedChange<B, O> {
         let (body, owner) = (self.body.clone(), self.owner.clone());
         DelayedChange::Scheduled { number: self.number, at: self.at, size: self.size, body, owner }
     }
 }
 
-impl<B> Linked for Delayed<B> {
+impl<B, O> Linked for Delayed<B, O> {
     fn links(&mut self, _: usize) -> &mut Links {
         &mut self.links
     }
@@ -133,7 +144,7 @@ impl<B> Linked for Delayed<B> {
     }
 }
 
-impl<B> Timed for Delayed<B> {
+impl<B, O> Timed for Delayed<B, O> {
     fn due(&self) -> UnixMillis {
         self.at
     }
@@ -143,13 +154,12 @@ impl<B> Timed for Delayed<B> {
     }
 }
 
-impl<B: Clone> DelayedMessages<B> {
+impl<B: Clone, O: Clone> DelayedMessages<B, O> {
     pub fn new(bounds: DelayedBounds, now: UnixMillis) -> Self {
         Self {
             slab: Slab::new(),
             index: Index::default(),
             wheel: Wheel::new(now),
-            owners: Owners::default(),
             bytes: 0,
             next_number: 1,
             reserved: 1,
@@ -160,7 +170,7 @@ impl<B: Clone> DelayedMessages<B> {
     }
 
     /// Keeps a message until `at`, and gives its number. `owner` is whose it is, if it is anybody's.
-    pub fn schedule(&mut self, body: B, size: u32, at: UnixMillis, owner: Option<Arc<Owner>>) -> Result<u64, DelayedFull> {
+    pub fn schedule(&mut self, body: B, size: u32, at: UnixMillis, owner: Option<O>) -> Result<u64, DelayedFull> {
         let has_room = (self.slab.len() as u64) < self.bounds.messages_max;
         if !has_room || self.bytes + u64::from(size) > self.bounds.bytes_max {
             return Err(DelayedFull);
@@ -171,20 +181,20 @@ impl<B: Clone> DelayedMessages<B> {
             self.reserved = number + RESERVE;
             self.changes.push_back(DelayedChange::Reserved { until: self.reserved });
         }
-        let owner = self.insert(number, at, size, body.clone(), owner);
+        self.insert(number, at, size, body.clone(), owner.clone());
         self.changes.push_back(DelayedChange::Scheduled { number, at, size, body, owner });
         Ok(number)
     }
 
     /// Keeps a message again that was due and could not be published, whatever the bounds.
-    pub fn put_back(&mut self, due: Due<B>, at: UnixMillis) {
+    pub fn put_back(&mut self, due: Due<B, O>, at: UnixMillis) {
         let bounds = std::mem::replace(&mut self.bounds, DelayedBounds { messages_max: u64::MAX, bytes_max: u64::MAX });
         let _ = self.schedule(due.body, due.size, at, due.owner); // within these it is taken
         self.bounds = bounds;
     }
 
     /// The next message whose time has come. To be called until there is none, or until enough was done at once.
-    pub fn poll_due(&mut self, now: UnixMillis) -> Option<Due<B>> {
+    pub fn poll_due(&mut self, now: UnixMillis) -> Option<Due<B, O>> {
         self.now = self.now.max(now);
         let id = self.wheel.pop_due(&mut self.slab, self.now)?;
         let Delayed { number, body, size, owner, .. } = self.remove(id);
@@ -206,12 +216,12 @@ impl<B: Clone> DelayedMessages<B> {
     }
 
     /// The next change that must outlive a crash, in the order in which they happened.
-    pub fn poll_change(&mut self) -> Option<DelayedChange<B>> {
+    pub fn poll_change(&mut self) -> Option<DelayedChange<B, O>> {
         self.changes.pop_front()
     }
 
     /// Takes the next change of the journal, when this is rebuilt from it. Bounds do not matter here.
-    pub fn apply(&mut self, change: DelayedChange<B>) {
+    pub fn apply(&mut self, change: DelayedChange<B, O>) {
         match change {
             DelayedChange::Scheduled { number, at, size, body, owner } => {
                 if let Some(id) = self.find(number) {
@@ -231,18 +241,18 @@ impl<B: Clone> DelayedMessages<B> {
     }
 
     /// One message as it is, in one change: for a journal that moves what lives out of an old segment.
-    pub fn snapshot_of(&self, number: u64) -> Option<DelayedChange<B>> {
+    pub fn snapshot_of(&self, number: u64) -> Option<DelayedChange<B, O>> {
         Some(self.slab[self.find(number)?].change())
     }
 
     /// Keeps numbers from being given out twice, where the journal has cleared away all other records.
-    pub const fn snapshot_of_numbers(&self) -> DelayedChange<B> {
+    pub const fn snapshot_of_numbers(&self) -> DelayedChange<B, O> {
         DelayedChange::Reserved { until: if self.reserved > self.next_number { self.reserved } else { self.next_number } }
     }
 
     /// Shows what waits, in pieces, between which messages may come and go: `count` places in memory from the place `from` on, which at
     /// the beginning is 0. Returns where the next piece begins, `None` behind the last one.
-    pub fn show(&self, from: u32, count: u32, mut see: impl FnMut(DelayedChange<B>)) -> Option<u32> {
+    pub fn show(&self, from: u32, count: u32, mut see: impl FnMut(DelayedChange<B, O>)) -> Option<u32> {
         let to = from.saturating_add(count);
         for (_, one) in self.slab.range(from, to) {
             see(one.change());
@@ -271,24 +281,19 @@ impl<B: Clone> DelayedMessages<B> {
         self.index.find(number, |id| self.slab[id].number == number)
     }
 
-    /// Returns the owner as it is known here.
-    fn insert(&mut self, number: u64, at: UnixMillis, size: u32, body: B, owner: Option<Arc<Owner>>) -> Option<Arc<Owner>> {
+    fn insert(&mut self, number: u64, at: UnixMillis, size: u32, body: B, owner: Option<O>) {
         self.bytes += u64::from(size);
-        let owner = owner.map(|owner| self.owners.share(owner));
-        let delayed =
-            Delayed { body, owner: owner.clone(), number, at, links: Links::default(), size, place: WheelPlace::NONE };
+        let delayed = Delayed { body, owner, number, at, links: Links::default(), size, place: WheelPlace::NONE };
         let id = self.slab.insert(delayed);
         self.index.insert(number, id, |id| self.slab[id].number);
         self.wheel.insert(&mut self.slab, id);
-        owner
     }
 
-    fn remove(&mut self, id: u32) -> Delayed<B> {
+    fn remove(&mut self, id: u32) -> Delayed<B, O> {
         self.wheel.remove(&mut self.slab, id);
         self.index.remove(self.slab[id].number, id);
         let delayed = self.slab.remove(id);
         self.bytes -= u64::from(delayed.size);
-        delayed.owner.iter().for_each(|owner| self.owners.look_after(owner));
         delayed
     }
 }

@@ -61,7 +61,7 @@ pub use key::{Key, KeyMode, KeySource};
 pub use machine::Queue;
 pub use name::{InvalidQueueName, QueueName};
 pub use operation::{Peeked, Status};
-pub use owner::{Owner, Owners};
+pub use owner::Owner;
 pub use restore::Restore;
 pub use settlement::{EXTEND_MAX, Outcome, SettleError};
 pub use snapshot::Showing;

@@ -149,6 +149,19 @@ pub struct PublishingClient {
     pub listener: Arc<str>,
 }
 
+impl PublishingClient {
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.put_text(&self.client_id);
+        out.put_option(self.username.as_deref());
+        out.put_text(&self.listener);
+    }
+
+    /// Takes its bytes off the front.
+    pub fn read(parts: &mut Parts<'_>) -> Option<Self> {
+        Some(Self { client_id: parts.text()?.into(), username: parts.option()?.map(Arc::from), listener: parts.text()?.into() })
+    }
+}
+
 pub(super) mod kind {
     pub const BODY: u8 = 1;
     pub const COMMIT: u8 = 2;
@@ -387,9 +400,7 @@ pub(super) fn put_retained(out: &mut Vec<u8>, topic: &str, publisher: &Publisher
             None => out.push(0),
             Some(client) => {
                 out.push(1);
-                out.put_text(&client.client_id);
-                out.put_option(client.username.as_deref());
-                out.put_text(&client.listener);
+                client.write(out);
             }
         }
     });
@@ -531,11 +542,7 @@ fn read_retained(parts: &mut Parts<'_>) -> Option<Told> {
     let topic = parts.text()?.into();
     let client = match parts.u8()? {
         0 => None,
-        1 => Some(PublishingClient {
-            client_id: parts.text()?.into(),
-            username: parts.option()?.map(Arc::from),
-            listener: parts.text()?.into(),
-        }),
+        1 => Some(PublishingClient::read(parts)?),
         _ => return None,
     };
     Some(Told::Retained { place, topic, publisher: Publisher { client } })

@@ -1,8 +1,9 @@
 //! Later: `$delayed/SECONDS/TOPIC` for every topic, `q-delay` for queues.
 
-use dunlin::packet::QoS;
+use dunlin::packet::{QoS, SubscriptionOptions};
 
-use crate::house::{ack, broker, consumer, drain, enter, fill, jobs, payloads, take, tell};
+use crate::house::{ack, broker, consumer, drain, enter, fill, jobs, payloads, take, tell, tell_with};
+use crate::rights_house::House;
 use crate::support::client::V311;
 use crate::support::{Client, eventually};
 
@@ -30,7 +31,7 @@ fn an_ordinary_topic_gets_its_message_later() {
 fn it_is_durable_with_all_that_it_says() {
     let mut broker = jobs("");
     let mut publisher = enter(&broker, "publisher");
-    let told = crate::house::tell_with(&mut publisher, "$delayed/1/a/b", "x", &[("colour", "red")], |packet| {
+    let told = tell_with(&mut publisher, "$delayed/1/a/b", "x", &[("colour", "red")], |packet| {
         packet.properties.content_type = Some("text/plain");
         packet.retain = true;
     });
@@ -126,4 +127,101 @@ fn delays_have_a_bound() {
     eventually("the limit is counted", || hits() == 1.0);
     // Nothing has changed by what was refused.
     assert_eq!(drain(&mut consumer(&broker, "worker", "$queue/jobs")), []);
+}
+
+const RIGHTS: &str = "\
+user alice
+topic write a/#
+user bob
+topic read a/#
+";
+
+fn house() -> House {
+    let config = "\
+        [limits]\nconnect_timeout = \"1h\"\n[auth]\npassword_file = \"@DIR@/users\"\nacl_file = \"@DIR@/acl\"\n\
+        [[listeners]]\nname = \"tcp\"\nurl = \"tcp://127.0.0.1:0\"\n";
+    House::furnished(config, RIGHTS)
+}
+
+const DENIED: &str = r#"dunlin_messages_dropped_total{reason="not_authorized"}"#;
+
+#[test]
+fn what_may_not_be_published_any_more_when_its_time_has_come_is_not() {
+    for restarts in [false, true] {
+        let mut house = house();
+        let mut bob = house.enter("bob", "b");
+        bob.subscribe("a/#", QoS::AtLeastOnce);
+        let mut alice = house.enter("alice", "a");
+        assert_eq!(tell(&mut alice, "$delayed/3/a/secret", "x", &[]).reason, 0);
+        assert_eq!(tell(&mut alice, "$delayed/3/a/open", "y", &[]).reason, 0);
+        if restarts {
+            house.broker.kill_and_restart();
+            bob = house.enter("bob", "b");
+            bob.subscribe("a/#", QoS::AtLeastOnce);
+        }
+        house.change("acl", &RIGHTS.replace("write a/#", "write a/open"));
+        assert_eq!(take(&mut bob).topic, "a/open", "restarts: {restarts}");
+        assert_eq!(drain(&mut bob), [], "restarts: {restarts}");
+        eventually("what was not published is counted", || house.metric(DENIED) == 1.0);
+    }
+}
+
+#[test]
+fn what_is_retained_later_is_its_publishers() {
+    for restarts in [false, true] {
+        let mut house = house();
+        let mut alice = house.enter("alice", "a");
+        let told = tell_with(&mut alice, "$delayed/1/a/b", "x", &[], |packet| packet.retain = true);
+        assert_eq!(told.reason, 0);
+        alice.cut();
+        if restarts {
+            house.broker.kill_and_restart();
+        }
+        let retained = |house: &House| {
+            let mut bob = house.enter("bob", "b");
+            bob.subscribe("a/b", QoS::AtLeastOnce);
+            drain(&mut bob).iter().filter(|got| got.retain).count()
+        };
+        eventually("the message is there", || retained(&house) == 1);
+        house.change("acl", &format!("{RIGHTS}# read again\n"));
+        assert_eq!(retained(&house), 1, "she still may");
+        house.change("acl", &RIGHTS.replace("write a/#", "write other"));
+        assert_eq!(retained(&house), 0, "it goes with her right");
+    }
+}
+
+/// [MQTT-3.8.3-3]: the publisher is who asked for it, also after it has come back.
+#[test]
+fn no_local_holds_later_too() {
+    let broker = broker("");
+    let mut speaker = enter(&broker, "speaker");
+    let mut listener = enter(&broker, "listener");
+    assert_eq!(tell(&mut speaker, "$delayed/1/a", "x", &[]).reason, 0);
+    speaker.cut();
+    let mut speaker = enter(&broker, "speaker");
+    for client in [&mut speaker, &mut listener] {
+        client.subscribe_with("a", SubscriptionOptions { no_local: true, ..Default::default() }, None);
+    }
+    assert_eq!(take(&mut listener).payload, "x");
+    assert_eq!(drain(&mut speaker), []);
+}
+
+#[test]
+fn the_key_of_a_client_is_that_of_who_asked_for_it() {
+    let mut broker = jobs("key = \"client-id\"");
+    for (client, topic, payload) in
+        [("ada", "$delayed/1/jobs/a", "1"), ("bob", "$delayed/1/jobs/a", "2"), ("ada", "jobs/a", "3")]
+    {
+        fill(&mut enter(&broker, client), topic, &[payload]);
+    }
+    broker.kill_and_restart();
+    let mut worker = consumer(&broker, "worker", "$queue/jobs");
+    let got = [take(&mut worker), take(&mut worker)];
+    assert_eq!(
+        got.each_ref().map(|got| (got.property("q-key"), got.payload.as_str())),
+        [(Some("ada"), "3"), (Some("bob"), "2")]
+    );
+    assert_eq!(drain(&mut worker), [], "ada has one already");
+    ack(&mut worker, &got[0]);
+    assert_eq!(take(&mut worker).payload, "1");
 }

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 use super::records::{self, COMMON};
 use super::waiting::Waiting;
 use crate::broker::Broker;
+use crate::broker::author::Author;
 use crate::broker::deliver::Deliveries;
-use crate::broker::publish::{Matched, Publisher};
+use crate::broker::publish::{Late, Matched, Publisher};
 use crate::broker::quotas::Quota;
 use crate::metrics::{DropReason, Limit};
 use crate::packet::{Message, PublishReason, UserPropertiesBuf};
-use crate::queue::{Owner, properties};
+use crate::queue::properties;
 use crate::session::{Answer, Note, Publication};
 use crate::storage::{Body, Holder};
 
@@ -41,7 +42,7 @@ impl Broker {
                 None => Body::new(publication.message().clone()),
             },
         };
-        let at = queues.moment(now).plus(delay);
+        let (at, author) = (queues.moment(now).plus(delay), publisher.author());
         let mut delayed = queues.delayed.lock();
         let size = u32::try_from(body.size()).unwrap_or(u32::MAX);
         let refused = |limit, note| {
@@ -53,11 +54,9 @@ impl Broker {
         if let Some(limit) = full(Quota::DelayedMessages).or_else(|| full(Quota::QueuedBytes)) {
             return Err(refused(limit, "too much waits already"));
         }
-        let owner = owner_of(publisher);
-        if delayed.messages.schedule(body.clone(), size, at, owner.clone()).is_err() {
+        if delayed.schedule(body.clone(), size, at, author).is_err() {
             return Err(refused(Limit::MaxDelayedMessages, "too many delayed messages"));
         }
-        owner.iter().for_each(|owner| delayed.count(owner, size, &self.accounts));
         if publication.is_lasting() {
             let holder = Holder { stream: COMMON, is_kept: true, is_wanted_soon: false };
             body.hold(holder).into_iter().for_each(|item| deliveries.batch.journal.push(item));
@@ -82,9 +81,15 @@ impl Broker {
                     deliveries.batch.dropped(DropReason::Expired, 1);
                     continue;
                 }
+                // Rights may have changed meanwhile.
+                if due.owner.as_ref().is_some_and(|author| !author.may_publish(message.topic())) {
+                    deliveries.batch.dropped(DropReason::NotAuthorized, 1);
+                    continue;
+                }
+                let publisher = Publisher::late(due.owner.as_ref().map(|author| self.late(author)));
                 let mut publication = Publication::stored(&message);
-                if self.publish(&mut publication, &Publisher::DELAYED, now, deliveries).is_err() {
-                    delayed.put_back(due, wall.plus(AGAIN), &self.accounts);
+                if self.publish(&mut publication, &publisher, now, deliveries).is_err() {
+                    delayed.put_back(due, wall.plus(AGAIN));
                 }
             }
             self.tell_delayed(&mut delayed, deliveries);
@@ -94,10 +99,14 @@ impl Broker {
         }
     }
 
+    fn late<'a>(&self, author: &'a Arc<Author>) -> Late<'a> {
+        Late { author, session: self.registry.get(&author.registry_key()).map(|session| session.key) }
+    }
+
     fn tell_delayed(&self, delayed: &mut Waiting, deliveries: &mut Deliveries) {
         while let Some(change) = delayed.messages.poll_change() {
             if self.journal.is_some() {
-                deliveries.batch.journal.record(records::record(COMMON, records::of_delayed(&change)));
+                deliveries.batch.journal.record(records::record(COMMON, records::of_delayed(change)));
             }
         }
         self.submit(&mut deliveries.batch);
@@ -111,13 +120,6 @@ impl Broker {
         let delayed = &self.queues.delayed.lock().messages;
         (delayed.len() as u64, delayed.bytes())
     }
-}
-
-/// Also where nothing is counted: it may be after the next start.
-fn owner_of(publisher: &Publisher<'_>) -> Option<Arc<Owner>> {
-    let handle = publisher.session?;
-    let owner = Owner { user: handle.principal.username.clone(), tenant: handle.mount_point.clone() };
-    (owner != Owner::default()).then(|| Arc::new(owner))
 }
 
 /// Once its prefixes are gone, a property says the same.

@@ -58,7 +58,7 @@ impl Broker {
     ) -> Result<Fed, Answer> {
         let wall = self.queues.wall(now);
         let asked = self.asked(publication, publisher)?;
-        let client_id = publisher.session.map_or("", |handle| &**handle.client_id());
+        let client_id = publisher.client_id().map_or("", |client_id| &**client_id);
         let view = *publication.view();
         let full = |(queue, _): &(&Arc<QueueHandle>, _)| queue.account.as_ref()?.full(Quota::QueuedBytes);
         if let Some(limit) = locked.iter().find_map(full) {

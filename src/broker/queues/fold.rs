@@ -1,9 +1,9 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::define::Definition;
 use super::records::{self, COMMON, kind};
-use crate::queue::{Change, DelayedChange, Owner, Owners, Part, Restore, UnixMillis};
+use crate::queue::{Change, DelayedChange, Owner, Part, Restore, UnixMillis};
 use crate::storage::{Place, Tell, WorkState};
 
 /// What the journal's records of work queues fold into, with bodies as the places where they lie.
@@ -13,7 +13,8 @@ pub struct QueueFold {
     pub(super) queues: BTreeMap<u64, FoldedQueue>,
     /// By number.
     pub(super) delayed: HashMap<u64, FoldedDelayed>,
-    owners: Owners,
+    /// Each once, however many messages are its.
+    owners: HashSet<Arc<Owner>>,
     pub(super) next_delayed: u64,
     /// The highest stream that was ever told of.
     pub(super) last_stream: u64,
@@ -83,17 +84,26 @@ impl QueueFold {
         self.queues.entry(stream).or_default()
     }
 
-    fn apply_delayed(&mut self, change: DelayedChange<Place>) {
+    fn apply_delayed(&mut self, change: DelayedChange<Place, Owner>) {
         match change {
             DelayedChange::Scheduled { number, at, size, body, owner } => {
                 self.next_delayed = self.next_delayed.max(number + 1);
-                let owner = owner.map(|owner| self.owners.share(owner));
+                let owner = owner.map(|owner| share(&mut self.owners, owner));
                 self.delayed.insert(number, FoldedDelayed { at, size, place: body, owner });
             }
             DelayedChange::Released { number } => _ = self.delayed.remove(&number),
             DelayedChange::Reserved { until } => self.next_delayed = self.next_delayed.max(until),
         }
     }
+}
+
+fn share(owners: &mut HashSet<Arc<Owner>>, owner: Owner) -> Arc<Owner> {
+    if let Some(known) = owners.get(&owner) {
+        return known.clone();
+    }
+    let owner = Arc::new(owner);
+    owners.insert(owner.clone());
+    owner
 }
 
 impl WorkState for QueueFold {
@@ -133,14 +143,13 @@ impl WorkState for QueueFold {
                 tell(*stream, records::body_of(change), &content);
             }
         }
-        let mut one = |change: DelayedChange<Place>| {
-            let mut content = vec![kind::DELAYED];
-            change.write(&mut content);
+        let mut one = |change: DelayedChange<Place, Owner>| {
+            records::write_delayed(&change, &mut content);
             tell(COMMON, change.body().copied(), &content);
         };
         one(DelayedChange::Reserved { until: self.next_delayed });
         for (number, FoldedDelayed { at, size, place, owner }) in &self.delayed {
-            let owner = owner.clone();
+            let owner = owner.as_deref().cloned();
             one(DelayedChange::Scheduled { number: *number, at: *at, size: *size, body: *place, owner });
         }
     }

@@ -53,7 +53,8 @@ pub struct QueueSettings {
     pub auto_create: AutoCreate,
     /// Work queues at the same time; a further one is refused.
     pub max_queues: usize,
-    /// Messages that wait for their time, as `$delayed/SECONDS/TOPIC` has it. Each costs some 110 bytes of memory besides its body.
+    /// Messages that wait for their time, as `$delayed/SECONDS/TOPIC` has it. Each costs some 110 bytes of memory besides its body, and what is
+    /// known of each client that has any some 400.
     pub max_delayed_messages: u64,
     /// Bytes of topic, properties and payload of those messages.
     pub max_delayed_bytes: ByteSize,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::define::Definition;
 use super::handle::{QueueHandle, QueueState};
 use crate::broker::Effects;
+use crate::broker::author::Author;
 use crate::broker::quotas::Quota;
-use crate::queue::{Change, DelayedChange, Durability, Part};
+use crate::queue::{Change, DelayedChange, Durability, Owner, Part};
 use crate::storage::{Body, Record};
 
 /// The stream of what belongs to no queue.
@@ -60,10 +61,18 @@ fn is_forgotten(change: &Change<Arc<Body>>, stream: u64) -> bool {
     matches!(change, Change::Settled { body: Some(body), .. } if body.let_go(stream))
 }
 
-pub(super) fn of_delayed(change: &DelayedChange<Arc<Body>>) -> (Option<Arc<Body>>, Vec<u8>) {
-    let mut content = vec![kind::DELAYED];
-    change.write(&mut content);
+pub(super) fn of_delayed(change: DelayedChange<Arc<Body>, Arc<Author>>) -> (Option<Arc<Body>>, Vec<u8>) {
+    let mut content = Vec::new();
+    let change = change.map_owner(|author| author.owner());
+    write_delayed(&change, &mut content);
     (change.body().cloned(), content)
+}
+
+/// A change without its body; `content` is written anew.
+pub(super) fn write_delayed<B>(change: &DelayedChange<B, Owner>, content: &mut Vec<u8>) {
+    content.clear();
+    content.push(kind::DELAYED);
+    change.write(content);
 }
 
 pub(super) fn record(stream: u64, (body, content): (Option<Arc<Body>>, Vec<u8>)) -> Record {

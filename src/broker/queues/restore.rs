@@ -9,18 +9,25 @@ use super::fold::{FoldedDelayed, FoldedQueue, QueueFold};
 use super::handle::QueueHandle;
 use super::operate::QueueId;
 use super::records::{self, COMMON};
+use crate::broker::author::Authors;
 use crate::broker::handle::SessionHandle;
 use crate::broker::quotas::Quota;
 use crate::broker::{Broker, Effects};
 use crate::packet::TopicFilter;
 use crate::queue::topics::{Form, SubscribeFilter};
-use crate::queue::{Config, DelayedChange, Part, Secret};
+use crate::queue::{Config, DelayedChange, Owner, Part, Secret};
 use crate::session::Subscription;
 use crate::storage::{Body, Place, Record};
 
 impl Broker {
     /// Takes over the queues that were stored, before their consumers come.
-    pub(in crate::broker) fn restore_queues(&self, fold: QueueFold, bodies: &HashMap<Place, Arc<Body>>, now: Instant) {
+    pub(in crate::broker) fn restore_queues(
+        &self,
+        fold: QueueFold,
+        bodies: &HashMap<Place, Arc<Body>>,
+        authors: &mut Authors<'_>,
+        now: Instant,
+    ) {
         let QueueFold { secret, queues, delayed, next_delayed, last_stream, unreadable, .. } = fold;
         if unreadable > 0 {
             tracing::error!(unreadable, "records of work queues that this version cannot read were passed over");
@@ -37,8 +44,8 @@ impl Broker {
         delayed.sort_unstable_by_key(|(number, _)| *number);
         for (number, FoldedDelayed { at, size, place, owner }) in delayed {
             if let Some(body) = bodies.get(&place) {
-                owner.iter().for_each(|owner| waiting.count(owner, size, &self.accounts));
-                waiting.messages.apply(DelayedChange::Scheduled { number, at, size, body: body.clone(), owner });
+                let author = owner.map(|owner| authors.of(Owner::clone(&owner)));
+                waiting.restore(number, at, (body.clone(), size), author);
             }
         }
         if let Some(at) = waiting.messages.poll_timeout() {

@@ -4,9 +4,10 @@ use parking_lot::MutexGuard;
 
 use super::PIECE;
 use super::handle::QueueHandle;
-use super::records::{self, COMMON, kind};
+use super::records::{self, COMMON};
 use crate::broker::Broker;
-use crate::queue::Showing;
+use crate::broker::author::Author;
+use crate::queue::{DelayedChange, Showing};
 use crate::storage::Walker;
 
 /// Bytes of records from which a piece ends before that: names of clients are long if they like.
@@ -29,10 +30,9 @@ impl Broker {
         let mut next = Some(0);
         while let Some(from) = next {
             let waiting = self.queues.delayed.lock();
-            let mut see = |change: crate::queue::DelayedChange<_>| {
-                content.clear();
-                content.push(kind::DELAYED);
-                change.write(content);
+            let mut see = |change: DelayedChange<_, Arc<Author>>| {
+                let change = change.map_owner(|author| author.owner());
+                records::write_delayed(&change, content);
                 walker.work(COMMON, change.body(), content);
             };
             if from == 0 {

@@ -1,56 +1,60 @@
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::broker::quotas::{Account, Accounts, Quota};
-use crate::queue::{DelayedBounds, DelayedMessages, Due, Owner, UnixMillis};
+use crate::broker::author::Author;
+use crate::broker::quotas::Quota;
+use crate::queue::{DelayedBounds, DelayedChange, DelayedFull, DelayedMessages, Due, UnixMillis};
 use crate::storage::Body;
 
-/// The delayed messages, and the totals that they count towards: those of whoever published them, until they are due.
+/// The delayed messages. Until they are due they count towards the totals of whoever published them.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub messages: DelayedMessages<Arc<Body>>,
-    /// With how many of the messages; held so that an account lives as long as anything of it waits.
-    accounts: HashMap<Owner, (Arc<Account>, u64)>,
+    pub messages: DelayedMessages<Arc<Body>, Arc<Author>>,
 }
 
 impl Waiting {
     pub(super) fn new(bounds: DelayedBounds, now: UnixMillis) -> Self {
-        Self { messages: DelayedMessages::new(bounds, now), accounts: HashMap::new() }
+        Self { messages: DelayedMessages::new(bounds, now) }
     }
 
-    /// A message counts from now on, whatever the quotas.
-    pub(super) fn count(&mut self, owner: &Arc<Owner>, size: u32, accounts: &Accounts) {
-        let (account, count) = match self.accounts.get_mut(&**owner) {
-            Some(known) => known,
-            None => {
-                let Some(account) = accounts.of(owner.user.as_ref(), owner.tenant.as_ref()) else { return };
-                self.accounts.entry(Owner::clone(owner)).or_insert((account, 0))
-            }
-        };
-        *count += 1;
-        account.add(Quota::DelayedMessages, 1);
-        account.add(Quota::QueuedBytes, size.into());
+    pub(super) fn schedule(
+        &mut self,
+        body: Arc<Body>,
+        size: u32,
+        at: UnixMillis,
+        author: Option<Arc<Author>>,
+    ) -> Result<u64, DelayedFull> {
+        let number = self.messages.schedule(body, size, at, author.clone())?;
+        count(author.as_ref(), size);
+        Ok(number)
+    }
+
+    /// One that was there before the process.
+    pub(super) fn restore(&mut self, number: u64, at: UnixMillis, (body, size): (Arc<Body>, u32), author: Option<Arc<Author>>) {
+        count(author.as_ref(), size);
+        self.messages.apply(DelayedChange::Scheduled { number, at, size, body, owner: author });
     }
 
     /// The next message whose time has come: it counts towards nothing any more.
-    pub(super) fn poll_due(&mut self, now: UnixMillis) -> Option<Due<Arc<Body>>> {
+    pub(super) fn poll_due(&mut self, now: UnixMillis) -> Option<Due<Arc<Body>, Arc<Author>>> {
         let due = self.messages.poll_due(now)?;
-        if let Some(owner) = &due.owner
-            && let Some((account, count)) = self.accounts.get_mut(&**owner)
-        {
+        if let Some(account) = due.owner.as_ref().and_then(|author| author.account.as_ref()) {
             account.give_back(Quota::DelayedMessages, 1);
             account.give_back(Quota::QueuedBytes, due.size.into());
-            *count -= 1;
-            if *count == 0 {
-                self.accounts.remove(&**owner);
-            }
         }
         Some(due)
     }
 
     /// One that was due could not be published.
-    pub(super) fn put_back(&mut self, due: Due<Arc<Body>>, at: UnixMillis, accounts: &Accounts) {
-        due.owner.iter().for_each(|owner| self.count(owner, due.size, accounts));
+    pub(super) fn put_back(&mut self, due: Due<Arc<Body>, Arc<Author>>, at: UnixMillis) {
+        count(due.owner.as_ref(), due.size);
         self.messages.put_back(due, at);
+    }
+}
+
+/// A message counts from now on, whatever the quotas.
+fn count(author: Option<&Arc<Author>>, size: u32) {
+    if let Some(account) = author.and_then(|author| author.account.as_ref()) {
+        account.add(Quota::DelayedMessages, 1);
+        account.add(Quota::QueuedBytes, size.into());
     }
 }
