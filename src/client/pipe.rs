@@ -19,6 +19,8 @@ pub struct Pipe {
 
 /// Bytes that one read takes at most.
 const READ_SIZE: usize = 32 * 1024;
+/// Bytes that are written and not forgotten, until as many do not wait behind them.
+const WRITTEN_KEPT: usize = 64 * 1024;
 
 impl Pipe {
     pub fn new(stream: Box<dyn Stream>) -> Self {
@@ -83,7 +85,10 @@ impl Pipe {
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.output.len() {
             match Pin::new(&mut *self.stream).poll_write(cx, &self.output[self.written..]) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.forget_written();
+                    return Poll::Pending;
+                }
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(count)) => self.written += count,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -92,6 +97,14 @@ impl Pipe {
         self.output.clear();
         self.written = 0;
         Pin::new(&mut *self.stream).poll_flush(cx)
+    }
+
+    /// A peer that is slow all the time never lets it run empty: what is written goes nonetheless, each byte being moved once at most on
+    /// average.
+    fn forget_written(&mut self) {
+        if self.written >= WRITTEN_KEPT && self.written >= self.waiting() {
+            self.output.drain(..std::mem::take(&mut self.written));
+        }
     }
 
     /// Writes all that waits and ends the stream.
@@ -104,3 +117,33 @@ impl Pipe {
 }
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_slow_peer_has_taken_does_not_stay_in_memory() {
+        let (ours, mut theirs) = tokio::io::duplex(16 * 1024);
+        let mut pipe = Pipe::new(Box::new(ours));
+        let (mut sent, mut taken) = (0_u8, Vec::new());
+        for _ in 0..2000 {
+            // Never empty: something is added whenever something has gone.
+            while pipe.waiting() < 256 * 1024 {
+                pipe.output().extend(std::iter::repeat_n(sent, 4096));
+                sent = sent.wrapping_add(1);
+            }
+            assert!(pipe.poll_write(&mut Context::from_waker(Waker::noop())).is_pending());
+            let mut some = vec![0; 16 * 1024];
+            let count = theirs.read(&mut some).await.unwrap();
+            taken.extend_from_slice(&some[..count]);
+        }
+        assert!(pipe.output.len() <= 2 * 256 * 1024 + 4096, "{}", pipe.output.len());
+        let is_in_order = taken.iter().enumerate().all(|(at, byte)| *byte == (at / 4096) as u8);
+        assert!(taken.len() > 16 << 20 && is_in_order);
+    }
+}

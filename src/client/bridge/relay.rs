@@ -79,7 +79,7 @@ pub(super) enum Drop {
 const MARK: &str = "dunlin-bridge";
 
 impl Relay {
-    /// `mark` is who we are at the remote broker; none to mark nothing.
+    /// `mark` is what no other bridge marks by, wherever it is; none to mark nothing.
     pub(super) fn new(rules: Rules, mark: Option<String>, local: Peer, remote: Peer) -> Self {
         let mark = mark.map(|mark| {
             let mut encoded = UserPropertiesBuf::new();

@@ -118,7 +118,7 @@ async fn open(bridge: &Bridge, attempt: usize, is_private: bool, start: &Start) 
     let mut local =
         open_local(bridge, &rules, config.max_inflight.min(remote.receive_maximum), |filter| start.retained(filter)).await?;
     remote.subscribe(rules.incoming_filters(), |_| RetainHandling::SendIfNew);
-    let mark = (config.loop_protection && remote_options.version.has_properties()).then(|| bridge.client_id.clone());
+    let mark = start.mark.clone().filter(|_| remote_options.version.has_properties());
     local.peer.session_present &= !start.is_new;
     let relay = Relay::new(rules, mark, local.peer, remote.peer);
     Ok((local, remote, relay))
