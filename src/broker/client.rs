@@ -154,6 +154,11 @@ impl Client {
         self.login.is_pending()
     }
 
+    /// Whether `bytes` begin with a whole packet, or what can be none.
+    pub fn holds_packet(&self, bytes: &[u8]) -> bool {
+        self.decoder().frame_length(bytes).map_or(true, |length| length.is_some_and(|length| length <= bytes.len()))
+    }
+
     /// How many bytes the packet that `bytes` begins with has, if that is known.
     pub fn packet_length(&self, bytes: &[u8]) -> Option<usize> {
         self.decoder().frame_length(bytes).ok().flatten()
@@ -324,6 +329,9 @@ impl Client {
         let is_refused = reason.is_error() && reason != PublishReason::NotAuthorized;
         if is_refused && qos != QoS::AtMostOnce && connection.version() != Some(ProtocolVersion::V5) {
             let why = if let Note::Reason(why) = answer.note { why } else { "a message that could not be kept" };
+            if let Some(id) = publish.packet.delivery.packet_id().filter(|_| qos == QoS::ExactlyOnce) {
+                handle.lock(|slot| slot.session.release(id)); // Sent again, it is no repetition.
+            }
             return Err(Violation {
                 reason: DisconnectReason::QuotaExceeded,
                 detail: why.into(),

@@ -34,7 +34,7 @@ const BEHIND: usize = 64 * 1024;
 const AHEAD: usize = 256 * 1024;
 
 impl Deliveries {
-    /// Gives a message to one session: written into its buffer, or queued.
+    /// Gives a message to one session: written into its buffer, or queued. `false`: the session has ended.
     pub fn deliver(
         &mut self,
         handle: &Arc<SessionHandle>,
@@ -42,38 +42,39 @@ impl Deliveries {
         grant: Grant<'_>,
         publisher: &Publisher<'_>,
         now: Instant,
-    ) {
+    ) -> bool {
         if !handle.rights.is_unrestricted() && !handle.may_read(publication.topic()) {
             self.batch.dropped(DropReason::NotAuthorized, 1);
-            return;
+            return true;
         }
-        let is_own = publisher.key() == Some(handle.key);
+        let is_author = publisher.key() == Some(handle.key);
         let (batch, sheds) = (&mut self.batch, self.sheds);
-        let (becomes_dirty, is_ahead) = handle.lock(|slot| {
+        let news = handle.lock(|slot| {
             if slot.is_ended {
-                return (false, false);
+                return None;
             }
             let Some(online) = slot.online.as_deref_mut() else {
                 if let Some(reason) = refuses_offline(handle, grant.qos, sheds) {
                     batch.dropped(reason, 1);
-                    return (false, false);
+                    return Some((false, false));
                 }
                 slot.session.outbound.deliver(None, publication, grant, &slot.limits, now, batch);
                 slot.report(batch);
-                return (false, false);
+                return Some((false, false));
             };
+            // What others publish in its name, a will or what was delayed, its connection knows nothing of.
+            let is_own = is_author && publisher.epoch == Some(online.epoch);
             if is_own || !online.is_welcomed {
                 // Behind CONNACK, or the acknowledgement of the same message, which is not in the buffer yet.
-                let behind = publisher.ack.filter(|(epoch, _)| is_own && online.epoch == *epoch);
-                let behind = behind.map(|(_, token)| token);
+                let behind = publisher.ack.filter(|_| is_own);
                 slot.session.outbound.deliver_later(publication, grant, behind, &slot.limits, now, batch);
                 slot.report(batch);
-                return (false, false);
+                return Some((false, false));
             }
             if sheds && grant.qos == QoS::AtMostOnce && (online.outbox.blocked_since.is_some() || online.outbox.len() > BEHIND)
             {
                 batch.dropped(DropReason::Overload, 1);
-                return (false, false);
+                return Some((false, false));
             }
             let link = (&mut online.writer, &mut online.outbox.buffer);
             slot.session.outbound.deliver(Some(link), publication, grant, &slot.limits, now, batch);
@@ -84,12 +85,14 @@ impl Deliveries {
                 (!std::mem::replace(&mut online.is_dirty, true), online.outbox.len() > AHEAD)
             };
             slot.report(batch);
-            news
+            Some(news)
         });
+        let Some((becomes_dirty, is_ahead)) = news else { return false };
         self.is_ahead |= is_ahead;
         if becomes_dirty {
             self.dirty.push(handle.clone());
         }
+        true
     }
 
     /// A work queue must be looked at.

@@ -34,6 +34,7 @@ mod restore;
 mod retained;
 mod route;
 mod router;
+mod share;
 mod standing;
 mod storing;
 mod subscribe;

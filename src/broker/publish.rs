@@ -1,10 +1,8 @@
 use std::cell::RefCell;
-use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
 use super::Broker;
@@ -14,8 +12,8 @@ use super::handle::{Receiver, SessionHandle};
 use super::queues::{Fed, Hints, Locked, QueueHandle};
 use super::quotas::Account;
 use crate::packet::{Message, PacketId, PublishReason, QoS, TopicName};
-use crate::routing::{Availability, MatchCache, Matches, PublisherHash, Recipient, Subscriber};
-use crate::session::{AckToken, Answer, Grant, Publication, Queued};
+use crate::routing::{MatchCache, Matches, Recipient};
+use crate::session::{AckToken, Answer, Grant, Publication};
 use crate::storage::Level;
 
 /// Who publishes.
@@ -25,8 +23,10 @@ pub struct Publisher<'a> {
     pub session: Option<&'a SessionHandle>,
     /// For whom the broker does.
     pub late: Option<Late<'a>>,
-    /// The acknowledgement that it will get, and on which connection.
-    pub ack: Option<(u64, AckToken)>,
+    /// The connection whose task does, at the moment.
+    pub epoch: Option<u64>,
+    /// The acknowledgement that it will get there.
+    pub ack: Option<AckToken>,
     /// The identifier that the message came under with QoS 2.
     pub received: Option<PacketId>,
     /// What its topic said to work queues.
@@ -48,6 +48,7 @@ impl<'a> Publisher<'a> {
     pub const BROKER: Publisher<'static> = Publisher {
         session: None,
         late: None,
+        epoch: None,
         ack: None,
         received: None,
         hints: Hints { dedup_id: None, delay: None },
@@ -270,91 +271,9 @@ impl Broker {
         let _ = self.publish(&mut Publication::stored(message), publisher, now, deliveries);
     }
 
-    fn publish_to_groups(
-        &self,
-        publication: &mut Publication<'_>,
-        matches: &Matches<Receiver>,
-        publisher: &Publisher<'_>,
-        now: Instant,
-        deliveries: &mut Deliveries,
-    ) -> usize {
-        let hash = PublisherHash {
-            client: publisher.client_id().map_or(0, |client_id| FixedState::default().hash_one(&**client_id)),
-            topic: FixedState::default().hash_one(publication.topic().as_str()),
-        };
-        let mut matched = 0;
-        for group in matches.groups.iter() {
-            let topic = publication.topic();
-            let may_read = |member: &Receiver| member.session().is_some_and(|member| member.may_read(topic));
-            let chosen = group.pick_with(hash, may_read, |member, grant| {
-                let Receiver::Session(handle) = member else { return };
-                let grant = Grant {
-                    qos: grant.qos.min(publication.qos),
-                    retain: publication.retain && grant.retain_as_published,
-                    identifiers: &grant.identifiers,
-                    share: Some(group.whole_filter()),
-                };
-                if self.traces.is_on() {
-                    self.trace_delivery(handle.client_id(), publication, &grant);
-                }
-                deliveries.deliver(handle, publication, grant, publisher, now);
-            });
-            matched += usize::from(chosen.is_some());
-        }
-        matched
-    }
-
     fn matches(&self, topic: TopicName<'_>) -> Rc<Matches<Receiver>> {
         MATCHES.with_borrow_mut(|cache| self.router.lookup(cache, topic))
     }
-
-    /// Messages of a member of shared groups that has left go to other members; those that no other member may get are told.
-    /// A message that was sent with QoS 2 is none of them `[MQTT-4.8.2-5]`. `least` is what the other members must be: a session
-    /// that goes on keeps its messages rather than give them to one that is offline, one that ends does not.
-    pub(super) fn hand_on(
-        &self,
-        from: u64,
-        messages: Vec<Queued>,
-        least: Availability,
-        now: Instant,
-        deliveries: &mut Deliveries,
-    ) -> HandedOn {
-        let mut handed = HandedOn::default();
-        for queued in messages {
-            let Some(message) = self.message_of(&queued) else { continue };
-            let topic = message.topic();
-            let hash = PublisherHash { client: from, topic: FixedState::default().hash_one(topic.as_str()) };
-            let group = queued.share().and_then(|filter| self.router.group(filter));
-            let may_get =
-                |member: &Receiver| member.session().is_some_and(|member| member.key != from && member.may_read(topic));
-            let next = group.and_then(|group| group.pick(hash, may_get));
-            match next {
-                Some((receiver @ Receiver::Session(_), grant)) if receiver.availability() >= least => {
-                    let Some(handle) = receiver.session() else { continue };
-                    let grant = Grant {
-                        qos: grant.qos.min(queued.published_qos()),
-                        retain: queued.retain(),
-                        identifiers: &grant.identifiers,
-                        share: queued.share(),
-                    };
-                    let mut publication = Publication::stored(&message).in_body(queued.body().cloned());
-                    deliveries.deliver(handle, &mut publication, grant, &Publisher::BROKER, now);
-                    handed.others.push(queued);
-                }
-                _ => handed.kept.push(queued),
-            }
-        }
-        handed
-    }
-}
-
-/// Where the messages of a member of shared groups that has left are now.
-#[derive(Debug, Default)]
-pub(super) struct HandedOn {
-    /// With other members.
-    pub others: Vec<Queued>,
-    /// Nobody else may get them.
-    pub kept: Vec<Queued>,
 }
 
 /// Whether somebody would keep the message who outlives the process.

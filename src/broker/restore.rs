@@ -16,7 +16,7 @@ use super::wills::Will;
 use crate::auth::Principal;
 use crate::packet::Message;
 use crate::routing;
-use crate::session::{ExchangeState, Numbering, Queued, Replay, Subscription};
+use crate::session::{EXCHANGES_MAX, ExchangeState, Numbering, Queued, Replay, Subscription};
 use crate::storage::{Body, EntryState, OnlineState, Place, SessionState, State};
 
 /// What recovery has found, and whose rights its listeners have.
@@ -155,7 +155,7 @@ fn restore_entries(
     bodies: &HashMap<Place, Arc<Body>>,
     unsent: u64,
 ) {
-    let window = usize::from(slot.limits.max_inflight);
+    let window = usize::from(slot.limits.max_inflight).min(EXCHANGES_MAX);
     let outbound = &mut slot.session.outbound;
     for (sequence, entry) in entries {
         match entry {

@@ -88,8 +88,8 @@ impl Broker {
             Delivery::ExactlyOnce(id) => Some(id),
             Delivery::AtMostOnce | Delivery::AtLeastOnce(_) => None,
         };
-        let ack = publish.ack.map(|token| (epoch, token));
-        let publisher = Publisher { ack, received, hints, ..Publisher::of(handle) };
+        let (epoch, ack) = (Some(epoch), publish.ack);
+        let publisher = Publisher { epoch, ack, received, hints, ..Publisher::of(handle) };
         let result = own(&mut publication, &publisher, deliveries);
         deliveries.scratch = publication.into_scratch();
         match result {

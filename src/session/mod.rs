@@ -31,7 +31,7 @@ pub use grant::Grant;
 pub use inflight::ExchangeState;
 pub use numbering::Numbering;
 pub use out_buffer::OutBuffer;
-pub use outbound::Outbound;
+pub use outbound::{EXCHANGES_MAX, Outbound};
 pub use outbound_queue::QueueBounds;
 pub use outlasting::Outlasting;
 pub use queued::Queued;

@@ -90,7 +90,8 @@ impl Numbering {
 
     /// The number for one more message; one whose identifier is in use is passed over.
     pub fn take(&mut self, is_in_use: impl Fn(PacketId) -> bool) -> u64 {
-        // Half of all identifiers may be in use at most: there is a free one among the next.
+        // Of all of them one is free: there are no more exchanges than that.
+        debug_assert!((0..u64::from(STORED_IDS)).any(|next| !is_in_use(Self::packet_id(next))));
         while is_in_use(Self::packet_id(self.next)) {
             self.next += 1;
         }

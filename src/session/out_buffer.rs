@@ -15,6 +15,9 @@ pub struct OutBuffer {
     len: usize,
 }
 
+/// Bytes of the tail that the peer has and that stay for now, until as few are behind them.
+const TAKEN_KEPT: usize = 16 * 1024;
+
 #[derive(Debug)]
 enum Chunk {
     Copied(Vec<u8>),
@@ -108,7 +111,7 @@ impl OutBuffer {
             return;
         }
         self.taken += count;
-        let Some(earlier) = &mut self.earlier else { return };
+        let Some(earlier) = &mut self.earlier else { return self.forget_taken() };
         while let Some(first) = earlier.front() {
             let length = first.as_slice().len();
             if self.taken < length {
@@ -116,6 +119,15 @@ impl OutBuffer {
             }
             self.taken -= length;
             earlier.pop_front();
+        }
+        self.forget_taken();
+    }
+
+    /// A peer that is slow all the time never lets it run empty: the tail, which grows meanwhile, does not keep what the peer has. Each
+    /// byte is moved once at most on average.
+    fn forget_taken(&mut self) {
+        if self.taken >= TAKEN_KEPT && self.taken >= self.tail.len() - self.taken {
+            self.tail.drain(..std::mem::take(&mut self.taken));
         }
     }
 
@@ -174,6 +186,30 @@ mod tests {
         buffer.append_shared(Bytes::from_static(b"x"));
         buffer.advance(1001);
         assert!(buffer.tail.capacity() == 0 && buffer.earlier.is_none());
+    }
+
+    #[test]
+    fn what_a_slow_peer_has_taken_does_not_stay_in_memory() {
+        let mut buffer = OutBuffer::default();
+        let (mut sent, mut taken) = (0_usize, 0_usize);
+        for round in 0..5000 {
+            // Never empty, and something by reference between now and then.
+            while buffer.len() < 64 * 1024 {
+                let some = [(sent / 1000) as u8; 1000];
+                if sent % 1_000_000 == 999_000 {
+                    buffer.append_shared(some.to_vec().into())
+                } else {
+                    buffer.append(&some)
+                }
+                sent += 1000;
+            }
+            assert_eq!(contents(&buffer)[0], (taken / 1000) as u8);
+            buffer.advance(700);
+            taken += 700;
+            let earlier = buffer.earlier.iter().flat_map(|chunks| chunks.iter()).map(|chunk| chunk.as_slice().len());
+            assert!(buffer.tail.len() + earlier.sum::<usize>() <= 3 * 65 * 1024 + TAKEN_KEPT, "round {round}");
+        }
+        assert_eq!(buffer.len(), sent - taken);
     }
 
     #[test]

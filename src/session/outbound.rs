@@ -54,8 +54,8 @@ struct Own {
 /// New exchanges are not begun while so much is unwritten: what waits in the queue can still expire or be handed on.
 const WRITE_AHEAD: usize = 64 * 1024;
 
-/// Exchanges at the same time: each kind of message, stored or not, has so many identifiers.
-const IDS_PER_KIND: usize = 0x7FFF;
+/// Exchanges at the same time: each kind of message, stored or not, has one identifier more, so that one is always free.
+pub const EXCHANGES_MAX: usize = 0x7FFE;
 
 impl Outbound {
     /// A connection takes the session up. `receive_maximum` is the lower of the client's and our own bound.
@@ -404,7 +404,7 @@ impl Outbound {
     }
 
     fn may_begin(&self) -> bool {
-        self.has_window() && self.inflight.len() < IDS_PER_KIND
+        self.has_window() && self.inflight.len() < EXCHANGES_MAX
     }
 
     fn has_window(&self) -> bool {

@@ -151,14 +151,15 @@ impl Driver {
     /// Reads and takes what there is.
     fn read(&mut self, cx: &mut Context<'_>, now: Instant, deliveries: &mut Deliveries) -> Read {
         let mut has_received = false;
-        if self.is_held_back && self.client.takes_bytes() {
-            has_received = true;
-            self.receive_partial(now, deliveries);
-        }
         for _ in 0..READS_MAX {
             // Others are woken when that changes: the login is decided, an acknowledgement has become possible.
             if !self.client.takes_bytes() {
                 return if self.client.is_logging_in() { self.read_ahead(cx) } else { Read::Drained(has_received) };
+            }
+            if self.is_held_back {
+                has_received = true;
+                self.receive_partial(now, deliveries);
+                continue;
             }
             match BUFFER.with_borrow_mut(|buffer| self.read_once(cx, buffer, now, deliveries)) {
                 Poll::Pending => return Read::Drained(has_received),
@@ -225,8 +226,8 @@ impl Driver {
         let bytes = std::mem::take(&mut self.partial);
         let consumed = self.client.receive(&bytes, now, deliveries);
         if consumed == 0 {
+            self.is_held_back = self.client.holds_packet(&bytes);
             self.partial = bytes;
-            self.is_held_back = !self.client.takes_bytes();
         } else {
             self.keep(&bytes[consumed..]);
         }
@@ -238,7 +239,8 @@ impl Driver {
             self.is_held_back = false;
         } else {
             self.partial.extend_from_slice(rest);
-            self.is_held_back = !self.client.takes_bytes();
+            // Not by whether it takes bytes now: what kept it from that may be over already.
+            self.is_held_back = self.client.holds_packet(rest);
         }
     }
 

@@ -206,6 +206,18 @@ fn no_local_holds_later_too() {
     assert_eq!(drain(&mut speaker), []);
 }
 
+/// Nobody's PINGREQ helps: it is the broker that must wake the connection.
+#[test]
+fn what_a_client_has_delayed_comes_to_itself_too() {
+    let broker = broker("");
+    let mut speaker = enter(&broker, "speaker");
+    speaker.subscribe("a", QoS::AtLeastOnce);
+    assert_eq!(tell(&mut speaker, "$delayed/1/a", "mine", &[]).reason, 0);
+    assert_eq!(take(&mut speaker).payload, "mine");
+    fill(&mut enter(&broker, "other"), "a", &["another's"]);
+    assert_eq!(take(&mut speaker).payload, "another's");
+}
+
 #[test]
 fn the_key_of_a_client_is_that_of_who_asked_for_it() {
     let mut broker = jobs("key = \"client-id\"");

@@ -247,3 +247,60 @@ fn large_retained_messages_all_arrive_however_small_the_write_buffer() {
     to.subscribe(&house, "s/+", QoS::AtMostOnce);
     assert_eq!(to.receive(&house).len(), 51);
 }
+
+/// 4.3.3: an older client cannot be told no, so it is closed out; what it sends again is a new message then.
+#[test]
+fn a_qos_2_message_that_was_refused_is_taken_when_it_comes_again() {
+    let house = House::with_limits(Limits { max_retained_messages: 1, ..Limits::default() });
+    let mut other = house.client(V5, "other");
+    other.retain(&house, "a", "x");
+    let request = || Connect { clean_start: false, client_id: "c", ..connect(V311) };
+    let again = Delivery::ExactlyOnce(packet_id(7));
+    let (mut peer, _) = house.connect(request());
+    peer.send(&house, &Packet::Publish(message("b", "y", again, true)));
+    assert!(peer.closed && peer.receive(&house).is_empty());
+    other.retain(&house, "a", "");
+    let (mut peer, connack) = house.connect(request());
+    assert_eq!(connack, Seen::ConnAck { present: true, reason: 0 });
+    peer.send(&house, &Packet::Publish(Publish { dup: true, ..message("b", "y", again, true) }));
+    assert_eq!(peer.receive(&house), [Seen::Ack("pubrec", 7, 0)]);
+    assert_eq!(house.broker.retained_counts().0, 1);
+}
+
+/// What is published in its client's name, but not by its connection, wakes that connection.
+#[test]
+fn what_a_client_has_delayed_reaches_itself_and_keeps_nothing_back() {
+    let mut house = House::new();
+    let mut peer = house.client(V5, "c");
+    peer.subscribe(&house, "a", QoS::AtLeastOnce);
+    peer.publish(&house, "$delayed/1/a", "mine", Delivery::AtLeastOnce(packet_id(1)));
+    peer.receive(&house);
+    house.pass(Duration::from_secs(2));
+    house.broker.tend_queues(house.now);
+    let handle = house.broker.registry.get("c").unwrap();
+    assert!(handle.lock(|slot| slot.online.as_ref().unwrap().is_notified || !slot.online.as_ref().unwrap().outbox.is_empty()));
+    assert_eq!(peer.receive(&house).len(), 1);
+}
+
+/// Between the end of a session and its leaving the group, nothing that the group is given is lost.
+#[test]
+fn a_member_whose_session_is_ending_takes_nothing_from_the_others() {
+    let house = House::new();
+    let mut ending = house.client(V5, "ending");
+    let mut other = house.client(V5, "other");
+    for member in [&mut ending, &mut other] {
+        member.subscribe(&house, "$share/g/a", QoS::AtLeastOnce);
+        member.receive(&house);
+    }
+    house.broker.registry.get("ending").unwrap().lock(|slot| slot.is_ended = true);
+    let mut publisher = house.client(V5, "publisher");
+    for number in 1..=4 {
+        publisher.publish(&house, "a", "x", Delivery::AtLeastOnce(packet_id(number)));
+    }
+    assert_eq!(other.receive(&house).len(), 4);
+    assert_eq!(publisher.receive(&house), [1, 2, 3, 4].map(|id| Seen::Ack("puback", id, 0)));
+    // None is left: it is told as it is.
+    house.broker.registry.get("other").unwrap().lock(|slot| slot.is_ended = true);
+    publisher.publish(&house, "a", "x", Delivery::AtLeastOnce(packet_id(5)));
+    assert_eq!(publisher.receive(&house), [Seen::Ack("puback", 5, PublishReason::NoMatchingSubscribers as u8)]);
+}

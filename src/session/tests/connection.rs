@@ -201,6 +201,23 @@ fn a_pubrec_of_an_unknown_identifier_is_released_with_0x92_unless_it_is_an_error
     assert_eq!(line.acks(), [(PacketType::PubRel, 3, 0x92)]);
 }
 
+/// `[MQTT-4.6.0-4]`: also of one that waits for the disk, and one that does not.
+#[test]
+fn releases_leave_in_the_order_in_which_their_pubrecs_came() {
+    let mut line = Line::new(V5, Limits::default());
+    let body = crate::storage::Body::new(stored("t", b"x", QoS::ExactlyOnce, None));
+    let recipient = crate::storage::Recipient { session: 1, sequence: 0, qos: QoS::ExactlyOnce, retain: false, notes: None };
+    line.session.borrow_mut().outlast(Numbering::new(1));
+    let waiting = ExchangeState::Published(Queued::recovered(body, recipient));
+    line.session.borrow_mut().outbound.inflight.restore(0, waiting);
+    let pubrec = |value| Packet::PubRec(PublishAck::new(id(value), PublishReason::Success));
+    let Action::Release(token, 0) = line.give(pubrec(1)).unwrap() else { panic!("it is stored") };
+    line.give(pubrec(3)).unwrap();
+    assert_eq!(line.acks(), []);
+    line.connection.publish_done(token, PublishReason::Success, &line.session);
+    assert_eq!(line.acks(), [(PacketType::PubRel, 1, 0), (PacketType::PubRel, 3, 0x92)]);
+}
+
 /// `[MQTT-3.3.4-7]`, `[MQTT-4.9.0-1]`.
 #[test]
 fn messages_over_receive_maximum_are_a_violation_of_5_0_only() {
