@@ -159,7 +159,7 @@ fn a_consumer_of_qos_0_that_is_on_its_way_gets_no_more_than_it_can_be_sent() {
     let properties = ConnectProperties { session_expiry_interval: 1000, ..ConnectProperties::default() };
     let connect = Connect { client_id: "display", clean_start: false, properties, ..connect(V5) };
     let mut display = life.house.dial(V5);
-    display.send(&life.house, &Packet::Connect(connect.clone()));
+    display.send(&life.house, &Packet::Connect(connect));
     life.commit();
     display.subscribe(&life.house, "$queue/jobs", QoS::AtMostOnce);
     life.commit();
