@@ -465,10 +465,16 @@ impl Client {
                 let is_done = write_some(local, &mut write)?;
                 return Ok(if is_done { Written::All } else { Written::Blocked });
             };
+            let mut is_written = false;
             let taken = hold.handle.lock(|slot| {
-                let outbox = &mut slot.connection(hold.epoch)?.outbox;
-                Some((outbox.take_or_wait()?, outbox.waiting_since.take()))
+                let is_current = slot.is_online(hold.epoch);
+                let online = slot.connection(hold.epoch)?;
+                is_written = is_current && online.ends_hold(); // By senders.
+                Some((online.outbox.take_or_wait()?, online.outbox.waiting_since.take()))
             });
+            if is_written {
+                self.broker.end_hold(&hold.handle, deliveries);
+            }
             let Some((mut taken, waiting_since)) = taken else { return Ok(Written::All) };
             let before = taken.len();
             let result = write_some(&mut taken, &mut write);

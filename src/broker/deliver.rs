@@ -102,17 +102,19 @@ impl Deliveries {
         }
     }
 
-    /// Gives a session what a work queue lends it. Returns whether more than `ahead` bytes are unwritten then.
+    /// Gives a session what a work queue lends it. Returns whether it should get nothing more for a while: more than `ahead` bytes are
+    /// unwritten then, or there is no connection to write to.
     pub fn lend(&mut self, handle: &Arc<SessionHandle>, work: Arc<Work>, grant: Grant<'_>, ahead: usize, now: Instant) -> bool {
         let batch = &mut self.batch;
         let (becomes_dirty, is_ahead) = handle.lock(|slot| {
+            // Nothing more, until the queue is told that the client is there, or gone: one of QoS 0 has no window that would end it.
             if slot.is_ended {
-                return (false, false);
+                return (false, true);
             }
             let Some(online) = slot.online.as_deref_mut().filter(|online| online.is_welcomed) else {
                 slot.session.outbound.deliver_work(None, work, grant, now, batch);
                 slot.report(batch);
-                return (false, false);
+                return (false, true);
             };
             let link = (&mut online.writer, &mut online.outbox.buffer);
             slot.session.outbound.deliver_work(Some(link), work, grant, now, batch);

@@ -153,6 +153,11 @@ impl Online {
         self.stay.as_ref().and_then(|stay| stay.certificate.as_ref())
     }
 
+    /// All is written, and a work queue has held back until now.
+    pub fn ends_hold(&mut self) -> bool {
+        self.outbox.is_empty() && std::mem::take(&mut self.holds_work)
+    }
+
     /// Asks the connection's task to end with `reason`; the first one to ask is heard.
     pub fn close(&mut self, reason: DisconnectReason) {
         self.closing.get_or_insert(reason);

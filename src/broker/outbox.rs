@@ -152,7 +152,8 @@ pub fn flush(handle: &SessionHandle, may_write: bool, now: Instant, batch: &mut 
             if round < ROUNDS_MAX && matches!(result, Ok(true)) && has_more && !is_awaited {
                 return online.outbox.take();
             }
-            if has_more || is_awaited || has_replay || !matches!(result, Ok(true)) {
+            // Its own task also tells work queues that all is written.
+            if has_more || is_awaited || has_replay || online.holds_work || !matches!(result, Ok(true)) {
                 online.notify();
             }
             None

@@ -190,21 +190,22 @@ impl Broker {
     ) -> Result<Matched, Answer> {
         let mut locked: Locked<'_> = queues.iter().map(|queue| (*queue, queue.lock())).collect();
         locked.retain(|(_, state)| !state.is_deleted);
+        if publication.retain {
+            self.may_retain(publication, publisher, now)?; // Before anybody has it: who is refused sends it again.
+        }
         let fed = self.feed(&mut locked, publication, publisher, now, deliveries)?;
         let mut matched = Matched::of(fed, publication.is_kept());
-        let mut others = Ok(());
         if !matched.is_repeated {
-            others = self.publish_to_sessions(publication, publisher, now, deliveries).map(|others| {
-                matched.count += others.count;
-                matched.is_stored |= others.is_stored;
-            });
+            // Another one may have taken the place just now. That is counted, and the message is taken: the queues have it.
+            let is_retained =
+                publication.retain && self.retain(publication, publisher, now, &mut deliveries.batch).unwrap_or(false);
+            let others = self.give_to_sessions(publication, publisher, now, deliveries);
+            matched.count += others.count;
+            matched.is_stored |= others.is_stored || is_retained;
         }
-        if others.is_ok() {
-            matched.is_stored |= self.came_by(publication, publisher, deliveries);
-        }
-        // Also if it could not be retained: the queues have it, and its publisher may repeat it.
+        matched.is_stored |= self.came_by(publication, publisher, deliveries);
         self.fed(locked, deliveries);
-        others.map_or_else(|reason| Err(reason.into()), |()| Ok(matched))
+        Ok(matched)
     }
 
     /// A QoS 2 message of a session that outlives the process is stored together with the identifier that it came under, so that it is
@@ -229,11 +230,20 @@ impl Broker {
         now: Instant,
         deliveries: &mut Deliveries,
     ) -> Result<Matched, PublishReason> {
-        let mut is_stored = false;
-        if publication.retain {
-            is_stored |= self.retain(publication, publisher, now, &mut deliveries.batch)?;
-        }
-        // Behind retaining: who subscribes in between finds the message there.
+        let is_retained = publication.retain && self.retain(publication, publisher, now, &mut deliveries.batch)?;
+        let mut matched = self.give_to_sessions(publication, publisher, now, deliveries);
+        matched.is_stored |= is_retained;
+        Ok(matched)
+    }
+
+    /// Behind retaining: who subscribes in between finds the message there.
+    fn give_to_sessions(
+        &self,
+        publication: &mut Publication<'_>,
+        publisher: &Publisher<'_>,
+        now: Instant,
+        deliveries: &mut Deliveries,
+    ) -> Matched {
         let matches = self.matches(publication.topic());
         let mut matched = 0;
         for recipient in matches.recipients.iter() {
@@ -254,8 +264,7 @@ impl Broker {
         if !matches.groups.is_empty() {
             matched += self.publish_to_groups(publication, &matches, publisher, now, deliveries);
         }
-        is_stored |= publication.is_kept();
-        Ok(Matched { count: matched, is_stored, is_repeated: false })
+        Matched { count: matched, is_stored: publication.is_kept(), is_repeated: false }
     }
 
     /// A message that is stored already: a will, one of the broker's own.

@@ -262,6 +262,24 @@ impl Broker {
         Ok(is_stored)
     }
 
+    /// Whether [`Self::retain`] would find room now: for what must be known before others get the message.
+    pub(super) fn may_retain(
+        &self,
+        publication: &mut Publication<'_>,
+        publisher: &Publisher<'_>,
+        now: Instant,
+    ) -> Result<(), PublishReason> {
+        let message = publication.message().clone();
+        if !publisher.is_bounded() || publication.view().payload.is_empty() || message.is_expired(now) {
+            return Ok(());
+        }
+        let met = self.retained.tree.read().limit_met(&message, publisher.account(), &self.limits());
+        met.map_or(Ok(()), |limit| {
+            self.metrics.limit_hits.count(limit);
+            Err(PublishReason::QuotaExceeded)
+        })
+    }
+
     /// Under the lock of the tree, so that the order is that of the changes.
     pub(super) fn tell_unretained(&self, topic: TopicName<'_>, old: &Arc<Body>) {
         if let Some(journal) = &self.journal {

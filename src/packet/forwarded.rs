@@ -50,6 +50,15 @@ impl<'a> ForwardedProperties<'a> {
         }
     }
 
+    /// The same without User Properties whose names `is_out` picks.
+    pub fn copy_without(&self, is_out: impl Fn(&str) -> bool, out: &mut Vec<u8>) {
+        if !self.user_properties().iter().any(|(name, _)| is_out(name)) {
+            return self.copy_to(out);
+        }
+        let is_in = |part: &&[u8]| UserProperties::trusted(part).iter().all(|(name, _)| !is_out(name));
+        self.parts().filter(is_in).for_each(|part| out.extend_from_slice(part));
+    }
+
     /// The User Properties among them.
     pub fn user_properties(&self) -> UserProperties<'a> {
         UserProperties::trusted(self.section)

@@ -43,17 +43,26 @@ const PARTS_KEPT: usize = 64 * 1024;
 
 impl Message {
     pub fn new(view: MessageView<'_>, qos: QoS, retain: bool, expires_at: Option<Instant>) -> Self {
-        Self::put_together(view, |_| {}, (qos, retain, expires_at))
+        Self::put_together(view, |parts| view.properties.copy_to(parts), (qos, retain, expires_at))
     }
 
-    /// The same with further properties behind those of the view.
-    pub fn extended(view: MessageView<'_>, more: &UserPropertiesBuf, how: (QoS, bool, Option<Instant>)) -> Self {
-        Self::put_together(view, |parts| more.copy_to(parts), how)
+    /// The same with further User Properties, and without those of the view whose names `is_out` picks.
+    pub fn extended(
+        view: MessageView<'_>,
+        is_out: impl Fn(&str) -> bool,
+        more: &UserPropertiesBuf,
+        how: (QoS, bool, Option<Instant>),
+    ) -> Self {
+        let properties = |parts: &mut Vec<u8>| {
+            view.properties.copy_without(is_out, parts);
+            more.copy_to(parts);
+        };
+        Self::put_together(view, properties, how)
     }
 
     fn put_together(
         view: MessageView<'_>,
-        more: impl FnOnce(&mut Vec<u8>),
+        properties: impl FnOnce(&mut Vec<u8>),
         (qos, retain, expires_at): (QoS, bool, Option<Instant>),
     ) -> Self {
         PARTS.with_borrow_mut(|parts| {
@@ -61,8 +70,7 @@ impl Message {
             parts.clear();
             parts.reserve(topic.len() + view.properties.len() + view.payload.len());
             parts.extend_from_slice(topic.as_bytes());
-            view.properties.copy_to(parts);
-            more(parts);
+            properties(parts);
             let properties_length = (parts.len() - topic.len()) as u32;
             parts.extend_from_slice(view.payload);
             let head = MessageHead { expires_at, properties_length, topic_length: topic.len() as u16, qos, retain };

@@ -19,18 +19,15 @@ pub(super) struct Consumers {
     joined: u64,
     /// Those that stand for leases found after a restart.
     absent: Vec<u32>,
-    /// How many of those set aside are worth another look, because a consumer has got room.
-    pub(super) looks: usize,
+    /// How many of the messages, and of the keys, that are set aside are worth another look, because a consumer has got room since.
+    pub(super) unseen: [usize; 2],
 }
-
-/// Messages set aside that are looked at again when a consumer gets room.
-const LOOKS: usize = 32;
 
 impl Consumers {
     pub(super) const fn new(strategy: Strategy) -> Self {
         let free = BTreeSet::new();
         let resting = BTreeSet::new();
-        Self { slab: Slab::new(), free, resting, strategy, turn: 0, joined: 0, absent: Vec::new(), looks: 0 }
+        Self { slab: Slab::new(), free, resting, strategy, turn: 0, joined: 0, absent: Vec::new(), unseen: [0; 2] }
     }
 
     /// Those that have joined and not left.
@@ -105,7 +102,7 @@ impl Consumers {
             return;
         }
         if consumer.rank.is_none() {
-            self.looks = self.looks.max(LOOKS);
+            self.unseen = [usize::MAX; 2]; // All: they go round.
         }
         if let Some(old) = std::mem::replace(&mut consumer.rank, rank) {
             self.free.remove(&old);
@@ -122,9 +119,9 @@ impl Consumers {
         if let Some(rank) = self.slab[index].rank.take() {
             self.free.remove(&rank);
         }
-        let looks = self.looks;
+        let unseen = self.unseen;
         self.refresh(index);
-        self.looks = looks;
+        self.unseen = unseen;
     }
 
     /// Puts it to bed if it is to rest; [`Self::wake`] gets it up.

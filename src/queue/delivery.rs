@@ -47,12 +47,16 @@ impl<B> Delivery<B> {
     }
 }
 
+/// How many of those set aside are looked at for one delivery. What is left comes with the next call, which [`Queue::poll_timeout`] asks
+/// for at once.
+const LOOKS: usize = 32;
+
 impl<B: Clone> Queue<B> {
     /// The next message with the consumer that gets it; `None` while nothing can be delivered. The consumer has it from here on.
     pub fn poll_delivery(&mut self, now: UnixMillis) -> Option<Delivery<B>> {
-        let now = self.advance(now);
+        let (now, mut looks) = (self.advance(now), LOOKS);
         while !self.is_paused && self.consumers.has_free() {
-            let unit = self.next_unit()?;
+            let unit = self.next_unit(&mut looks)?;
             let id = self.ready.message_of(unit);
             if !self.is_deliverable(id, now) {
                 continue;
@@ -65,16 +69,32 @@ impl<B: Clone> Queue<B> {
         None
     }
 
-    /// First what was set aside, as long as a consumer has got room since.
-    fn next_unit(&mut self) -> Option<Unit> {
-        if self.ready.parked() == 0 {
-            self.consumers.looks = 0;
+    /// First what was set aside, if a consumer has got room since it was looked at.
+    fn next_unit(&mut self, looks: &mut usize) -> Option<Unit> {
+        let mut unseen = self.unseen();
+        // The two kinds in turn.
+        let kind = (unseen[0] % 2 + unseen[1] % 2) % 2;
+        let kind = if unseen[kind] > 0 { kind } else { 1 - kind };
+        if unseen[kind] > 0 && *looks > 0 {
+            *looks -= 1;
+            unseen[kind] -= 1;
+            self.consumers.unseen = unseen;
+            return self.ready.next_parked(kind);
         }
-        if self.consumers.looks > 0 {
-            self.consumers.looks -= 1;
-            return self.ready.next_parked(self.consumers.looks.is_multiple_of(2));
-        }
+        self.consumers.unseen = unseen;
         self.ready.next()
+    }
+
+    /// Messages, and keys, that are set aside and may be for a consumer that has got room.
+    fn unseen(&self) -> [usize; 2] {
+        let (unseen, parked) = (self.consumers.unseen, self.ready.parked());
+        [unseen[0].min(parked[0]), unseen[1].min(parked[1])]
+    }
+
+    /// When to look at more of them.
+    pub(super) fn next_look(&self) -> Option<UnixMillis> {
+        let is_wanted = !self.is_paused && self.consumers.has_free() && self.unseen() != [0; 2];
+        is_wanted.then_some(self.now)
     }
 
     /// Deals with what may not be delivered any more.

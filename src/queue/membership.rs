@@ -1,3 +1,4 @@
+use super::config::AckMode;
 use super::consumer::{Consumer, ConsumerId, Join};
 use super::entry::State;
 use super::machine::Queue;
@@ -19,7 +20,6 @@ impl<B: Clone> Queue<B> {
         let id = consumer.id;
         self.consumers.set_present(index);
         self.consumers.refresh(index);
-        self.consumers.looks = self.consumers.looks.max(self.ready.parked());
         id
     }
 
@@ -29,6 +29,11 @@ impl<B: Clone> Queue<B> {
             consumer.prefetch = prefetch.max(1);
             consumer.receive_maximum = receive_maximum.max(1);
         });
+    }
+
+    /// From now on something else settles its messages.
+    pub fn set_ack(&mut self, consumer: ConsumerId, ack: AckMode) {
+        self.change(consumer, |consumer| consumer.ack = ack);
     }
 
     /// Its connection is lost or back, and its session is kept. Its leases run on to their deadlines; while it is away it gets nothing.

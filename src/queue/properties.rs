@@ -47,6 +47,13 @@ pub const DEAD_LAST_CODE: &str = "q-dead-last-code";
 /// Dead letter: when.
 pub const DEAD_AT: &str = "q-dead-at";
 
+/// Whether only a delivery has it, and the queue says what is in it. What a publisher has put there, or whoever hands a delivery on, would
+/// be taken for that.
+pub fn is_of_delivery(name: &str) -> bool {
+    let of_dead_letters = [DEAD_REASON, DEAD_QUEUE, DEAD_ATTEMPTS, DEAD_LAST_CLIENT, DEAD_LAST_CODE, DEAD_AT];
+    [TAG, ID, ATTEMPT, ENQUEUED_AT, DEADLINE].contains(&name) || of_dead_letters.contains(&name)
+}
+
 /// A `q-delay` that is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("q-delay is a duration like \"30s\" or \"500ms\"")]

@@ -18,7 +18,8 @@ pub(super) struct Ready {
     keys: KeyTable,
     key_lines: [List<KEYS>; 3],
     turn: usize,
-    parked: usize,
+    /// Messages, and keys, that are set aside.
+    parked: [usize; 2],
     /// Keys that stand still because of a dead message, with its number; in an order, so that they can be shown in pieces.
     pub(super) blocked: BTreeMap<Key, u64>,
 }
@@ -31,6 +32,10 @@ pub(super) enum Unit {
 }
 
 const KEYS: usize = 0;
+
+/// Of what is set aside.
+const MESSAGE: usize = 0;
+const KEY: usize = 1;
 
 /// The keys that have messages.
 #[derive(Debug)]
@@ -107,7 +112,8 @@ impl Ready {
         self.keys.slab.len()
     }
 
-    pub(super) const fn parked(&self) -> usize {
+    /// Messages, and keys, that are set aside.
+    pub(super) const fn parked(&self) -> [usize; 2] {
         self.parked
     }
 
@@ -180,11 +186,12 @@ impl Ready {
         }
     }
 
-    /// The first of those set aside; of the two kinds, now the one and now the other is asked first.
-    pub(super) fn next_parked(&self, keys_first: bool) -> Option<Unit> {
-        let message = self.messages[2].front().map(Unit::Message);
-        let key = self.key_lines[2].front().map(Unit::Key);
-        if keys_first { key.or(message) } else { message.or(key) }
+    /// The first of those set aside: a message, or a key.
+    pub(super) fn next_parked(&self, kind: usize) -> Option<Unit> {
+        match kind {
+            MESSAGE => self.messages[2].front().map(Unit::Message),
+            _ => self.key_lines[2].front().map(Unit::Key),
+        }
     }
 
     pub(super) fn block<B>(&mut self, entries: &mut Entries<B>, key: Key, by: u64) {
@@ -238,7 +245,7 @@ impl Ready {
 
     fn enter_key(&mut self, id: u32, lane: Lane) {
         let Some(line) = line_of(lane) else { return };
-        self.parked += usize::from(lane == Lane::Parked);
+        self.parked[KEY] += usize::from(lane == Lane::Parked);
         self.keys.slab[id].lane = lane;
         self.key_lines[line].push_back(&mut self.keys.slab, id);
     }
@@ -246,13 +253,13 @@ impl Ready {
     fn leave_key(&mut self, id: u32) {
         let lane = std::mem::replace(&mut self.keys.slab[id].lane, Lane::None);
         let Some(line) = line_of(lane) else { return };
-        self.parked -= usize::from(lane == Lane::Parked);
+        self.parked[KEY] -= usize::from(lane == Lane::Parked);
         self.key_lines[line].remove(&mut self.keys.slab, id);
     }
 
     fn enter_message<B>(&mut self, entries: &mut Entries<B>, id: u32, lane: Lane) {
         let Some(line) = line_of(lane) else { return };
-        self.parked += usize::from(lane == Lane::Parked);
+        self.parked[MESSAGE] += usize::from(lane == Lane::Parked);
         entries.slab[id].lane = lane;
         self.messages[line].push_back(&mut entries.slab, id);
     }
@@ -260,7 +267,7 @@ impl Ready {
     fn leave_message<B>(&mut self, entries: &mut Entries<B>, id: u32) {
         let lane = std::mem::replace(&mut entries.slab[id].lane, Lane::None);
         let Some(line) = line_of(lane) else { return };
-        self.parked -= usize::from(lane == Lane::Parked);
+        self.parked[MESSAGE] -= usize::from(lane == Lane::Parked);
         self.messages[line].remove(&mut entries.slab, id);
     }
 }

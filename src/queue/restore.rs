@@ -7,6 +7,7 @@ use super::machine::Queue;
 use super::tag::Secret;
 use super::time::UnixMillis;
 use super::topics::Part;
+use super::work_queue::first_number;
 use super::{AckMode, Key, QueueName, WorkQueue};
 
 /// A queue that is being rebuilt from the changes of its journal.
@@ -121,8 +122,8 @@ impl<B: Clone> Restore<B> {
         // Behind what the journal knows some numbers may have been given out, and consumers have seen them: their tags and `q-id` must
         // not come to mean other messages. They are few, and a step whose length is left to chance leads past them.
         let step = 1 + (queue.main.random.next() >> 44);
-        // Numbers of the dead were given out by the other part.
-        let next_seq = self.main.next_seq.max(self.dead.next_seq) + step;
+        // Numbers of the dead were given out by the other part; and of one that had none yet, some may be known all the same.
+        let next_seq = self.main.next_seq.max(self.dead.next_seq).max(first_number(now)) + step;
         self.main.finish(&mut queue.main);
         self.dead.finish(&mut queue.dead);
         queue.main.next_seq = next_seq;

@@ -11,7 +11,8 @@ impl<B: Clone> Queue<B> {
     /// When to call [`Self::handle_timeout`] next. Earlier than anything is due at times, never later.
     pub fn poll_timeout(&self) -> Option<UnixMillis> {
         let retention = self.next_out_of_retention();
-        [self.entries.next_due(), self.consumers.next_wake(), retention, self.next_to_tell()].into_iter().flatten().min()
+        let all = [self.entries.next_due(), self.consumers.next_wake(), retention, self.next_to_tell(), self.next_look()];
+        all.into_iter().flatten().min()
     }
 
     /// Ends leases whose deadline has passed, makes messages ready whose delay is over, deals with those that have outlived their time.

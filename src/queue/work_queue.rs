@@ -42,6 +42,21 @@ impl<B: Clone> WorkQueue<B> {
         Self { main, dead, changes: VecDeque::new(), is_shown: false }
     }
 
+    /// The numbers of a queue that is made now go on behind those of all that had its name before: consumers may remember them.
+    pub fn number_from(&mut self, now: UnixMillis) {
+        let first = first_number(now);
+        self.main.next_seq = first;
+        self.main.reserved = first;
+    }
+
+    /// Leaves an empty queue behind, of the same name, and gives what was there.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let Queue { name, config, secret, now, .. } = &self.main;
+        let empty = Self::new(name.clone(), config.clone(), *secret, 0, *now);
+        std::mem::replace(self, empty)
+    }
+
     pub const fn part(&self, part: Part) -> &Queue<B> {
         match part {
             Part::Main => &self.main,
@@ -107,6 +122,15 @@ impl<B: Clone> WorkQueue<B> {
         count
     }
 
+    /// Lets keys go on that stand still because of messages that are no dead letters any more: `count` of them, or all if there are
+    /// fewer. Says how many.
+    pub fn unblock_some_of_gone(&mut self, count: usize) -> usize {
+        let is_gone = |by: &u64| self.dead.entries.find(*by).is_none();
+        let blocked = self.main.ready.blocked.iter();
+        let keys: Vec<_> = blocked.filter(|(_, by)| is_gone(by)).map(|(key, _)| *key).take(count).collect();
+        self.with(Part::Main, |queue| keys.into_iter().filter(|key| queue.unblock(*key)).count())
+    }
+
     /// Shows the next piece of both parts to `see`: `count` things at the most, and only while `see` says that it takes more. Returns
     /// whether there are more pieces. Between two of them anything may happen to the queue. All pieces together, followed by all changes
     /// from the first one on, or from before it, up to any moment behind the last one, rebuild the queue as it is at that moment.
@@ -166,6 +190,11 @@ impl<B: Clone> WorkQueue<B> {
         }
         gather(&mut self.changes, &mut self.dead.changes);
     }
+}
+
+/// The first number at a moment: no queue gives out more than a thousand in a millisecond. Below 2^53, so that JavaScript can count so far.
+pub(super) const fn first_number(now: UnixMillis) -> u64 {
+    now.0.saturating_mul(1000)
 }
 
 /// Moves no change where there is none before it: they are large.

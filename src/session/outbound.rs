@@ -369,8 +369,8 @@ impl Outbound {
     /// PUBREC. The caller sends PUBREL where one is due.
     pub fn handle_pubrec(&mut self, id: PacketId, reason: PublishReason) -> Received {
         let published = self.inflight.get(id).and_then(|exchange| match &exchange.state {
-            ExchangeState::Published(queued) => Some(queued),
-            ExchangeState::Released(_) => None,
+            ExchangeState::Published(queued) if queued.qos() == QoS::ExactlyOnce => Some(queued),
+            ExchangeState::Published(_) | ExchangeState::Released(_) => None,
         });
         let is_published = published.is_some();
         if let Some(work) = published.and_then(Queued::work).filter(|_| !reason.is_error()) {

@@ -221,20 +221,16 @@ impl Broker {
                 return true;
             }
             let wall = self.queues.moment(now);
+            take_back(queue, &mut state, wall); // What it has acknowledged has not failed.
             state.work.with(there.part, |queue| queue.leave(there.consumer, wall));
             state.consumers.remove(&(there.part, there.consumer));
             handle.lock(|slot| slot.forget_membership(filter));
         }
         let config = state.work.part(part).config();
         let prefetch = wish.prefetch.unwrap_or(config.prefetch);
-        let ack = match wish.is_explicit {
-            Some(true) => AckMode::Explicit,
-            Some(false) => AckMode::Puback,
-            None => config.ack,
-        };
         let join = Join {
             client: handle.client_id().clone(),
-            ack,
+            ack: ack_of(&wish, config),
             is_at_most_once: options.qos == QoS::AtMostOnce,
             prefetch,
             receive_maximum: u16::MAX,
@@ -276,13 +272,15 @@ impl Broker {
         }
     }
 
-    /// The queue has another prefetch: consumers that name none of their own get it.
-    pub(super) fn set_windows(&self, queue: &QueueHandle) {
+    /// The queue has other settings: consumers that name none of their own get its prefetch, and what settles.
+    pub(super) fn set_wishes(&self, queue: &QueueHandle) {
         let mut state = queue.lock();
         let state = &mut *state;
         for ((part, consumer), member) in &state.consumers {
+            let config = state.work.part(*part).config();
+            let (prefetch, ack) = (config.prefetch, ack_of(&member.wish, config));
+            state.work.with(*part, |queue| queue.set_ack(*consumer, ack));
             let Some(link) = member.session.lock(|slot| Link::of(slot)) else { continue };
-            let prefetch = state.work.part(*part).config().prefetch;
             let prefetch = member.wish.prefetch.or(link.receive_maximum).unwrap_or(prefetch);
             state.work.with(*part, |queue| queue.set_window(*consumer, prefetch, link.window));
         }
@@ -302,6 +300,15 @@ impl Broker {
             drop(state);
             queue.look_at(0);
         }
+    }
+}
+
+/// What settles the messages of a consumer with this wish.
+fn ack_of(wish: &ConsumerWish, config: &Config) -> AckMode {
+    match wish.is_explicit {
+        Some(true) => AckMode::Explicit,
+        Some(false) => AckMode::Puback,
+        None => config.ack,
     }
 }
 

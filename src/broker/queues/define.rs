@@ -86,7 +86,9 @@ impl Broker {
         }
         let number = queues.next_number.fetch_add(1, Ordering::Relaxed);
         let (name, config) = (definition.id.name.clone(), definition.config.clone());
-        let work = WorkQueue::new(name, config, queues.secret.read().of_queue(number), rand::random(), queues.wall(now));
+        let (secret, wall) = (queues.secret.read().of_queue(number), queues.wall(now));
+        let mut work = WorkQueue::new(name, config, secret, rand::random(), wall);
+        work.number_from(wall);
         let queue = QueueHandle::new(number, definition, work, account, queues);
         // Told before anybody can find it.
         let state = queue.lock();
@@ -135,7 +137,7 @@ impl Broker {
         drop(state);
         self.unbind(queue, before.iter().filter(|filter| !after.contains(filter)));
         self.bind(queue, &after);
-        self.set_windows(queue);
+        self.set_wishes(queue);
         queue.look_at(0);
         Ok(())
     }

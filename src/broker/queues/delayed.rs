@@ -127,7 +127,7 @@ fn with_dedup_id(publication: &mut Publication<'_>, id: &str) -> Arc<Body> {
     let mut more = UserPropertiesBuf::new();
     more.push(properties::DEDUP_ID, id);
     let how = (publication.qos, publication.retain, publication.expires_at);
-    let message = Message::extended(*publication.view(), &more, how);
+    let message = Message::extended(*publication.view(), |name| name == properties::DEDUP_ID, &more, how);
     let _ = publication.body(); // so that its publisher waits
     Body::new(message)
 }

@@ -11,7 +11,7 @@ use crate::broker::publish::{Matched, Publisher};
 use crate::broker::quotas::Quota;
 use crate::packet::{Message, MessageView, PublishReason, UserPropertiesBuf};
 use crate::queue::properties::{self, KEY};
-use crate::queue::{Enqueue, Enqueued, KeyMode, KeySource, Part, Refused, UnixMillis};
+use crate::queue::{Enqueue, Enqueued, KeyMode, KeySource, Part, Queue, Refused, UnixMillis};
 use crate::session::{Answer, Note, Publication};
 use crate::storage::{AROUND, Body, Holder};
 
@@ -66,25 +66,29 @@ impl Broker {
             let why = Note::Reason("the owner of the queue, or its tenant, has as many bytes waiting as it may");
             return Err(Answer { reason: PublishReason::QuotaExceeded, note: why });
         }
-        if locked.len() > 1 {
-            let size = view_size(&view);
-            for (_, state) in &mut *locked {
-                state.work.with(Part::Main, |queue| queue.admits(size, asked.delay, asked.dedup_id, wall)).map_err(refusal)?;
-            }
-        }
-        let (mut count, mut repeated, mut shared) = (0, 0, None);
-        for (queue, state) in &mut *locked {
-            let mode = state.definition.config.key.clone();
-            let key = key_of(&mode, &view, queue.id.mount_point.as_deref(), client_id);
-            let is_told = publication.is_lasting();
-            let is_wanted_soon = asked.delay.is_zero() && weight_of(state) < SOON;
-            let body = match (&mode, key) {
+        let mut shared = None;
+        let copy_for = |(queue, state): &(&Arc<QueueHandle>, MutexGuard<'_, QueueState>)| {
+            let mode = &state.definition.config.key;
+            let key = key_of(mode, &view, queue.id.mount_point.as_deref(), client_id);
+            let body = match (mode, key) {
                 // What other keys are made of, a consumer sees.
                 (KeyMode::ClientId, Some(key)) => keyed(publication, key),
                 _ => shared.get_or_insert_with(|| body_of(publication)).clone(),
             };
+            (key, body)
+        };
+        let copies: SmallVec<[_; 2]> = locked.iter().map(copy_for).collect();
+        if locked.len() > 1 {
+            for ((_, state), (_, body)) in locked.iter_mut().zip(&copies) {
+                let admits = |queue: &mut Queue<_>| queue.admits(size_of(body), asked.delay, asked.dedup_id, wall);
+                state.work.with(Part::Main, admits).map_err(refusal)?;
+            }
+        }
+        let (mut count, mut repeated, is_told) = (0, 0, publication.is_lasting());
+        for ((queue, state), (key, body)) in locked.iter_mut().zip(copies) {
+            let is_wanted_soon = asked.delay.is_zero() && weight_of(state) < SOON;
             let message = Enqueue {
-                size: u32::try_from(body.size()).unwrap_or(u32::MAX),
+                size: size_of(&body),
                 body: body.clone(),
                 key,
                 dedup_id: asked.dedup_id,
@@ -178,9 +182,8 @@ fn weight_of(state: &QueueState) -> u64 {
     queue.bytes() + queue.len() as u64 * AROUND as u64
 }
 
-fn view_size(view: &MessageView<'_>) -> u32 {
-    let size = view.topic.as_str().len() + view.properties.len() + view.payload.len();
-    u32::try_from(size).unwrap_or(u32::MAX)
+fn size_of(body: &Body) -> u32 {
+    u32::try_from(body.size()).unwrap_or(u32::MAX)
 }
 
 /// The body that sessions keep too, if it is to survive; otherwise one in memory.
@@ -196,7 +199,7 @@ fn keyed(publication: &mut Publication<'_>, key: &str) -> Arc<Body> {
     let mut properties = UserPropertiesBuf::new();
     properties.push(KEY, key);
     let how = (publication.qos, publication.retain, publication.expires_at);
-    let message = Message::extended(*publication.view(), &properties, how);
+    let message = Message::extended(*publication.view(), |name| name == KEY, &properties, how);
     // Also for others, so that its publisher waits.
     let _ = publication.body();
     Body::new(message)

@@ -186,7 +186,10 @@ impl Broker {
             account.give_back(Quota::Queues, 1);
             account.give_back(Quota::QueuedBytes, std::mem::take(&mut state.reported));
         }
+        // Whoever still knows the queue keeps no message alive, and counts none.
+        let gone = state.work.take();
         drop(state);
+        drop(gone);
         self.unbind(queue, filters.iter());
         self.queues.count.fetch_sub(1, std::sync::atomic::Ordering::AcqRel);
         tracing::info!(queue = %queue.id, "work queue deleted");
@@ -222,7 +225,8 @@ impl Broker {
         self.with_messages(vec![one])?.pop().ok_or(OperateError::NoMessage)
     }
 
-    /// Takes out all messages that are there now, and says how many; keys that stand still go on. In pieces, between which others have
+    /// Takes out all messages that are there now, and says how many; keys go on that stand still, by dead letters that are gone or, if all
+    /// messages go, by any. In pieces, between which others have
     /// their turn: if the broker ends before this does, the rest is still there.
     pub async fn purge(&self, id: &QueueId, part: Part, now: Instant) -> Result<usize, OperateError> {
         let (before, all) = {
@@ -233,7 +237,10 @@ impl Broker {
         };
         let purge = |state: &mut QueueState, _, count| state.work.with(part, |queue| queue.purge(before, count));
         let count = self.operate_in_pieces(id, all, now, purge).await?;
-        let unblock = |state: &mut QueueState, _, count| state.work.with(part, |queue| queue.unblock_some(count));
+        let unblock = |state: &mut QueueState, _, count| match part {
+            Part::Main => state.work.with(part, |queue| queue.unblock_some(count)),
+            Part::Dead => state.work.unblock_some_of_gone(count),
+        };
         self.operate_in_pieces(id, usize::MAX, now, unblock).await?;
         Ok(count)
     }

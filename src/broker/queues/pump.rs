@@ -11,6 +11,7 @@ use crate::broker::deliver::Deliveries;
 use crate::broker::effects::Waiter;
 use crate::broker::handle::SessionHandle;
 use crate::packet::{Message, MessageView, TopicName, UserPropertiesBuf};
+use crate::queue::properties::{KEY, is_of_delivery};
 use crate::queue::{ConsumerId, Delivery, KeyMode, Lease, Part, UnixMillis};
 use crate::session::{Errand, Fate, Grant, Publication, Work};
 use crate::storage::Body;
@@ -144,7 +145,14 @@ impl Broker {
         let mut state = lent.queue.lock();
         let mut still = lent.deliveries;
         // A consumer of QoS 0 has no lease that could be over: its messages are settled already.
-        still.retain(|(part, delivery)| delivery.deadline.is_none() || state.work.part(*part).is_leased(delivery.lease));
+        let is_over = |(part, delivery): &mut (Part, Delivery<_>)| {
+            delivery.deadline.is_some() && !state.work.part(*part).is_leased(delivery.lease)
+        };
+        let over: Vec<_> = still.extract_if(.., is_over).collect();
+        for (part, Delivery { consumer, lease, .. }) in over {
+            // Of a packet that is not sent nobody tells what became of it.
+            state.work.with(part, |queue| queue.unanswered(consumer, lease));
+        }
         self.send(&lent.queue, &mut state, &still, now, deliveries);
         drop(state);
         deliveries.touch(lent.queue.number);
@@ -297,15 +305,18 @@ fn as_lent(
     };
     PROPERTIES.with_borrow_mut(|properties| {
         properties.clear();
+        let mut tells_key = false;
         if consumer.has_properties {
             let mode = &state.definition.config.key;
             // By a property the message has it already, and of a client it was given it.
             let is_told = matches!(mode, KeyMode::Property(_) | KeyMode::ClientId);
             let key = if is_told { None } else { key_of(mode, &view, mount_point, "") };
+            tells_key = key.is_some();
             delivery.properties(&queue.id.name).each(key, |name, value| properties.push(name, value));
         }
         // A topic that got too long by its lease stays as it was.
         let topic = topic.as_deref().and_then(|topic| TopicName::new(topic).ok()).unwrap_or(view.topic);
-        Message::extended(MessageView { topic, ..view }, properties, (message.qos, false, expires_at))
+        let is_out = |name: &str| is_of_delivery(name) || tells_key && name == KEY;
+        Message::extended(MessageView { topic, ..view }, is_out, properties, (message.qos, false, expires_at))
     })
 }

@@ -161,6 +161,42 @@ fn what_is_set_aside_comes_up_when_a_consumer_that_may_have_it_gets_room() {
 }
 
 #[test]
+fn what_is_set_aside_behind_hopeless_ones_is_found_by_and_by() {
+    let mut world = world(config());
+    world.join("stranger");
+    let friend = world.join_as(Join { prefetch: 1, ..join("friend") });
+    // All but the last are for neither of them.
+    const HOPELESS: u32 = 100;
+    world.fill(0..HOPELESS);
+    loop {
+        let out = world.deliveries();
+        out.iter().for_each(|delivery| _ = world.ack(delivery, 0x87));
+        if out.is_empty() && world.queue.poll_timeout().is_none_or(|at| at > world.now) {
+            break;
+        }
+    }
+    world.fill([HOPELESS, HOPELESS + 1]);
+    let mut out = world.deliveries();
+    let at = out.iter().position(|delivery| delivery.consumer == friend).unwrap();
+    let (busy, other) = (out.swap_remove(at), out.remove(0));
+    world.ack(&other, 0x87);
+    assert!(world.deliveries().is_empty(), "the friend is busy");
+    world.ack(&busy, 0);
+    let (mut calls, mut found) = (0, None);
+    while found.is_none() {
+        assert!(world.queue.poll_timeout().is_some_and(|at| at <= world.now), "there are more to look at");
+        found = world.next();
+        calls += 1;
+    }
+    let found = found.unwrap();
+    assert_eq!((found.consumer, found.body), (friend, other.body));
+    assert!(calls > 2, "not all at once: {calls}");
+    world.ack(&found, 0);
+    (0..10).for_each(|_| assert!(world.next().is_none()));
+    assert!(world.queue.poll_timeout().is_none_or(|at| at > world.now), "all were looked at");
+}
+
+#[test]
 fn busy_halves_the_window_until_a_message_is_settled() {
     let mut world = world(config());
     world.join_as(Join { prefetch: 8, ..join("worker") });

@@ -40,6 +40,24 @@ fn what_a_session_had_that_ended_with_the_process_comes_again() {
 }
 
 #[test]
+fn the_numbers_of_a_queue_that_is_made_anew_are_new_also_if_none_was_written_down() {
+    let mut old = world(config());
+    old.queue.number_from(old.now);
+    old.fill(0..900);
+    let last = old.queue.part(Part::Main).next_number();
+    let mut new = world(config());
+    new.wait(1);
+    new.restart();
+    new.fill([1]);
+    let first = new.queue.part(Part::Main).peek(None, 1)[0].seq;
+    assert!(first >= last, "{first} {last}");
+    old.wait(1);
+    old.restart();
+    old.fill([1]);
+    assert!(old.queue.part(Part::Main).peek(None, 1000).last().unwrap().seq >= last);
+}
+
+#[test]
 fn a_deadline_passes_while_the_process_is_down() {
     let mut world = world(config());
     world.fill([1]);

@@ -385,6 +385,21 @@ fn what_was_lent_tells_what_became_of_it_however_the_session_ends() {
     assert_eq!(told, (1..).zip(fates).collect::<Vec<_>>());
 }
 
+#[test]
+fn a_pubrec_to_a_packet_of_qos_1_keeps_nothing_that_was_lent() {
+    let lender = Arc::new(Lender::default());
+    let mut line = Line::new(3);
+    let errand = Errand { queue: 1, is_dead: false, consumer: 1, seq: 1, number: 1 };
+    let work = Work::new(stored("t", b"work", Q1, None), errand, lender.clone());
+    let link = Some((&mut line.writer, &mut line.out));
+    line.outbound.deliver_work(link, work, grant(Q1), line.now, &mut line.batch);
+    assert!(matches!(line.pubrec(1), Received::Unknown));
+    let acknowledged = line.outbound.handle_puback(id(1)).unwrap();
+    acknowledged.work().unwrap().answer(0);
+    drop(acknowledged);
+    assert_eq!(*lender.0.lock(), [(1, Fate::Answered(0))]);
+}
+
 /// Whether they leave at once, wait, or are sent again, and of more subscriptions than have a place in the session `[MQTT-3.3.4-3]`.
 #[test]
 fn identifiers_go_with_their_messages() {

@@ -3,6 +3,7 @@
 //!
 //! `DUNLIN_CRASH_SEEDS=1000..50000` runs other seeds than the few of every test run.
 
+mod corners;
 mod ledger;
 mod pieces;
 mod sender;
