@@ -285,8 +285,9 @@ impl Broker {
         let mut matched = 0;
         for group in matches.groups.iter() {
             let topic = publication.topic();
-            let may_read = |member: &Receiver| member.session().is_some_and(|member| member.may_read(topic));
-            let chosen = group.pick_with(hash, may_read, |member, grant| {
+            let is_for = |member: &SessionHandle| member.reaches(group.filter(), topic) && member.may_read(topic);
+            let may_get = |member: &Receiver| member.session().is_some_and(|member| is_for(member));
+            let chosen = group.pick_with(hash, may_get, |member, grant| {
                 let Receiver::Session(handle) = member else { return };
                 let grant = Grant {
                     qos: grant.qos.min(publication.qos),
@@ -325,9 +326,12 @@ impl Broker {
             let topic = message.topic();
             let hash = PublisherHash { client: from, topic: FixedState::default().hash_one(topic.as_str()) };
             let group = queued.share().and_then(|filter| self.router.group(filter));
-            let may_get =
-                |member: &Receiver| member.session().is_some_and(|member| member.key != from && member.may_read(topic));
-            let next = group.and_then(|group| group.pick(hash, may_get));
+            let next = group.and_then(|group| {
+                let is_for = |member: &SessionHandle| {
+                    member.key != from && member.reaches(group.filter(), topic) && member.may_read(topic)
+                };
+                group.pick(hash, |member| member.session().is_some_and(|member| is_for(member)))
+            });
             match next {
                 Some((receiver @ Receiver::Session(_), grant)) if receiver.availability() >= least => {
                     let Some(handle) = receiver.session() else { continue };
