@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -80,6 +80,8 @@ pub struct Rights {
     authorizer: ArcSwap<Authorizer>,
     /// What must be asked, kept beside the authorizer for the hot path.
     kind: AtomicU8,
+    /// How often they were read anew.
+    revision: AtomicU64,
 }
 
 /// All may be done, but to write to `$SYS`.
@@ -99,7 +101,12 @@ fn kind(authorizer: &Authorizer) -> u8 {
 impl Rights {
     pub fn new(authenticator: Authenticator, authorizer: Authorizer) -> Self {
         let kind = AtomicU8::new(kind(&authorizer));
-        Self { authenticator: ArcSwap::from_pointee(authenticator), authorizer: ArcSwap::from_pointee(authorizer), kind }
+        Self {
+            authenticator: ArcSwap::from_pointee(authenticator),
+            authorizer: ArcSwap::from_pointee(authorizer),
+            kind,
+            revision: AtomicU64::new(0),
+        }
     }
 
     /// Takes over what was read anew. Those who are connected are looked at again by [`super::Broker::recheck_rights`].
@@ -107,6 +114,12 @@ impl Rights {
         self.kind.store(kind(&authorizer), Ordering::Release);
         self.authenticator.store(Arc::new(authenticator));
         self.authorizer.store(Arc::new(authorizer));
+        self.revision.fetch_add(1, Ordering::Release);
+    }
+
+    /// Counts up when they are read anew.
+    pub fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
     }
 
     pub fn authenticator(&self) -> Arc<Authenticator> {

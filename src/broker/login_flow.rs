@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::asking::Answers;
 use super::client::Client;
 use super::connect::Hold;
 use super::ending::By;
@@ -23,7 +22,7 @@ use crate::packet::{
 };
 use crate::session::{Agreement, Violation};
 
-/// How far a connection has come in saying who it is, and what it may do.
+/// How far a connection has come in saying who it is.
 #[derive(Debug, Default)]
 pub enum LoginState {
     /// Nothing is under way.
@@ -31,8 +30,6 @@ pub enum LoginState {
     None,
     /// The login is looked at elsewhere: a password is hashed, or somebody outside is asked.
     Checking(oneshot::Receiver<Checked>),
-    /// Somebody outside is asked what the next packet may do.
-    Asking(oneshot::Receiver<Answers>),
     /// The client is to answer a challenge before it is let in.
     Challenged(Box<(Login, ScramExchange)>),
     /// The same of a client that is in already (4.12.1).
@@ -42,7 +39,7 @@ pub enum LoginState {
 impl LoginState {
     /// Whether packets must wait for it.
     pub const fn is_pending(&self) -> bool {
-        matches!(self, Self::Checking(_) | Self::Asking(_))
+        matches!(self, Self::Checking(_))
     }
 }
 
@@ -104,25 +101,15 @@ impl Client {
 
     /// Looks whether what is looked at elsewhere is done.
     pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>, now: Instant) {
-        match &mut self.login {
-            LoginState::Checking(receiver) => {
-                let Poll::Ready(result) = Pin::new(receiver).poll(cx) else { return };
-                self.login = LoginState::None;
-                match result {
-                    Ok((login, verdict)) => self.decide_login(*login, verdict, now),
-                    Err(_) => {
-                        let refusal = refusal(ConnectReason::ServerUnavailable, "the password could not be checked");
-                        self.refuse_login(None, refusal, now);
-                    }
-                }
+        let LoginState::Checking(receiver) = &mut self.login else { return };
+        let Poll::Ready(result) = Pin::new(receiver).poll(cx) else { return };
+        self.login = LoginState::None;
+        match result {
+            Ok((login, verdict)) => self.decide_login(*login, verdict, now),
+            Err(_) => {
+                let refusal = refusal(ConnectReason::ServerUnavailable, "the password could not be checked");
+                self.refuse_login(None, refusal, now);
             }
-            LoginState::Asking(receiver) => {
-                let Poll::Ready(result) = Pin::new(receiver).poll(cx) else { return };
-                self.login = LoginState::None;
-                // Nobody has answered: without an answer nothing is granted.
-                self.take_answers_of_hook(result.unwrap_or_default(), now);
-            }
-            LoginState::None | LoginState::Challenged(_) | LoginState::Rechallenged(_) => {}
         }
     }
 

@@ -1,5 +1,6 @@
 //! Many clients, one thread, a clock that is told what time it is: the broker without a socket.
 
+mod asking;
 mod basics;
 mod crashes;
 mod hand_over;
