@@ -66,6 +66,12 @@ impl Client {
             let refusal = refusal(ConnectReason::NotAuthorized, "the certificate has no name that can be a user's");
             return self.refuse_login(Some(connect.client_id), refusal, now);
         }
+        if self.origin.is_revoked() {
+            // Since the handshake.
+            self.broker.metrics.authentications.count(Authentication::BadCertificate);
+            let refusal = refusal(ConnectReason::NotAuthorized, "the certificate is revoked");
+            return self.refuse_login(Some(&login.client_id), refusal, now);
+        }
         if self.is_banned(&login.client_id, login.username.as_deref())
             || self.is_banned(&login.client_id, login.certificate_identity.as_deref())
         {
@@ -312,6 +318,7 @@ impl Client {
         let mount_point = login.place(&self.origin, &granted)?;
         let principal = login.principal(&granted);
         let place = self.hold_back(login, &principal, mount_point.as_ref(), now)?;
+        let by = granted.by;
         let admitted = self.admit(login, granted, (principal, mount_point), now)?;
         if let Err(limit) = self.admission.admit() {
             self.broker.metrics.limit_hits.count(limit);
@@ -344,8 +351,20 @@ impl Client {
         self.place = place;
         self.pace = self.broker.pacing.pace_of(&self.origin, hold.handle.principal.username.as_ref(), now);
         self.welcome((&hold, session_present), login, now);
+        if let Some(reason) = self.must_go_again(&hold, by) {
+            hold.handle.lock(|slot| slot.connection(hold.epoch).into_iter().for_each(|online| online.close(reason)));
+        }
         self.hold = Some(hold);
         Ok(())
+    }
+
+    /// Why one that was just let in may not stay. What was taken away while its session was opened counts: whoever took it away may
+    /// have looked before the session was there.
+    fn must_go_again(&self, hold: &Hold, by: Way) -> Option<DisconnectReason> {
+        let handle = &*hold.handle;
+        let username = handle.principal.username.as_deref();
+        let is_out = self.origin.is_revoked() || !handle.rights.authenticator().still_lets_in(by, username);
+        is_out.then_some(DisconnectReason::NotAuthorized)
     }
 
     /// Finds out whether the client's will may be published at its place.

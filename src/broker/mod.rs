@@ -56,7 +56,7 @@ pub use bans::{Ban, BanError, BanKind, Bans, wall_clock};
 pub use bridges::BRIDGE_PREFIX;
 pub use client::{Client, Written};
 pub use deliver::Deliveries;
-pub use door::{Admission, Certificate, Door, Origin, Rights};
+pub use door::{Admission, Certificate, Door, Origin, Revocations, Rights};
 pub use effects::{Effects, Waiter};
 pub use ending::{By, Closed};
 pub use events::{Event, EventKind};

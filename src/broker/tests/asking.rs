@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::auth::{
-    Answering, Hook, Kind, LoginAnswer, LoginQuestion, PasswordFile, RightAnswer, RightQuestion, Welcome, hash_password,
+    Answering, Hook, Kind, LoginAnswer, LoginQuestion, Method, PasswordFile, RightAnswer, RightQuestion, Welcome, hash_password,
 };
 use crate::broker::login_flow::LoginState;
 
@@ -104,4 +104,31 @@ async fn an_answer_from_before_rights_were_read_anew_is_not_kept() {
     peer.publish(&house, "x", "", q1(1));
     assert_eq!(peer.receive(&house), [Seen::Ack("puback", 1, 0x10)]);
     assert_eq!(outside.asked.load(Ordering::Relaxed), 2);
+}
+
+/// Every certificate is revoked.
+#[derive(Debug)]
+struct All;
+
+impl Revocations for All {
+    fn contains(&self, _: &[u8]) -> bool {
+        true
+    }
+}
+
+/// Whoever looks for those to disconnect may look before the session is there.
+#[tokio::test]
+async fn a_certificate_that_is_revoked_while_its_client_is_looked_at_does_not_let_it_stay() {
+    let (house, outside) = (House::new(), Arc::new(Outside::default()));
+    house.door.rights.replace(Authenticator::of(vec![Method::Hook(outside.clone())]), Authorizer::new(None));
+    let mut peer = house.dial(V5);
+    peer.client.origin.certificate = Some(Box::new(Certificate { identity: None, der: b"DER"[..].into(), is_nameless: false }));
+    peer.send(&house, &Packet::Connect(Connect { client_id: "c", ..connect(V5) }));
+    house.door.revoked.store(Some(Arc::new(Box::new(All))));
+    answer(&house, &mut peer, &outside).await;
+    assert_eq!(peer.receive(&house), [Seen::ConnAck { present: false, reason: 0 }, Seen::Disconnect(0x87)]);
+    let mut late = house.dial(V5);
+    late.client.origin.certificate = peer.client.origin.certificate.clone();
+    late.send(&house, &Packet::Connect(Connect { client_id: "d", ..connect(V5) }));
+    assert_eq!(late.receive(&house), [Seen::ConnAck { present: false, reason: 0x87 }]);
 }
