@@ -52,7 +52,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
 pub use address::AddressKey;
-pub use bans::{Ban, BanError, BanKind, Bans, wall_clock};
+pub use bans::{Ban, BanError, BanKind, Bans, Whose, wall_clock};
 pub use bridges::BRIDGE_PREFIX;
 pub use client::{Client, Written};
 pub use deliver::Deliveries;
