@@ -97,6 +97,7 @@ fn client(held: Held, now: Instant) -> (Arc<Broker>, Client) {
         mount_point: None,
         limits: ArcSwap::from_pointee(Limits::default()),
         rights: Arc::new(Rights::new(Authenticator::new(true, None), Authorizer::new(None))),
+        revoked: Default::default(),
         metrics: broker.metrics.listener("bench"),
         flow: ArcSwap::from_pointee(of_listener),
         buckets: Buckets::shared(now),

@@ -150,11 +150,6 @@ impl MountPoint {
         }
     }
 
-    /// Whether it needs to see the certificate.
-    pub fn names_certificate(&self) -> bool {
-        self.template.pieces.iter().any(|piece| matches!(piece, Piece::Certificate(_)))
-    }
-
     /// The mount point of a client; `None` if what it names is not there, or would not be one level of a topic: empty, with `/`, `+`, `#`
     /// or a control character in it, or `$` at its start, where it would begin the topic.
     pub fn fill(&self, facts: &Facts<'_>) -> Option<Arc<str>> {

@@ -1,7 +1,10 @@
 //! Questions to whoever is behind the hook, asked before a packet is handled. The packet waits in the read buffer, and those behind
 //! it; when the answers are there it is read again.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_util::{StreamExt, stream};
@@ -9,7 +12,6 @@ use tokio::sync::oneshot;
 
 use super::client::Client;
 use super::handle::SessionHandle;
-use super::login_flow::LoginState;
 use super::queues::{NeededToPublish, consumer_filter, right_to_consume};
 use super::subscribe::{mounted, right_needed};
 use crate::auth::{Action, Hook, Opinion, RightAnswer, RightQuestion};
@@ -19,6 +21,14 @@ use crate::queue::topics::Form;
 
 /// Answers to the questions that one packet has raised.
 pub type Answers = Vec<(Action, Arc<str>, RightAnswer)>;
+
+/// What the packet that comes next waits for. Packets of an authentication that is under way may come before and behind it (4.12.1).
+#[derive(Debug)]
+pub enum Question {
+    /// Somebody outside is asked, under this revision of the rights.
+    Asked(oneshot::Receiver<Answers>, u64),
+    Answered(Answers),
+}
 
 /// Questions of one packet that are asked at the same time.
 const AT_ONCE: usize = 8;
@@ -31,8 +41,8 @@ impl Client {
         if !handle.rights.is_asking() {
             return false;
         }
-        if let Some(answers) = self.answers.take() {
-            handle.set_current(*answers);
+        if let Some(Question::Answered(answers)) = self.question.take().map(|question| *question) {
+            handle.set_current(answers);
             return false;
         }
         let topics: Vec<(Action, Arc<str>)> = match packet {
@@ -40,6 +50,7 @@ impl Client {
             Packet::Subscribe(subscribe) => filters(&handle, subscribe.filters.iter().map(|(filter, _)| filter)),
             _ => return false,
         };
+        let revision = handle.rights.revision();
         let mut known = Answers::new();
         let mut open = Vec::new();
         for (action, topic) in topics {
@@ -57,13 +68,28 @@ impl Client {
             let answers = ask_all(&handle, &*hook, open).await;
             let _ = sender.send(answers); // the client has gone
         });
-        self.login = LoginState::Asking(receiver);
+        self.question = Some(Box::new(Question::Asked(receiver, revision)));
         true
     }
 
-    /// The answers are there.
-    pub(super) fn take_answers_of_hook(&mut self, answers: Answers, now: Instant) {
-        let Some(hold) = &self.hold else { return };
+    /// Whether a packet waits for answers.
+    pub(super) fn is_asking(&self) -> bool {
+        matches!(self.question.as_deref(), Some(Question::Asked(..)))
+    }
+
+    /// Looks whether the answers are there.
+    pub(super) fn poll_question(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let Some(Question::Asked(receiver, revision)) = self.question.as_deref_mut() else { return };
+        let Poll::Ready(result) = Pin::new(receiver).poll(cx) else { return };
+        // If nobody has answered, nothing is granted.
+        let (answers, revision) = (result.unwrap_or_default(), *revision);
+        self.keep_answers(&answers, revision, now);
+        self.question = Some(Box::new(Question::Answered(answers)));
+    }
+
+    /// What was asked before rights were read anew counts for its own packet alone.
+    fn keep_answers(&self, answers: &Answers, revision: u64, now: Instant) {
+        let Some(hold) = self.hold.as_ref().filter(|hold| hold.handle.rights.revision() == revision) else { return };
         if let Some(hook) = hold.handle.rights.hook() {
             for (_, topic, answer) in answers.iter().filter(|(action, _, answer)| is_kept(*action, *answer)) {
                 if hold.handle.keep_answer(topic.clone(), *answer, hook.memory(), now) {
@@ -71,7 +97,6 @@ impl Client {
                 }
             }
         }
-        self.answers = Some(Box::new(answers));
     }
 
     /// The whole topics that a PUBLISH needs the right to, and that the files leave open.

@@ -7,8 +7,8 @@ use hashbrown::HashMap;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
-use super::Broker;
 use super::handle::SessionHandle;
+use super::{AddressKey, Broker};
 use crate::metrics::Limit;
 use crate::packet::DisconnectReason;
 
@@ -19,7 +19,7 @@ pub enum BanKind {
     ClientId,
     /// The user name that it gives, or that its certificate has.
     Username,
-    /// The address that it connects from, without the port.
+    /// The address that it connects from, without the port, or its /64 network of IPv6.
     #[serde(rename = "peerhost")]
     Address,
 }
@@ -37,6 +37,36 @@ pub struct Ban {
     pub at: u64,
     /// `None`: for ever.
     pub until: Option<u64>,
+    /// Of a client identifier, if it is banned for these alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<Box<Whose>>,
+}
+
+/// Whose a client identifier is: others, with another name or in another tenant, may have the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whose {
+    /// `None`: of anonymous clients.
+    pub username: Option<Box<str>>,
+    /// `None`: of clients without one.
+    pub mount_point: Option<Box<str>>,
+}
+
+impl Ban {
+    /// What tells it from others of its kind.
+    pub fn key(&self) -> Box<str> {
+        self.of.as_ref().map_or_else(|| self.value.clone(), |of| of.key(&self.value))
+    }
+}
+
+impl Whose {
+    pub fn new(username: Option<&str>, mount_point: Option<&str>) -> Self {
+        Self { username: username.map(Into::into), mount_point: mount_point.map(Into::into) }
+    }
+
+    /// Client identifiers contain no NUL.
+    pub fn key(&self, client_id: &str) -> Box<str> {
+        format!("{client_id}\0{:?}\0{:?}", self.mount_point, self.username).into()
+    }
 }
 
 /// Why a ban could not be made.
@@ -45,7 +75,7 @@ pub enum BanError {
     /// `max_bans` are in force.
     #[error("there are as many bans as [limits] max_bans allows")]
     Full,
-    #[error("no address like 192.0.2.1 or 2001:db8::1")]
+    #[error("no address like 192.0.2.1 or 2001:db8::1, and no network like 2001:db8::/64")]
     NoAddress,
     #[error("it must have from 1 to 65535 bytes")]
     Length,
@@ -95,7 +125,7 @@ impl Bans {
             return Err(BanError::Past);
         }
         let (reason, by) = (cut(reason).into(), cut(by).into());
-        self.put(Ban { kind, value, reason, by, at: now, until }, now)
+        self.put(Ban { kind, value, reason, by, at: now, until, of: None }, now)
     }
 
     /// A ban that was kept; its bounds were checked when it was made.
@@ -103,7 +133,8 @@ impl Bans {
         let mut by_kind = self.by_kind.write();
         let max = self.max.load(Ordering::Relaxed);
         let count = |by_kind: &[HashMap<_, _>; 3]| by_kind.iter().map(HashMap::len).sum::<usize>();
-        if !by_kind[ban.kind as usize].contains_key(&ban.value) && count(&by_kind) >= max {
+        let key = ban.key();
+        if !by_kind[ban.kind as usize].contains_key(&key) && count(&by_kind) >= max {
             for bans in by_kind.iter_mut() {
                 bans.retain(|_, ban| !is_over(ban, now));
             }
@@ -112,20 +143,23 @@ impl Bans {
             }
         }
         let ban = Arc::new(ban);
-        by_kind[ban.kind as usize].insert(ban.value.clone(), ban.clone());
+        by_kind[ban.kind as usize].insert(key, ban.clone());
         self.count.store(count(&by_kind), Ordering::Release);
         self.revision.fetch_add(1, Ordering::Release);
         Ok(ban)
     }
 
-    /// Lets in again; whether there was a ban.
+    /// Lets in again, whosever it is; whether there was a ban.
     pub fn remove(&self, kind: BanKind, value: &str) -> bool {
         let Ok(value) = canonical(kind, value) else { return false };
         let mut by_kind = self.by_kind.write();
-        let was_there = by_kind[kind as usize].remove(&value).is_some();
-        self.count.fetch_sub(usize::from(was_there), Ordering::Release);
-        self.revision.fetch_add(u64::from(was_there), Ordering::Release);
-        was_there
+        let bans = &mut by_kind[kind as usize];
+        let before = bans.len();
+        bans.retain(|_, ban| ban.value != value);
+        let removed = before - bans.len();
+        self.count.fetch_sub(removed, Ordering::Release);
+        self.revision.fetch_add(u64::from(removed > 0), Ordering::Release);
+        removed > 0
     }
 
     /// Forgets those whose time has passed; how many they were.
@@ -150,24 +184,35 @@ impl Bans {
             return None;
         }
         let by_kind = self.by_kind.read();
-        let find = |kind: BanKind, value: &str| by_kind[kind as usize].get(value);
+        // One that is over must not hide another that is not.
+        let is_in_force = |ban: &&Arc<Ban>| ban.until.is_none() || !is_over(ban, wall_clock());
+        let find = |kind: BanKind, value: &str| by_kind[kind as usize].get(value).filter(is_in_force);
         let of_address = || {
-            let bans = &by_kind[BanKind::Address as usize];
-            let address = address.filter(|_| !bans.is_empty())?;
-            bans.get(address.ip().to_canonical().to_string().as_str())
+            let address = address.filter(|_| !by_kind[BanKind::Address as usize].is_empty())?;
+            names_of(address.ip()).iter().find_map(|name| find(BanKind::Address, name))
         };
-        let found = find(BanKind::ClientId, client_id)
-            .or_else(|| find(BanKind::Username, username?))
-            .or_else(of_address)
-            .filter(|ban| ban.until.is_none() || !is_over(ban, wall_clock()));
+        let found = find(BanKind::ClientId, client_id).or_else(|| find(BanKind::Username, username?)).or_else(of_address);
         found.cloned()
     }
 
-    /// The ban on exactly this.
+    /// Whether a client identifier is banned for these alone.
+    pub fn has_own(&self, client_id: &str, whose: &Whose) -> bool {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let by_kind = self.by_kind.read();
+        let ban = by_kind[BanKind::ClientId as usize].get(&whose.key(client_id));
+        ban.is_some_and(|ban| !is_over(ban, wall_clock()))
+    }
+
+    /// The ban on exactly this, or one on it for some alone.
     pub fn get(&self, kind: BanKind, value: &str) -> Option<Arc<Ban>> {
-        let value = canonical(kind, value).ok()?;
-        let ban = self.by_kind.read()[kind as usize].get(&value).cloned();
-        ban.filter(|ban| !is_over(ban, wall_clock()))
+        let (value, now) = (canonical(kind, value).ok()?, wall_clock());
+        let by_kind = self.by_kind.read();
+        let bans = &by_kind[kind as usize];
+        let is_in_force = |ban: &&Arc<Ban>| !is_over(ban, now);
+        let any = || bans.values().find(|ban| ban.value == value && is_in_force(ban));
+        bans.get(&value).filter(is_in_force).or_else(any).cloned()
     }
 
     /// All that are in force, by kind and value.
@@ -176,7 +221,7 @@ impl Bans {
         let by_kind = self.by_kind.read();
         let mut all: Vec<_> = by_kind.iter().flat_map(HashMap::values).filter(|ban| !is_over(ban, now)).cloned().collect();
         drop(by_kind);
-        all.sort_by(|a, b| (a.kind, &a.value).cmp(&(b.kind, &b.value)));
+        all.sort_by_cached_key(|ban| (ban.kind, ban.key()));
         all
     }
 
@@ -209,7 +254,7 @@ impl Broker {
         let is_meant = |handle: &SessionHandle, address: Option<SocketAddr>| match ban.kind {
             BanKind::ClientId => *handle.principal.client_id == *ban.value,
             BanKind::Username => handle.principal.username.as_deref() == Some(&ban.value),
-            BanKind::Address => address.is_some_and(|address| address.ip().to_canonical().to_string() == *ban.value),
+            BanKind::Address => address.is_some_and(|address| names_of(address.ip()).iter().any(|name| **name == *ban.value)),
         };
         let mut ended = 0;
         self.registry.visit(|handle| {
@@ -232,12 +277,26 @@ fn is_over(ban: &Ban, now: u64) -> bool {
     ban.until.is_some_and(|until| until <= now)
 }
 
+/// What an address may be banned as: itself, and its network, which for IPv4 is itself again.
+fn names_of(address: IpAddr) -> [String; 2] {
+    [address.to_canonical().to_string(), AddressKey::from(address).to_string()]
+}
+
 fn canonical(kind: BanKind, value: &str) -> Result<Box<str>, BanError> {
     if kind == BanKind::Address {
-        let address: IpAddr = value.parse().map_err(|_| BanError::NoAddress)?;
-        return Ok(address.to_canonical().to_string().into());
+        return canonical_address(value).ok_or(BanError::NoAddress);
     }
     if value.is_empty() || value.len() > usize::from(u16::MAX) { Err(BanError::Length) } else { Ok(value.into()) }
+}
+
+fn canonical_address(value: &str) -> Option<Box<str>> {
+    let Some(network) = value.strip_suffix("/64") else {
+        return Some(value.parse::<IpAddr>().ok()?.to_canonical().to_string().into());
+    };
+    match AddressKey::from(network.parse::<IpAddr>().ok()?) {
+        AddressKey::V4(_) => None,
+        network @ AddressKey::V6Network(_) => Some(network.to_string().into()),
+    }
 }
 
 fn cut(text: &str) -> &str {
@@ -271,6 +330,48 @@ mod tests {
         assert!(bans.remove(BanKind::Address, "192.0.2.9") && !bans.remove(BanKind::Address, "192.0.2.9"));
         assert!(!is_banned(&bans, "x", "x", "192.0.2.9:1"));
         assert_eq!(bans.len(), 2);
+    }
+
+    #[test]
+    fn a_ban_that_is_over_hides_none_that_is_in_force() {
+        let bans = Bans::new(10);
+        bans.add(BanKind::ClientId, "c", Some(5), "", "", 4).unwrap();
+        bans.add(BanKind::Username, "u", None, "", "", 4).unwrap();
+        assert!(is_banned(&bans, "c", "u", "192.0.2.1:1"));
+        bans.add(BanKind::Username, "u", Some(5), "", "", 4).unwrap();
+        bans.add(BanKind::Address, "2001:db8::1", Some(5), "", "", 4).unwrap();
+        assert!(!is_banned(&bans, "c", "u", "[2001:db8::1]:1"));
+        bans.add(BanKind::Address, "2001:db8::/64", None, "", "", 4).unwrap();
+        assert!(is_banned(&bans, "c", "u", "[2001:db8::1]:1"));
+    }
+
+    #[test]
+    fn a_client_identifier_that_is_banned_for_its_own_is_not_for_others() {
+        let bans = Bans::new(10);
+        let [alice, bob, tenant] = [(Some("alice"), None), (Some("bob"), None), (Some("alice"), Some("t/"))]
+            .map(|(username, mount_point)| Whose::new(username, mount_point));
+        for whose in [&alice, &tenant] {
+            let of = Some(Box::new(whose.clone()));
+            let ban =
+                Ban { kind: BanKind::ClientId, value: "c".into(), reason: "".into(), by: "".into(), at: 0, until: None, of };
+            bans.put(ban, 0).unwrap();
+        }
+        assert!(bans.has_own("c", &alice) && bans.has_own("c", &tenant));
+        assert!(!bans.has_own("c", &bob) && !bans.has_own("d", &alice) && !is_banned(&bans, "c", "alice", "192.0.2.1:1"));
+        assert_eq!((bans.all().len(), bans.get(BanKind::ClientId, "c").is_some()), (2, true));
+        assert!(bans.remove(BanKind::ClientId, "c") && bans.is_empty());
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_banned_with_all_its_addresses() {
+        let bans = Bans::new(10);
+        assert_eq!(&*bans.add(BanKind::Address, "2001:db8::7/64", None, "", "", 0).unwrap().value, "2001:db8::/64");
+        assert!(is_banned(&bans, "c", "u", "[2001:db8::1]:1") && is_banned(&bans, "c", "u", "[2001:db8::ffff:0:0:1]:1"));
+        assert!(!is_banned(&bans, "c", "u", "[2001:db8:0:1::1]:1"));
+        for wrong in ["192.0.2.0/64", "::ffff:192.0.2.1/64", "2001:db8::/48", "/64"] {
+            assert_eq!(bans.add(BanKind::Address, wrong, None, "", "", 0), Err(BanError::NoAddress), "{wrong}");
+        }
+        assert!(bans.remove(BanKind::Address, "2001:db8::/64") && bans.is_empty());
     }
 
     #[test]

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use super::asking::Answers;
+use super::asking::Question;
 use super::connect::Hold;
 use super::deliver::Deliveries;
 use super::door::{Admission, Origin};
@@ -29,8 +29,8 @@ pub struct Client {
     pub(super) connection: Connection,
     pub(super) hold: Option<Hold>,
     pub(super) login: LoginState,
-    /// What was asked for the packet that comes next, and answered.
-    pub(super) answers: Option<Box<Answers>>,
+    /// What is asked for the packet that comes next.
+    pub(super) question: Option<Box<Question>>,
     pub(super) direct: Option<Arc<dyn DirectWrite>>,
     pub(super) waker: Waker,
     /// What is written while there is no session to hold an outbox: before CONNACK and after the end.
@@ -94,7 +94,7 @@ impl Client {
             connection,
             hold: None,
             login: LoginState::None,
-            answers: None,
+            question: None,
             direct,
             waker: Waker::noop().clone(),
             local: None,
@@ -131,7 +131,7 @@ impl Client {
     pub fn takes_bytes(&self) -> bool {
         let is_waiting = || self.broker.journal.as_ref().is_some_and(|journal| journal.is_behind()) && self.connection.owes();
         self.end.is_none()
-            && !self.login.is_pending()
+            && !self.is_logging_in()
             && !self.connection.is_congested()
             && self.paused_until().is_none()
             && !is_waiting()
@@ -151,7 +151,7 @@ impl Client {
 
     /// A login is being looked at, or a right, and packets wait for that.
     pub fn is_logging_in(&self) -> bool {
-        self.login.is_pending()
+        self.login.is_pending() || self.is_asking()
     }
 
     /// Whether `bytes` begin with a whole packet, or what can be none.
@@ -447,9 +447,10 @@ impl Client {
         if !self.waker.will_wake(cx.waker()) {
             self.waker = cx.waker().clone();
         }
-        let was_pending = self.login.is_pending();
+        let was_pending = self.is_logging_in();
         self.poll_answer(cx, now);
-        was_pending && !self.login.is_pending()
+        self.poll_question(cx, now);
+        was_pending && !self.is_logging_in()
     }
 
     /// Writes what there is through `write`, which answers as `poll_write` does.

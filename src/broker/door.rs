@@ -1,8 +1,9 @@
+use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::bridges::BRIDGE_PREFIX;
 use super::rates::{Flow, SharedBuckets};
@@ -21,6 +22,8 @@ pub struct Door {
     /// Read again on SIGHUP; a connection keeps those that it began with.
     pub limits: ArcSwap<Limits>,
     pub rights: Arc<Rights>,
+    /// What was revoked since the listener was opened: a handshake may have been done before.
+    pub revoked: ArcSwapOption<Box<dyn Revocations>>,
     pub metrics: Arc<ListenerMetrics>,
     /// What may come in a second from all its clients together, and what has.
     pub flow: ArcSwap<Flow>,
@@ -32,6 +35,12 @@ impl Door {
     pub fn is_own(&self) -> bool {
         self.name.starts_with(BRIDGE_PREFIX)
     }
+}
+
+/// Certificates that are not good any more.
+pub trait Revocations: Debug + Send + Sync {
+    /// Whether this one, in DER, is among them.
+    fn contains(&self, certificate: &[u8]) -> bool;
 }
 
 /// A connection's place among those that there may be. Dropping it gives the place back.
@@ -51,20 +60,27 @@ pub struct Origin {
 }
 
 /// A certificate that was verified.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Certificate {
     /// The user name that it stands for.
     pub identity: Option<String>,
-    /// Itself, in DER, where something is to be read from it.
-    pub der: Option<Arc<[u8]>>,
+    /// Itself, in DER: it may be revoked while its client is connected.
+    pub der: Arc<[u8]>,
     /// The listener takes user names from certificates, and this one has none that is fit for one.
     pub is_nameless: bool,
 }
 
 impl Origin {
-    /// The client's certificate in DER, where something is to be read from it.
+    /// The client's certificate in DER.
     pub fn certificate_der(&self) -> Option<&Arc<[u8]>> {
-        self.certificate.as_ref().and_then(|certificate| certificate.der.as_ref())
+        self.certificate.as_ref().map(|certificate| &certificate.der)
+    }
+
+    /// Whether the client's certificate is not good any more.
+    pub fn is_revoked(&self) -> bool {
+        let revoked = self.door.revoked.load();
+        let certificate = revoked.as_ref().zip(self.certificate_der());
+        certificate.is_some_and(|(revoked, certificate)| revoked.contains(certificate))
     }
 
     /// The address for logs.
@@ -80,6 +96,8 @@ pub struct Rights {
     authorizer: ArcSwap<Authorizer>,
     /// What must be asked, kept beside the authorizer for the hot path.
     kind: AtomicU8,
+    /// How often they were read anew.
+    revision: AtomicU64,
 }
 
 /// All may be done, but to write to `$SYS`.
@@ -99,7 +117,12 @@ fn kind(authorizer: &Authorizer) -> u8 {
 impl Rights {
     pub fn new(authenticator: Authenticator, authorizer: Authorizer) -> Self {
         let kind = AtomicU8::new(kind(&authorizer));
-        Self { authenticator: ArcSwap::from_pointee(authenticator), authorizer: ArcSwap::from_pointee(authorizer), kind }
+        Self {
+            authenticator: ArcSwap::from_pointee(authenticator),
+            authorizer: ArcSwap::from_pointee(authorizer),
+            kind,
+            revision: AtomicU64::new(0),
+        }
     }
 
     /// Takes over what was read anew. Those who are connected are looked at again by [`super::Broker::recheck_rights`].
@@ -107,6 +130,12 @@ impl Rights {
         self.kind.store(kind(&authorizer), Ordering::Release);
         self.authenticator.store(Arc::new(authenticator));
         self.authorizer.store(Arc::new(authorizer));
+        self.revision.fetch_add(1, Ordering::Release);
+    }
+
+    /// Counts up when they are read anew.
+    pub fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
     }
 
     pub fn authenticator(&self) -> Arc<Authenticator> {

@@ -24,8 +24,8 @@ use super::tests::SlotLock; // The same, and loom may decide who gets it next.
 use super::wills::Will;
 use crate::auth::{Principal, Way};
 use crate::metrics::Batch;
-use crate::packet::{DisconnectReason, TopicFilter};
-use crate::routing::{Availability, Recipient, Subscriber};
+use crate::packet::{DisconnectReason, TopicFilter, TopicName};
+use crate::routing::{self, Availability, Recipient, Subscriber};
 use crate::session::{AckToken, Answer, Limits, Numbering, Queued, Session, SessionCell};
 use crate::storage::Level;
 
@@ -371,6 +371,11 @@ impl SessionHandle {
     pub fn may_get(&self, queued: &Queued) -> bool {
         queued.work().is_some() || queued.message().is_none_or(|message| self.may_read(message.topic()))
     }
+
+    /// Whether a topic that a whole filter of it matches lies below its mount point.
+    pub fn reaches(&self, filter: &TopicFilter, topic: TopicName<'_>) -> bool {
+        routing::reaches(self.mount_point.as_deref(), filter, topic)
+    }
 }
 
 impl SessionCell for SessionHandle {
@@ -418,6 +423,13 @@ impl Subscriber for Receiver {
             READY => Availability::Ready,
             ONLINE => Availability::Online,
             _ => Availability::Offline,
+        }
+    }
+
+    fn root(&self) -> Option<&str> {
+        match self {
+            Self::Session(handle) => handle.mount_point.as_deref(),
+            Self::Queue(queue) => queue.id.mount_point.as_deref(),
         }
     }
 }

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde_json::{Map, Value};
+
 use super::bridges::BRIDGE_PREFIX;
 use super::connect::{OpenRequest, next_epoch};
 use super::door::Origin;
@@ -138,15 +140,21 @@ impl Login {
 
     /// Where the client's topics lie.
     pub fn place(&self, origin: &Origin, granted: &Granted) -> Result<Option<Arc<str>>, Refusal> {
-        let Some(mount_point) = &origin.door.mount_point else { return Ok(None) };
-        let facts = Facts {
-            client_id: &self.client_id,
-            username: granted.username.as_deref(),
-            claims: granted.claims.as_ref(),
-            certificate: origin.certificate_der().map(|der| &**der),
-        };
         let why = "the listener's mount point cannot be filled in for this client";
-        mount_point.fill(&facts).map(Some).ok_or_else(|| refusal(ConnectReason::NotAuthorized, why))
+        let place = self.mount_point(origin, granted.username.as_deref(), granted.claims.as_ref());
+        place.ok_or_else(|| refusal(ConnectReason::NotAuthorized, why))
+    }
+
+    /// Where the topics of a client with this name would lie; the outer `None` if that cannot be said.
+    pub fn mount_point(
+        &self,
+        origin: &Origin,
+        username: Option<&str>,
+        claims: Option<&Map<String, Value>>,
+    ) -> Option<Option<Arc<str>>> {
+        let Some(mount_point) = &origin.door.mount_point else { return Some(None) };
+        let certificate = origin.certificate_der().map(|der| &**der);
+        mount_point.fill(&Facts { client_id: &self.client_id, username, claims, certificate }).map(Some)
     }
 
     /// Who the client is.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::asking::Answers;
+use super::bans::Whose;
 use super::client::Client;
 use super::connect::Hold;
 use super::ending::By;
@@ -23,7 +23,7 @@ use crate::packet::{
 };
 use crate::session::{Agreement, Violation};
 
-/// How far a connection has come in saying who it is, and what it may do.
+/// How far a connection has come in saying who it is.
 #[derive(Debug, Default)]
 pub enum LoginState {
     /// Nothing is under way.
@@ -31,8 +31,6 @@ pub enum LoginState {
     None,
     /// The login is looked at elsewhere: a password is hashed, or somebody outside is asked.
     Checking(oneshot::Receiver<Checked>),
-    /// Somebody outside is asked what the next packet may do.
-    Asking(oneshot::Receiver<Answers>),
     /// The client is to answer a challenge before it is let in.
     Challenged(Box<(Login, ScramExchange)>),
     /// The same of a client that is in already (4.12.1).
@@ -42,7 +40,7 @@ pub enum LoginState {
 impl LoginState {
     /// Whether packets must wait for it.
     pub const fn is_pending(&self) -> bool {
-        matches!(self, Self::Checking(_) | Self::Asking(_))
+        matches!(self, Self::Checking(_))
     }
 }
 
@@ -69,8 +67,15 @@ impl Client {
             let refusal = refusal(ConnectReason::NotAuthorized, "the certificate has no name that can be a user's");
             return self.refuse_login(Some(connect.client_id), refusal, now);
         }
+        if self.origin.is_revoked() {
+            // Since the handshake.
+            self.broker.metrics.authentications.count(Authentication::BadCertificate);
+            let refusal = refusal(ConnectReason::NotAuthorized, "the certificate is revoked");
+            return self.refuse_login(Some(&login.client_id), refusal, now);
+        }
         if self.is_banned(&login.client_id, login.username.as_deref())
             || self.is_banned(&login.client_id, login.certificate_identity.as_deref())
+            || self.claims_to_be_banned(&login)
         {
             return self.refuse_login(Some(connect.client_id), BANNED, now);
         }
@@ -104,25 +109,15 @@ impl Client {
 
     /// Looks whether what is looked at elsewhere is done.
     pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>, now: Instant) {
-        match &mut self.login {
-            LoginState::Checking(receiver) => {
-                let Poll::Ready(result) = Pin::new(receiver).poll(cx) else { return };
-                self.login = LoginState::None;
-                match result {
-                    Ok((login, verdict)) => self.decide_login(*login, verdict, now),
-                    Err(_) => {
-                        let refusal = refusal(ConnectReason::ServerUnavailable, "the password could not be checked");
-                        self.refuse_login(None, refusal, now);
-                    }
-                }
+        let LoginState::Checking(receiver) = &mut self.login else { return };
+        let Poll::Ready(result) = Pin::new(receiver).poll(cx) else { return };
+        self.login = LoginState::None;
+        match result {
+            Ok((login, verdict)) => self.decide_login(*login, verdict, now),
+            Err(_) => {
+                let refusal = refusal(ConnectReason::ServerUnavailable, "the password could not be checked");
+                self.refuse_login(None, refusal, now);
             }
-            LoginState::Asking(receiver) => {
-                let Poll::Ready(result) = Pin::new(receiver).poll(cx) else { return };
-                self.login = LoginState::None;
-                // Nobody has answered: without an answer nothing is granted.
-                self.take_answers_of_hook(result.unwrap_or_default(), now);
-            }
-            LoginState::None | LoginState::Challenged(_) | LoginState::Rechallenged(_) => {}
         }
     }
 
@@ -291,21 +286,11 @@ impl Client {
         self.refuse_login(Some(client_id), refusal(ConnectReason::NotAuthorized, "authentication failed"), now);
     }
 
-    /// Whether one who has shown who it is has to stay outside all the same: it is banned, comes too often, or its user or tenant has
-    /// as many connections as it may.
-    fn hold_back(
-        &self,
-        login: &Login,
-        principal: &Principal,
-        mount_point: Option<&Arc<str>>,
-        now: Instant,
-    ) -> Result<Option<ConnectionPlace>, Refusal> {
+    /// Whether one who has shown who it is has to stay outside all the same: it is banned, or its user or tenant has as many
+    /// connections as it may.
+    fn hold_back(&self, principal: &Principal, mount_point: Option<&Arc<str>>) -> Result<Option<ConnectionPlace>, Refusal> {
         // Perhaps since CONNECT came, or under the name that the exchange told.
-        if self.is_banned(&login.client_id, principal.username.as_deref()) {
-            return Err(BANNED);
-        }
-        let may_loop = login.is_assigned() || self.origin.door.is_own();
-        if !may_loop && self.broker.comes_too_often(&login.client_id, now) {
+        if self.is_kept_out(principal, mount_point) {
             return Err(BANNED);
         }
         let Some(account) = self.broker.accounts.of(principal.username.as_ref(), mount_point) else { return Ok(None) };
@@ -324,7 +309,8 @@ impl Client {
     fn let_in(&mut self, login: &Login, granted: Box<Granted>, now: Instant) -> Result<(), Refusal> {
         let mount_point = login.place(&self.origin, &granted)?;
         let principal = login.principal(&granted);
-        let place = self.hold_back(login, &principal, mount_point.as_ref(), now)?;
+        let place = self.hold_back(&principal, mount_point.as_ref())?;
+        let by = granted.by;
         let admitted = self.admit(login, granted, (principal, mount_point), now)?;
         if let Err(limit) = self.admission.admit() {
             self.broker.metrics.limit_hits.count(limit);
@@ -357,8 +343,25 @@ impl Client {
         self.place = place;
         self.pace = self.broker.pacing.pace_of(&self.origin, hold.handle.principal.username.as_ref(), now);
         self.welcome((&hold, session_present), login, now);
+        if let Some(reason) = self.must_go_again(&hold, login, by, now) {
+            hold.handle.lock(|slot| slot.connection(hold.epoch).into_iter().for_each(|online| online.close(reason)));
+        }
         self.hold = Some(hold);
         Ok(())
+    }
+
+    /// Why one that was just let in may not stay. What was taken away while its session was opened counts: whoever took it away may
+    /// have looked before the session was there.
+    fn must_go_again(&self, hold: &Hold, login: &Login, by: Way, now: Instant) -> Option<DisconnectReason> {
+        let handle = &*hold.handle;
+        let username = handle.principal.username.as_deref();
+        if self.origin.is_revoked() || !handle.rights.authenticator().still_lets_in(by, username) {
+            return Some(DisconnectReason::NotAuthorized);
+        }
+        let may_loop = login.is_assigned() || self.origin.door.is_own();
+        let is_out = self.is_kept_out(&handle.principal, handle.mount_point.as_ref())
+            || !may_loop && self.broker.comes_too_often(handle, now);
+        is_out.then_some(DisconnectReason::AdministrativeAction)
     }
 
     /// Finds out whether the client's will may be published at its place.
@@ -404,6 +407,22 @@ impl Client {
 
     fn is_banned(&self, client_id: &str, username: Option<&str>) -> bool {
         self.broker.bans.find(client_id, username, self.origin.address).is_some()
+    }
+
+    /// Whether a client that has shown who it is is banned.
+    fn is_kept_out(&self, principal: &Principal, mount_point: Option<&Arc<str>>) -> bool {
+        let username = principal.username.as_deref();
+        let whose = || Whose::new(username, mount_point.map(|mount_point| &**mount_point));
+        self.is_banned(&principal.client_id, username)
+            || !self.broker.bans.is_empty() && self.broker.bans.has_own(&principal.client_id, &whose())
+    }
+
+    /// Whether a client would be banned if it is who it says: then its password need not be looked at.
+    fn claims_to_be_banned(&self, login: &Login) -> bool {
+        let claimed = login.certificate_identity.as_deref().or(login.username.as_deref());
+        let Some(name) = claimed.filter(|_| !self.broker.bans.is_empty()) else { return false };
+        let mount_point = login.mount_point(&self.origin, Some(name), None);
+        mount_point.is_some_and(|at| self.broker.bans.has_own(&login.client_id, &Whose::new(Some(name), at.as_deref())))
     }
 
     fn welcome(&self, (hold, session_present): (&Hold, bool), login: &Login, now: Instant) {

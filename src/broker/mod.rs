@@ -53,11 +53,11 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
 pub use address::AddressKey;
-pub use bans::{Ban, BanError, BanKind, Bans, wall_clock};
+pub use bans::{Ban, BanError, BanKind, Bans, Whose, wall_clock};
 pub use bridges::BRIDGE_PREFIX;
 pub use client::{Client, Written};
 pub use deliver::Deliveries;
-pub use door::{Admission, Certificate, Door, Origin, Rights};
+pub use door::{Admission, Certificate, Door, Origin, Revocations, Rights};
 pub use effects::{Effects, Waiter};
 pub use ending::{By, Closed};
 pub use events::{Event, EventKind};

@@ -329,6 +329,9 @@ impl Broker {
     ) {
         let mut found = Vec::new();
         let next = self.retained.tree.read().messages.scan(&replay.filter, replay.from.as_deref(), REPLAY_LOOK, |_, entry| {
+            if !handle.reaches(&replay.filter, entry.message.topic()) {
+                return ControlFlow::Continue(());
+            }
             if !room.take(entry.message.len()) {
                 return ControlFlow::Break(());
             }

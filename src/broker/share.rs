@@ -38,9 +38,10 @@ impl Broker {
             topic: FixedState::default().hash_one(publication.topic().as_str()),
         };
         let topic = publication.topic();
-        let may_get = |member: &Receiver| member.session().is_some_and(|member| member.may_read(topic));
         let mut matched = 0;
         for group in matches.groups.iter() {
+            let is_for = |member: &SessionHandle| member.reaches(group.filter(), topic) && member.may_read(topic);
+            let may_get = |member: &Receiver| member.session().is_some_and(|member| is_for(member));
             let is_taken = give_to_one(group, hash, may_get, |handle, grant| {
                 let grant = Grant {
                     qos: grant.qos.min(publication.qos),
@@ -75,11 +76,13 @@ impl Broker {
             let topic = message.topic();
             let hash = PublisherHash { client: from, topic: FixedState::default().hash_one(topic.as_str()) };
             let group = queued.share().and_then(|filter| self.router.group(filter));
-            let may_get = |member: &Receiver| {
-                let is_other = |member: &Arc<SessionHandle>| member.key != from && member.may_read(topic);
-                member.availability() >= least && member.session().is_some_and(is_other)
-            };
             let is_taken = group.is_some_and(|group| {
+                let is_for = |member: &SessionHandle| {
+                    member.key != from && member.reaches(group.filter(), topic) && member.may_read(topic)
+                };
+                let may_get = |member: &Receiver| {
+                    member.availability() >= least && member.session().is_some_and(|member| is_for(member))
+                };
                 give_to_one(&group, hash, may_get, |handle, grant| {
                     let grant = Grant {
                         qos: grant.qos.min(queued.published_qos()),

@@ -57,7 +57,7 @@ impl<S: Subscriber> Index<S> {
             Some(shared) => self.group(filter, shared).join(entry),
             None => {
                 self.generation += 1;
-                self.list(filter).insert(entry)
+                self.list(filter).insert(entry.to(filter))
             }
         };
         self.subscriptions += usize::from(new);
@@ -81,7 +81,7 @@ impl<S: Subscriber> Index<S> {
     pub fn matches(&self, topic: TopicName<'_>) -> Matches<S> {
         let mut lists: SmallVec<[&SubscriberList<S>; 8]> = self.exact.get(topic).into_iter().collect();
         self.wildcard.visit(topic, |list| lists.push(list));
-        if lists.is_empty() { Matches::default() } else { merge(&lists) }
+        if lists.is_empty() { Matches::default() } else { merge(&lists, topic) }
     }
 
     /// The group of a whole `$share/NAME/FILTER`, if it has a member.

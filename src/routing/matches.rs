@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::shared_subscription::SharedGroup;
 use super::subscriber::Subscriber;
 use super::subscriber_list::{Entry, SubscriberList};
-use crate::packet::QoS;
+use crate::packet::{QoS, TopicName};
 
 /// Who gets a message of one topic: each recipient once, and one member of each group.
 #[derive(Clone)]
@@ -123,15 +123,22 @@ impl Grant {
 }
 
 /// The subscribers of all matching filters, each once.
-pub(super) fn merge<S: Subscriber>(lists: &[&SubscriberList<S>]) -> Matches<S> {
+pub(super) fn merge<S: Subscriber>(lists: &[&SubscriberList<S>], topic: TopicName<'_>) -> Matches<S> {
     let groups = lists.iter().flat_map(|list| list.groups()).cloned().collect();
-    let entries = || lists.iter().flat_map(|list| list.entries());
-    let recipients = match entries().count() {
-        _ if lists.len() == 1 => entries().map(Recipient::new).collect(), // a list has each subscriber once
+    let entries = || lists.iter().flat_map(|list| list.entries()).filter(|entry| entry.reaches(topic));
+    let recipients = match lists.iter().map(|list| list.entries().len()).sum() {
+        count if lists.len() == 1 => take_all(entries(), count),
         0..=FEW => merge_few(entries()),
         _ => merge_many(entries()),
     };
     Matches { recipients, groups }
+}
+
+/// Of one list, which has each subscriber once.
+fn take_all<'a, S: Subscriber + 'a>(entries: impl Iterator<Item = &'a Entry<S>>, count: usize) -> Box<[Recipient<S>]> {
+    let mut recipients = Vec::with_capacity(count);
+    recipients.extend(entries.map(Recipient::new));
+    recipients.into()
 }
 
 fn merge_few<'a, S: Subscriber + 'a>(entries: impl Iterator<Item = &'a Entry<S>>) -> Box<[Recipient<S>]> {

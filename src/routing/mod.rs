@@ -30,5 +30,5 @@ pub use match_cache::MatchCache;
 pub use matches::{Grant, Matches, Recipient};
 pub use retained_tree::{Retainable, RetainedTree};
 pub use shared_subscription::{PublisherHash, SharedGroup};
-pub use subscriber::{Availability, Subscriber};
+pub use subscriber::{Availability, Subscriber, reaches};
 pub use subscriber_list::Subscription;

@@ -5,8 +5,8 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::shared_subscription::SharedGroup;
-use super::subscriber::Subscriber;
-use crate::packet::{QoS, SubscriptionOptions};
+use super::subscriber::{Subscriber, is_below, may_overreach};
+use crate::packet::{QoS, SubscriptionOptions, TopicFilter, TopicName};
 
 /// Who subscribed to one filter. Most filters have one subscriber, who is kept in place; all else is boxed.
 #[derive(Default)]
@@ -37,6 +37,8 @@ pub(super) struct Entry<S> {
     pub(super) qos: QoS,
     pub(super) no_local: bool,
     pub(super) retain_as_published: bool,
+    /// The filter matches topics that are not the subscriber's.
+    overreaches: bool,
 }
 
 /// What a client was granted for one filter.
@@ -50,7 +52,7 @@ pub struct Subscription {
 /// From this length on, a list has a map beside it.
 const LONG: usize = 16;
 
-impl<S> Entry<S> {
+impl<S: Subscriber> Entry<S> {
     pub(super) fn new(subscriber: S, subscription: Subscription) -> Self {
         Self {
             subscriber,
@@ -58,7 +60,19 @@ impl<S> Entry<S> {
             qos: subscription.options.qos,
             no_local: subscription.options.no_local,
             retain_as_published: subscription.options.retain_as_published,
+            overreaches: false,
         }
+    }
+
+    /// The same, for one filter alone: a group asks its members.
+    pub(super) fn to(mut self, filter: &TopicFilter) -> Self {
+        self.overreaches = self.subscriber.root().is_some_and(|root| may_overreach(root, filter));
+        self
+    }
+
+    /// Whether a topic that the filter matches is the subscriber's.
+    pub(super) fn reaches(&self, topic: TopicName<'_>) -> bool {
+        !self.overreaches || self.subscriber.root().is_none_or(|root| is_below(root, topic))
     }
 }
 

@@ -33,6 +33,48 @@ fn recipients(index: &Index<Client>, name: &str) -> Vec<u64> {
     keys
 }
 
+/// Somebody with a mount point.
+#[derive(Clone)]
+struct Tenant(u64, &'static str);
+
+impl Subscriber for Tenant {
+    fn key(&self) -> u64 {
+        self.0
+    }
+
+    fn availability(&self) -> Availability {
+        Availability::Ready
+    }
+
+    fn root(&self) -> Option<&str> {
+        Some(self.1)
+    }
+}
+
+#[test]
+fn wildcards_behind_a_mount_point_reach_what_they_would_reach_without_it() {
+    let topics = ["t", "t/", "t/a", "t//", "t//a", "t/$x", "t/$x/a", "t$x", "tt", "$x", "t/a/$x"];
+    let rests = ["#", "+", "+/a", "+/#", "/#", "/+", "a", "a/+", "a/#", "$x/#", "$x/+", "$x"];
+    for root in ["t/", "t"] {
+        for rest in rests {
+            let Ok(whole) = TopicFilter::new(&format!("{root}{rest}")) else { continue };
+            let (mut mounted, mut plain) = (Index::new(Strategy::RoundRobin), index());
+            mounted.subscribe(&whole, Tenant(1, root), Subscription::default());
+            plain.subscribe(&filter(rest), Client::new(1), Subscription::default());
+            let shared = filter(&format!("$share/g/{whole}"));
+            mounted.subscribe(&shared, Tenant(1, root), Subscription::default());
+            for name in topics {
+                let own = name.strip_prefix(root).filter(|own| !own.is_empty());
+                let wanted = own.is_some_and(|own| !recipients(&plain, own).is_empty());
+                let matches = mounted.matches(topic(name));
+                assert_eq!(!matches.recipients.is_empty(), wanted, "{whole} and {name}");
+                let is_shared = !matches.groups.is_empty() && reaches(Some(root), &whole, topic(name));
+                assert_eq!(is_shared, wanted, "{shared} and {name}");
+            }
+        }
+    }
+}
+
 /// An index in which each filter is subscribed by the client with its number.
 fn index_of(filters: &[&str]) -> Index<Client> {
     let mut index = index();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -120,6 +120,7 @@ impl Bridges {
             mount_point: None,
             limits: ArcSwap::from_pointee(limits),
             rights: self.rights.clone(),
+            revoked: ArcSwapOption::empty(),
             metrics: self.broker.metrics.listener(name),
             flow: ArcSwap::default(),
             buckets: Buckets::shared(Instant::now()),

@@ -3,7 +3,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -297,21 +297,18 @@ impl Hall {
         for listener in listeners {
             let name = &listener.context().name;
             let door = doors[name].door.clone();
-            let has_revocations = has_revocations(&self.config, name);
-            tokio::spawn(listener.run(self.for_door(door, has_revocations), stopping.clone()));
+            tokio::spawn(listener.run(self.for_door(door), stopping.clone()));
         }
     }
 
-    /// `has_revocations`: a certificate may be revoked while its client is connected.
-    fn for_door(&self, door: Arc<Door>, has_revocations: bool) -> Reception {
+    fn for_door(&self, door: Arc<Door>) -> Reception {
         let broker = self.broker.clone();
-        let reads_certificate = has_revocations || door.mount_point.as_ref().is_some_and(MountPoint::names_certificate);
         let on_accepted = move |accepted: Accepted| {
             let Accepted { wire, peer, permit, deadline } = accepted;
             let certificate = peer.certificate.as_deref().map(|der| {
                 let identity = certificate::identity(der, peer.listener.identity);
                 let is_nameless = peer.listener.identity != CertificateIdentity::None && identity.is_none();
-                Box::new(Certificate { identity, der: reads_certificate.then(|| der.into()), is_nameless })
+                Box::new(Certificate { identity, der: der.into(), is_nameless })
             });
             let origin = Origin { door: door.clone(), address: peer.address, certificate };
             let client = Client::new(broker.clone(), origin, wire.direct(), Box::new(Place(permit)));
@@ -326,12 +323,6 @@ impl Hall {
             on_accepted: Arc::new(on_accepted),
         }
     }
-}
-
-/// Whether clients of a listener show certificates that a list may revoke.
-fn has_revocations(config: &Config, listener: &str) -> bool {
-    let tls = config.listeners.iter().find(|config| config.name == listener).and_then(|config| config.tls.as_ref());
-    tls.is_some_and(|tls| !tls.crl.is_empty())
 }
 
 /// A permit, in the broker's words.
@@ -451,6 +442,7 @@ fn open_doors(config: &Config, metrics: &Arc<Metrics>) -> Result<Doors, StartErr
             mount_point: mount_point(&context.mount_point)?,
             limits: ArcSwap::from_pointee(listener_limits(&config.limits, listener_config)),
             rights,
+            revoked: ArcSwapOption::empty(),
             metrics: metrics.listener(&context.name),
             flow: ArcSwap::from_pointee(listener_flow(&config.rates, listener_config)),
             buckets: Buckets::shared(Instant::now()),

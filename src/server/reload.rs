@@ -8,7 +8,7 @@ use super::kept_file;
 use super::office::Reloaded;
 use super::rights::{Outside, RightsLoader, RightsSource};
 use crate::admin::{ConfigChanged, ConfigRefusal};
-use crate::broker::Rights;
+use crate::broker::{Door, Revocations, Rights};
 use crate::cli::logging;
 use crate::config::{Change, Changed, Config, Loaded, fixed_changes};
 use crate::transport::ListenerConfig;
@@ -119,7 +119,7 @@ impl House {
                         open.door.metrics.certificate_expiry.set(slot.expires_at());
                         tracing::info!(listener = listener.name, "certificates read again");
                         warn_of_expiry(&listener.name, slot.expires_at());
-                        self.end_revoked(&listener.name, tls);
+                        self.end_revoked(&open.door, tls);
                     }
                     Err(error) => tracing::error!(listener = listener.name, %error, "certificates stay as they were"),
                 }
@@ -128,13 +128,18 @@ impl House {
         outside
     }
 
-    /// Whoever has come in by a certificate that was revoked meanwhile goes.
-    fn end_revoked(&self, listener: &str, tls: &TlsConfig) {
+    /// Whoever has come in by a certificate that was revoked meanwhile goes, and whoever has only shown one does not come in.
+    fn end_revoked(&self, door: &Door, tls: &TlsConfig) {
         if tls.crl.is_empty() {
+            door.revoked.store(None);
             return;
         }
+        let listener = &*door.name;
         match Revoked::load(&tls.crl) {
             Ok(revoked) => {
+                let revoked: Arc<Box<dyn Revocations>> = Arc::new(Box::new(revoked));
+                // First: who is let in after this looks there, who was let in before is found here.
+                door.revoked.store(Some(revoked.clone()));
                 let ended = self.broker.disconnect_revoked(|certificate| revoked.contains(certificate));
                 tracing::info!(listener, ended, "connections with revoked certificates");
             }

@@ -57,7 +57,8 @@ impl<T> TimerWheel<T> {
     }
 
     fn tick_of(&self, at: Instant) -> u64 {
-        at.saturating_duration_since(self.start).as_millis().div_ceil(TICK.as_millis()) as u64
+        // Of nanoseconds: an entry that fires a part of a millisecond early finds that nothing is due.
+        at.saturating_duration_since(self.start).as_nanos().div_ceil(TICK.as_nanos()) as u64
     }
 }
 
@@ -83,6 +84,17 @@ mod tests {
         }
         assert_eq!(fired, delays);
         assert!(wheel.is_empty());
+    }
+
+    #[test]
+    fn a_part_of_a_millisecond_behind_a_tick_is_not_early() {
+        let start = Instant::now();
+        let mut wheel = TimerWheel::new(start);
+        let at = start + TICK * 3 + Duration::from_nanos(1);
+        wheel.insert(at, ());
+        assert!(wheel.take_due(start + TICK * 3).is_empty());
+        assert!(wheel.take_due(at).is_empty());
+        assert_eq!(wheel.take_due(start + TICK * 4), [()]);
     }
 
     #[test]

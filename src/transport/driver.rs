@@ -20,7 +20,7 @@ pub struct Driver {
     /// `partial` holds whole packets that could not be taken when they came.
     is_held_back: bool,
     state: State,
-    /// Rings when a client that has sent more than its rate is to be looked at again.
+    /// Rings when a client that is not read from is to be looked at again.
     pause: Option<Pin<Box<Sleep>>>,
 }
 
@@ -71,9 +71,9 @@ impl Driver {
 
     fn poll_open(&mut self, cx: &mut Context<'_>, deliveries: &mut Deliveries) -> Poll<()> {
         let now = Instant::now();
-        self.client.poll_login(cx, now);
         // While we do not listen its silence is not its own.
-        let was_paused = self.client.paused_until().is_some();
+        let was_deaf = self.is_deaf();
+        self.client.poll_login(cx, now);
         self.client.resume(now);
         let read = self.read(cx, now, deliveries);
         // A login that has just begun must be asked for once, or its answer would wake nobody.
@@ -103,7 +103,7 @@ impl Driver {
             }
         }
         let took_bytes = self.client.takes_bytes();
-        let closed = self.client.turn(now, has_received || was_paused, deliveries);
+        let closed = self.client.turn(now, has_received || was_deaf, deliveries);
         if !took_bytes && self.client.takes_bytes() {
             cx.waker().wake_by_ref(); // Nothing is registered for reading.
         }
@@ -128,13 +128,20 @@ impl Driver {
         Poll::Pending
     }
 
+    /// Whether a client that is in is not read from: it has sent more than its rate, somebody is asked about what it has sent, or that
+    /// is not safe yet.
+    fn is_deaf(&self) -> bool {
+        matches!(self.state, State::Open) && !self.client.takes_bytes()
+    }
+
     /// Sets the alarm for a client that is not read from for a while: nothing is registered for reading.
     fn poll_pause(&mut self, cx: &mut Context<'_>, now: Instant) {
-        let Some(until) = self.client.paused_until() else {
+        if !self.is_deaf() {
             self.pause = None;
             return;
-        };
-        let at = until.min(now + PAUSE_LOOK).into();
+        }
+        let look = now + PAUSE_LOOK;
+        let at = self.client.paused_until().map_or(look, |until| until.min(look)).into();
         let pause = self.pause.get_or_insert_with(|| Box::pin(sleep_until(at)));
         pause.as_mut().reset(at);
         if pause.as_mut().poll(cx).is_ready() {

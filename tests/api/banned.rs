@@ -54,6 +54,28 @@ fn users_and_addresses_are_banned_and_a_ban_ends_with_its_time() {
 }
 
 #[test]
+fn a_network_is_banned_and_let_in_again() {
+    let (_broker, api) = crate::open();
+    let made = api.post("/banned", &json!({"as": "peerhost", "who": "2001:db8::9/64"}));
+    assert_eq!((made.status, made.json()["who"].as_str()), (201, Some("2001:db8::/64")));
+    assert_eq!(api.delete("/banned/peerhost/2001:db8::%2F64").status, 204);
+    assert_eq!(api.get("/banned").data().len(), 0);
+}
+
+/// A ban that was made by itself says whom it is for, and is lifted by the client identifier.
+#[test]
+fn a_client_identifier_that_connects_in_a_loop_is_banned_for_its_own() {
+    let door = "[[listeners]]\nname = \"tcp\"\nurl = \"tcp://127.0.0.1:0\"\nmount_point = \"t/\"\n";
+    let broker = Broker::with_config(&format!("[protection]\nreconnects = 1\n{door}"));
+    let api = Http::new(broker.admin.unwrap());
+    Client::connect(broker.address(), V5, "c").expect_disconnect(0x98);
+    let ban = api.get("/banned/clientid/c").json();
+    assert_eq!((&ban["who"], &ban["of"]), (&json!("c"), &json!({"username": null, "mount_point": "t/"})));
+    assert_eq!(api.delete("/banned/clientid/c").status, 204);
+    assert_eq!(api.get("/banned").data().len(), 0);
+}
+
+#[test]
 fn there_are_no_more_than_max_bans_and_that_is_counted() {
     let broker = Broker::with_config("[limits]\nmax_bans = 2\n[[listeners]]\nname = \"tcp\"\nurl = \"tcp://127.0.0.1:0\"\n");
     let api = Http::new(broker.admin.unwrap());

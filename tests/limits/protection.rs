@@ -61,6 +61,36 @@ fn logins_that_succeed_are_no_failures() {
     bounded.assert_hits("login_failures", 0);
 }
 
+/// A subscriber of the internet has a whole network: all of it is banned, whichever address it guesses from next.
+#[test]
+fn login_failures_from_a_network_of_ipv6_ban_the_network() {
+    let bounded = Bounded::with_config_in(
+        users(),
+        r#"
+        [auth]
+        password_file = "@DIR@/users"
+        allow_anonymous = true
+        [[listeners]]
+        name = "tcp"
+        url = "tcp://127.0.0.1:0"
+        [[listeners]]
+        name = "proxied"
+        url = "tcp://127.0.0.1:0"
+        proxy_protocol = true
+        [protection]
+        login_failures = 3
+        "#,
+    );
+    let try_from = |address: &str, password| {
+        let mut stream = TcpStream::connect(bounded.broker.listener("proxied")).unwrap();
+        write!(stream, "PROXY TCP6 {address} 2001:db8:ffff::1 4000 1883\r\n").unwrap();
+        Client::over(stream, V5).try_log_in(login(password))
+    };
+    assert_eq!(["2001:db8::1", "2001:db8::2", "2001:db8::3"].map(|address| try_from(address, b"wrong")), [0x86; 3]);
+    assert_eq!(["2001:db8::3", "2001:db8::4"].map(|address| try_from(address, b"secret")), [0x8A; 2]);
+    assert_eq!(try_from("2001:db8:0:1::1", b"secret"), 0);
+}
+
 fn protected(protection: &str) -> Bounded {
     Bounded::with_tables(&format!("[protection]\n{protection}"))
 }
@@ -72,7 +102,9 @@ fn try_as(bounded: &Bounded, client_id: &str) -> u8 {
 #[test]
 fn reconnects_ban_a_client_identifier_that_connects_in_a_loop() {
     let mut bounded = protected("reconnects = 4\nban_time = \"1s\"\ntakeovers = 0");
-    assert_eq!([0; 6].map(|_| try_as(&bounded, "loop")), [0, 0, 0, 0x8A, 0x8A, 0x8A]);
+    assert_eq!([0; 3].map(|_| try_as(&bounded, "loop")), [0; 3]);
+    bounded.client("loop").expect_disconnect(0x98);
+    assert_eq!([0; 2].map(|_| try_as(&bounded, "loop")), [0x8A; 2]);
     bounded.assert_hits("reconnects", 1);
     for _ in 0..10 {
         // Each has an identifier of its own.
@@ -81,6 +113,41 @@ fn reconnects_ban_a_client_identifier_that_connects_in_a_loop() {
     assert_eq!(try_as(&bounded, "other"), 0);
     bounded.assert_bystander_unharmed();
     eventually("its time is over", || try_as(&bounded, "loop") == 0);
+}
+
+/// Nobody has others banned: neither by trying to come in as they, nor by coming in under the same client identifier elsewhere.
+#[test]
+fn reconnects_of_others_under_a_client_identifier_do_not_count_for_its_user() {
+    let mut bounded = Bounded::with_config_in(
+        users(),
+        r#"
+        [auth]
+        password_file = "@DIR@/users"
+        allow_anonymous = true
+        [[listeners]]
+        name = "tcp"
+        url = "tcp://127.0.0.1:0"
+        [[listeners]]
+        name = "tenant"
+        url = "tcp://127.0.0.1:0"
+        mount_point = "t/"
+        [protection]
+        reconnects = 4
+        "#,
+    );
+    let mut alice = Client::connect_with(bounded.address(), login(b"secret")).0;
+    assert_eq!([0; 10].map(|_| try_as(&bounded, "alice")), [0x87; 10]);
+    bounded.assert_hits("reconnects", 0);
+    alice.ping();
+    leave(alice);
+    let looped = |address, login: Connect<'static>| [0; 6].map(|_| Client::refused(address, login));
+    let anonymous = Connect { client_id: "alice", ..connect(V5) };
+    assert_eq!(looped(bounded.address(), anonymous), [0, 0, 0, 0, 0x8A, 0x8A]);
+    assert_eq!(looped(bounded.broker.listener("tenant"), login(b"secret")), [0, 0, 0, 0, 0x8A, 0x8A]);
+    bounded.assert_hits("reconnects", 2);
+    leave(Client::connect_with(bounded.address(), login(b"secret")).0);
+    assert_eq!(Client::refused(bounded.broker.listener("tenant"), login(b"wrong")), 0x8A, "its password is not looked at");
+    bounded.assert_bystander_unharmed();
 }
 
 #[test]
@@ -156,9 +223,9 @@ fn max_bans_holds_for_bans_that_are_made_by_themselves() {
         reconnects = 2
         "#,
     );
-    assert_eq!([0; 3].map(|_| try_as(&bounded, "first")), [0, 0x8A, 0x8A]);
+    assert_eq!([0; 3].map(|_| try_as(&bounded, "first")), [0, 0, 0x8A]);
     bounded.assert_hits("max_bans", 0);
-    assert_eq!([0; 3].map(|_| try_as(&bounded, "second")), [0, 0x8A, 0], "there is no room for a ban of it");
+    assert_eq!([0; 3].map(|_| try_as(&bounded, "second")), [0; 3], "there is no room for a ban of it");
     bounded.assert_hits("max_bans", 1);
     bounded.assert_bystander_unharmed();
 }

@@ -249,6 +249,26 @@ fn topics_are_asked_about_as_their_client_sees_them() {
     assert_eq!(asked[1].body["topic"], "open/#");
 }
 
+/// The silence of a client that is not read from is not its own `[MQTT-3.1.2-22]`.
+#[test]
+fn keep_alive_does_not_run_out_while_somebody_is_asked() {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let server = Server::start(move |_| {
+        let _ = held.recv(); // until it is let go, and from then on at once
+        allow(true)
+    });
+    let broker = broker(&server, "[auth.http]\ntimeout = \"1h\"", "");
+    let short =
+        |client_id: &'static str| Client::connect_with(broker.address(), Connect { client_id, keep_alive: 1, ..connect(V5) }).0;
+    let mut asking = short("asking");
+    let id = asking.packet_id();
+    asking.send(&Packet::Publish(publish("open/x", "", delivery(QoS::AtLeastOnce, id))));
+    eventually("it is asked about", || server.asked().len() == 1);
+    short("silent").expect_disconnect(0x8D);
+    drop(release);
+    asking.expect("PUBACK", |packet| matches!(packet, Packet::PubAck(_)).then_some(()));
+}
+
 /// Others go on while one client waits for its answer.
 #[test]
 fn a_server_that_takes_its_time_holds_up_nobody_else() {

@@ -123,6 +123,36 @@ fn a_revoked_certificate_is_refused_and_others_are_not() {
     authority.caller(Some(&good.issued)).connect(broker.address(), V5, "good").ping();
 }
 
+/// One has done its handshake before its certificate was revoked, and says CONNECT after; the other is in since before there were lists.
+#[test]
+fn a_certificate_that_is_revoked_while_its_client_is_connected_lets_it_neither_in_nor_stay() {
+    let folder = folder();
+    let authority = Authority::with_server(folder.path());
+    let config = folder.path().join("dunlin.toml");
+    let [device, other] = [authority.issue("device", &[], 2), authority.issue("other", &[], 4)];
+    authority.revoke(folder.path(), &[2]);
+    let mut broker = broker(folder, REQUIRED, "");
+    let mut inside = authority.caller(Some(&device.issued)).connect(broker.address(), V5, "inside");
+    let mut good = authority.caller(Some(&other.issued)).connect(broker.address(), V5, "other");
+    let [early, late] = [V311, V5].map(|version| {
+        let stream = authority.caller(Some(&device.issued)).dial(broker.address(), "localhost").unwrap();
+        (Client::over(stream, version), Connect { client_id: "late", ..connect(version) })
+    });
+    // In TLS 1.3 the client is done before the server is.
+    let accepted = r#"dunlin_connections_total{listener="tls"}"#;
+    eventually("the handshakes are done", || broker.metric(accepted) == 4.0);
+    let text = std::fs::read_to_string(&config).unwrap();
+    let list = config.with_file_name("crl.pem").display().to_string();
+    std::fs::write(&config, text.replace("client_certificates", &format!("crl = [\"{list}\"]\nclient_certificates"))).unwrap();
+    broker.signal("-HUP");
+    broker.wait_for_log("config reloaded");
+    inside.expect_disconnect(0x87);
+    for (mut client, request) in [early, late] {
+        assert_eq!(client.try_log_in(request), 0x87);
+    }
+    good.ping();
+}
+
 #[test]
 fn sighup_reads_revocation_lists_again_and_those_whose_certificate_is_on_them_go() {
     let folder = folder();

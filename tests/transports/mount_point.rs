@@ -55,6 +55,29 @@ fn tenants_see_their_own_topics_without_the_prefix_and_nobody_elses() {
     b.expect_nothing();
 }
 
+/// [MQTT-4.7.2-1]: to a tenant its own topics are all there are, so that `#` reaches none of them that begin with `$`, and none that is
+/// somebody else's.
+#[test]
+fn wildcards_reach_what_they_would_without_a_mount_point() {
+    let house = House::build();
+    let (mut writer, mut whole) = (house.enter("a", "writer"), house.enter("whole", "whole"));
+    writer.retain("$x/y", "hidden");
+    whole.retain("tenant/a", "outside");
+    let mut reader = house.enter("a", "reader");
+    for filter in ["#", "+/y", "$share/g/#"] {
+        reader.subscribe(filter, QoS::AtLeastOnce);
+    }
+    writer.publish("$x/y", "hidden", QoS::AtLeastOnce);
+    whole.publish("tenant/a", "outside", QoS::AtLeastOnce);
+    whole.publish("tenant/a/", "nothing is left of its topic", QoS::AtLeastOnce);
+    reader.expect_nothing();
+    let mut named = house.enter("a", "named");
+    named.subscribe("$x/#", QoS::AtLeastOnce);
+    named.expect_message("$x/y", "hidden");
+    writer.publish("$x/y", "seen", QoS::AtLeastOnce);
+    named.expect_message("$x/y", "seen");
+}
+
 #[test]
 fn an_older_client_behind_a_mount_point_sees_topics_without_it_too() {
     let house = House::build();

@@ -13,7 +13,7 @@ use super::answer::{Answer, changed, done, list, milliseconds_of, ok, time_of, w
 use super::request::{JsonBody, Params, PathOf};
 use super::{Api, Shared};
 use crate::admin::problem::Problem;
-use crate::broker::{Ban, BanError, BanKind, wall_clock};
+use crate::broker::{Ban, BanError, BanKind, Whose, wall_clock};
 
 pub fn routes() -> Router<Arc<Api>> {
     Router::new().route("/banned", get(banned).post(ban)).route("/banned/{as}/{who}", delete(unban).get(one))
@@ -29,6 +29,8 @@ struct BanInfo {
     at: String,
     /// `null` is for ever.
     until: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<Whose>,
 }
 
 impl From<&Ban> for BanInfo {
@@ -40,6 +42,7 @@ impl From<&Ban> for BanInfo {
             by: ban.by.clone(),
             at: time_of(ban.at),
             until: ban.until.map(time_of),
+            of: ban.of.as_deref().cloned(),
         }
     }
 }
@@ -80,7 +83,7 @@ async fn banned(State(api): Shared, mut params: Params) -> Answer {
     params.finish()?;
     let mut all = api.broker.bans.all();
     all.retain(|ban| kind.is_none_or(|place| KINDS[place].1 == ban.kind));
-    let (data, meta) = page.of(all, |ban| format!("{}\0{}", ban.kind as u8, ban.value));
+    let (data, meta) = page.of(all, |ban| format!("{}\0{}", ban.kind as u8, ban.key()));
     let data: Vec<_> = data.iter().map(|ban| BanInfo::from(&**ban)).collect();
     list(&data, &meta)
 }

@@ -6,13 +6,13 @@ use crate::units::Span;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Protection {
-    /// Failed logins from one address, or /64 network of IPv6, within `login_failure_window`, with the last of which the address is
-    /// banned; 0 is never. Behind a proxy without PROXY protocol, all clients have one address.
+    /// Failed logins from one address, or /64 network of IPv6, within `login_failure_window`, with the last of which it is banned; 0 is
+    /// never. Behind a proxy without PROXY protocol, all clients have one address.
     pub login_failures: u32,
     /// The time in which they must happen.
     pub login_failure_window: Span,
-    /// Connections that one client identifier makes within `reconnect_window`, with the last of which it is banned, at every
-    /// listener; 0 is never. Only those count that would be let in, so that nobody can have others banned without their password.
+    /// Connections that one client identifier of one user and tenant makes within `reconnect_window`, with the last of which it is
+    /// banned, for these alone, at every listener; 0 is never. Only those count that are let in: nobody can have others banned.
     pub reconnects: u32,
     /// The time in which they must happen.
     pub reconnect_window: Span,

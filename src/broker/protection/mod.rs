@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 pub use config::Protection;
 use offender::{Offender, Rule};
 
-use super::bans::{BanKind, wall_clock};
+use super::bans::{Ban, BanKind, Whose, wall_clock};
+use super::handle::SessionHandle;
 use super::rates::Recent;
 use super::{AddressKey, Broker};
 use crate::metrics::{Limit, Metrics};
@@ -71,23 +72,22 @@ impl Watch {
         self.protection.load().client_id_reuse
     }
 
-    /// A login from there has failed; how long to ban the address for, if that was once too often.
-    fn login_failed(&self, address: SocketAddr, now: Instant) -> Option<Duration> {
+    /// A login from there has failed; how long to ban the address or network for, if that was once too often.
+    fn login_failed(&self, key: AddressKey, now: Instant) -> Option<Duration> {
         let protection = self.protection.load();
         if protection.login_failures == 0 {
             return None;
         }
-        let key = AddressKey::from(address.ip());
         self.login_failures.lock().seen(&key, || Offender::new(now)).count(&protection.of_logins(), now)
     }
 
-    /// The client is about to be let in; how long to ban its identifier for, if that was once too often.
-    fn connects(&self, client_id: &Arc<str>, now: Instant) -> Option<Duration> {
+    /// The client was let in; how long to ban its identifier for, if that was once too often for who it is.
+    fn connects(&self, who: &Arc<str>, now: Instant) -> Option<Duration> {
         let protection = self.protection.load();
         if protection.reconnects == 0 {
             return None;
         }
-        self.connections.lock().seen(client_id, || Offender::new(now)).count(&protection.of_connections(), now)
+        self.connections.lock().seen(who, || Offender::new(now)).count(&protection.of_connections(), now)
     }
 
     /// A connection is about to be pushed out by another one of its client identifier; whether it may be. One that may not is not
@@ -124,26 +124,30 @@ impl Broker {
     /// A login has failed because of what the client has shown, or not shown.
     pub(super) fn login_has_failed(&self, address: Option<SocketAddr>, now: Instant) {
         let Some(address) = address else { return };
-        let Some(time) = self.watch.login_failed(address, now) else { return };
-        self.ban_for(BanKind::Address, &address.ip().to_string(), time, Limit::LoginFailures, now);
+        let source = AddressKey::from(address.ip());
+        let Some(time) = self.watch.login_failed(source, now) else { return };
+        self.ban_for(BanKind::Address, &source.to_string(), None, time, Limit::LoginFailures, now);
     }
 
-    /// A client is about to be let in; whether it has come so often that it is banned now.
-    pub(super) fn comes_too_often(&self, client_id: &Arc<str>, now: Instant) -> bool {
-        let Some(time) = self.watch.connects(client_id, now) else { return false };
-        self.ban_for(BanKind::ClientId, client_id, time, Limit::Reconnects, now);
+    /// A client was let in; whether it has come so often that it is banned now. Whoever was refused does not count, and others whose
+    /// identifier is the same are not banned: nobody can have others banned.
+    pub(super) fn comes_too_often(&self, handle: &SessionHandle, now: Instant) -> bool {
+        let whose = Whose::new(handle.principal.username.as_deref(), handle.mount_point.as_deref());
+        let Some(time) = self.watch.connects(&whose.key(handle.client_id()).into(), now) else { return false };
+        self.ban_for(BanKind::ClientId, handle.client_id(), Some(whose), time, Limit::Reconnects, now);
         true
     }
 
-    fn ban_for(&self, kind: BanKind, who: &str, time: Duration, limit: Limit, now: Instant) {
+    fn ban_for(&self, kind: BanKind, who: &str, of: Option<Whose>, time: Duration, limit: Limit, now: Instant) {
         self.metrics.limit_hits.count(limit);
         let at = wall_clock();
-        let until = at.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let until = Some(at.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)));
         let reason = match limit {
             Limit::LoginFailures => "failed logins",
             _ => "connections in a loop",
         };
-        let result = self.bans.add(kind, who, Some(until), reason, "protection", at);
+        let (value, by, of) = (who.into(), "protection".into(), of.map(Box::new));
+        let result = self.bans.put(Ban { kind, value, reason: reason.into(), by, at, until, of }, at);
         if result.is_err() {
             self.metrics.limit_hits.count(Limit::MaxBans);
         }
@@ -161,6 +165,10 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn source(address: &str) -> AddressKey {
+        AddressKey::from(address.parse::<std::net::IpAddr>().unwrap())
+    }
+
     fn watch(change: impl FnOnce(&mut Protection)) -> Watch {
         let mut protection = Protection::default();
         change(&mut protection);
@@ -171,7 +179,7 @@ mod tests {
     fn nothing_is_remembered_where_nothing_is_configured() {
         let (watch, now) = (watch(|protection| protection.takeovers = 0), Instant::now());
         for _ in 0..1000 {
-            assert_eq!(watch.login_failed("192.0.2.1:1".parse().unwrap(), now), None);
+            assert_eq!(watch.login_failed(source("192.0.2.1"), now), None);
             assert_eq!(watch.connects(&"c".into(), now), None);
             assert!(watch.may_take_over(&"c".into(), now));
         }
@@ -181,10 +189,10 @@ mod tests {
     #[test]
     fn a_network_that_guesses_is_one_whatever_address_it_uses() {
         let (watch, now) = (watch(|protection| protection.login_failures = 3), Instant::now());
-        let from = |address: &str| watch.login_failed(address.parse().unwrap(), now);
-        assert_eq!(["[2001:db8::1]:1", "[2001:db8::2]:1"].map(from), [None, None]);
-        assert_eq!(from("192.0.2.1:1"), None);
-        assert_eq!(from("[2001:db8::3]:1"), Some(SECOND * 60));
+        let from = |address: &str| watch.login_failed(source(address), now);
+        assert_eq!(["2001:db8::1", "2001:db8::2"].map(from), [None, None]);
+        assert_eq!(from("192.0.2.1"), None);
+        assert_eq!(from("2001:db8::3"), Some(SECOND * 60));
     }
 
     #[test]
@@ -202,7 +210,7 @@ mod tests {
             (watch(|protection| (protection.login_failures, protection.max_watched) = (3, 100)), Instant::now());
         let metrics = Metrics::default();
         for number in 0..10_000_u32 {
-            watch.login_failed(SocketAddr::new(std::net::Ipv4Addr::from(number).into(), 1), start);
+            watch.login_failed(AddressKey::V4(number.to_be_bytes()), start);
             assert!(watch.watched() <= 100);
         }
         watch.sweep(&metrics, start + Span::seconds(3600).0);

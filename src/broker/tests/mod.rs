@@ -1,5 +1,6 @@
 //! Many clients, one thread, a clock that is told what time it is: the broker without a socket.
 
+mod asking;
 mod basics;
 mod crashes;
 mod hand_over;
@@ -105,6 +106,7 @@ impl House {
             mount_point: None,
             limits: ArcSwap::from_pointee(limits),
             rights: Arc::new(Rights::new(Authenticator::new(true, None), Authorizer::new(acl))),
+            revoked: Default::default(),
             metrics: metrics.listener("test"),
             flow: ArcSwap::default(),
             buckets: Buckets::shared(now),

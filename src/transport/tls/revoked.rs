@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 use super::pem::{self, FileKind, TlsFileError};
+use crate::broker::Revocations;
 
-/// The certificates that lists name as revoked: for connections that were there before they were.
+/// The certificates that lists name as revoked: for connections whose handshake was before they were.
 ///
 /// Which list may speak for which authority is decided at the handshake; here a list of an authority that nobody trusts can at most
 /// name certificates of its own.
@@ -36,9 +37,10 @@ impl Revoked {
         }
         Ok(revoked)
     }
+}
 
-    /// Whether a certificate in DER is among them.
-    pub fn contains(&self, certificate: &[u8]) -> bool {
+impl Revocations for Revoked {
+    fn contains(&self, certificate: &[u8]) -> bool {
         let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
         let name = Name { issuer: certificate.issuer().as_raw().into(), serial: certificate.raw_serial().into() };
         self.certificates.contains(&name)

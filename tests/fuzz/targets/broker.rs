@@ -164,6 +164,7 @@ impl House {
             mount_point: small.has_mount_point.then(|| MountPoint::parse("mount/").expect("it is one")),
             limits: ArcSwap::from_pointee(limits),
             rights: Arc::new(Rights::new(Authenticator::new(true, None), Authorizer::new(None))),
+            revoked: Default::default(),
             metrics: metrics.listener("fuzz"),
             flow: ArcSwap::default(),
             buckets: Buckets::shared(now),

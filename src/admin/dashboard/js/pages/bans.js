@@ -11,10 +11,16 @@ import { empty } from '../parts/states.js';
 const NAMES = { clientid: 'client identifier', username: 'user name', peerhost: 'address' };
 const KINDS = [['', 'all'], ...Object.entries(NAMES)];
 
+/** A client identifier may be banned for one user and tenant alone. */
+function whom({ who, of }) {
+  if (!of) return who;
+  return `${who} of ${of.username ?? 'anonymous clients'}${of.mount_point === null ? '' : ` at ${of.mount_point}`}`;
+}
+
 export function open({ params, signal }) {
   const state = addressState(['as', 'page', 'cursor']);
   const columns = [
-    { label: 'Who', kind: 'is-name', text: (row) => row.who },
+    { label: 'Who', kind: 'is-name', text: whom },
     { label: 'By', kind: 'is-short', text: (row) => NAMES[row.as] },
     { label: 'Until', kind: 'is-short', text: (row) => (row.until === null ? 'for ever' : time(row.until)) },
     { label: 'Reason', kind: 'is-name', text: (row) => row.reason },
@@ -26,7 +32,7 @@ export function open({ params, signal }) {
     columns.push({ label: 'Actions', kind: 'is-actions', node: lift });
   }
   const list = pagedList({
-    where: '/banned', caption: 'Bans', columns, key: (row) => `${row.as} ${row.who}`, state, signal,
+    where: '/banned', caption: 'Bans', columns, key: (row) => `${row.as} ${row.who} ${JSON.stringify(row.of ?? null)}`, state, signal,
     query: ({ as }) => ({ as }),
     nothing: () => empty('Nobody is banned', 'A ban ends the connections that it applies to and refuses new ones. It outlives a restart.'),
   });
