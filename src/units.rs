@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
-/// A length of time: `"500ms"`, `"30s"`, `"5m"`, `"2h"`, `"7d"`, several together (`"1m30s"`), or a number of seconds.
+/// A length of time up to a thousand years: `"500ms"`, `"30s"`, `"5m"`, `"2h"`, `"7d"`, several together (`"1m30s"`), or a number of seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 
@@ -23,7 +23,14 @@ impl Span {
     pub const fn is_zero(self) -> bool {
         self.0.is_zero()
     }
+
+    fn bounded(time: Duration) -> Result<Self, String> {
+        if time > LONGEST { Err("must be at most 365000d, a thousand years".into()) } else { Ok(Self(time)) }
+    }
 }
+
+/// Every clock can tell when that will be over, so that nothing that waits so long needs to ask whether it can.
+const LONGEST: Duration = Duration::from_secs(365_000 * 86_400);
 
 const SIZES: [(&str, u64); 8] = [
     ("GiB", 1 << 30),
@@ -37,6 +44,20 @@ const SIZES: [(&str, u64); 8] = [
 ];
 
 const SPANS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+impl From<u64> for ByteSize {
+    fn from(bytes: u64) -> Self {
+        Self(bytes)
+    }
+}
+
+impl TryFrom<u64> for Span {
+    type Error = String;
+
+    fn try_from(seconds: u64) -> Result<Self, String> {
+        Self::bounded(Duration::from_secs(seconds))
+    }
+}
 
 impl FromStr for ByteSize {
     type Err = String;
@@ -59,7 +80,7 @@ impl FromStr for Span {
         let wrong = || format!("{text:?} is no duration; write it like \"30s\", \"5m\" or \"1h30m\"");
         let mut rest = text.trim();
         if let Ok(seconds) = rest.parse::<u64>() {
-            return Ok(Self::seconds(seconds));
+            return seconds.try_into();
         }
         if rest.is_empty() {
             return Err(wrong());
@@ -74,7 +95,7 @@ impl FromStr for Span {
             millis = number.checked_mul(*factor).and_then(|part| millis.checked_add(part)).ok_or_else(wrong)?;
             rest = &rest[end..];
         }
-        Ok(Self(Duration::from_millis(millis)))
+        Self::bounded(Duration::from_millis(millis))
     }
 }
 
@@ -103,7 +124,7 @@ impl fmt::Display for Span {
 }
 
 macro_rules! serde_by_text {
-    ($type:ident, $what:literal, $from_number:expr) => {
+    ($type:ident, $what:literal) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 struct Text;
@@ -116,10 +137,11 @@ macro_rules! serde_by_text {
                         text.parse().map_err(E::custom)
                     }
                     fn visit_u64<E: de::Error>(self, number: u64) -> Result<$type, E> {
-                        Ok($from_number(number))
+                        $type::try_from(number).map_err(E::custom)
                     }
                     fn visit_i64<E: de::Error>(self, number: i64) -> Result<$type, E> {
-                        u64::try_from(number).map($from_number).map_err(|_| E::custom(concat!("must not be negative: ", $what)))
+                        let number = u64::try_from(number).map_err(|_| E::custom(concat!("must not be negative: ", $what)))?;
+                        self.visit_u64(number)
                     }
                 }
                 deserializer.deserialize_any(Text)
@@ -134,8 +156,8 @@ macro_rules! serde_by_text {
     };
 }
 
-serde_by_text!(ByteSize, "a size like \"64KiB\" or \"1MiB\", or a number of bytes", ByteSize);
-serde_by_text!(Span, "a duration like \"30s\" or \"5m\", or a number of seconds", Span::seconds);
+serde_by_text!(ByteSize, "a size like \"64KiB\" or \"1MiB\", or a number of bytes");
+serde_by_text!(Span, "a duration like \"30s\" or \"5m\", or a number of seconds");
 
 #[cfg(test)]
 mod tests {
@@ -156,11 +178,15 @@ mod tests {
             assert_eq!(span.0.as_millis(), millis, "{text}");
             assert_eq!(span.to_string().parse::<Span>().unwrap(), span);
         }
+        let longest: Span = "365000d".parse().unwrap();
+        assert!(std::time::Instant::now().checked_add(longest.0 * 2).is_some());
     }
 
     #[test]
     fn nonsense_is_refused_with_an_example() {
-        for text in ["", "s", "10 parsecs", "-1s", "1.5h", "99999999999999999999s"] {
+        for text in
+            ["", "s", "10 parsecs", "-1s", "1.5h", "99999999999999999999s", "365001d", "99999999999999", "9999999999999999s"]
+        {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
         for text in ["", "MiB", "-1", "1TiBB", "99999999999GiB"] {

@@ -175,7 +175,7 @@ pub struct HttpConfig {
     pub login_cache_ttl: Span,
     /// Answers to logins that are kept.
     pub max_cached_logins: usize,
-    /// After so many questions in a row without an answer, none is asked for `breaker_pause`.
+    /// After so many questions in a row to one URL without an answer, none goes there for `breaker_pause`.
     pub breaker_failures: u32,
     /// How long nobody is asked then; after that one question tries.
     pub breaker_pause: Span,

@@ -38,6 +38,17 @@ impl<'a> Link<'a> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// The same; `None` as soon as fewer than `bytes` wait to be written, if more do now.
+    pub async fn next_or_room(&mut self, bytes: usize) -> Result<Option<Event>, LinkError> {
+        let was_full = self.waiting() >= bytes;
+        poll_fn(|cx| match self.poll_next(cx) {
+            Poll::Ready(event) => Poll::Ready(event.map(Some)),
+            Poll::Pending if was_full && self.waiting() < bytes => Poll::Ready(Ok(None)),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, LinkError>> {
         loop {
             self.machine.take_output(self.pipe.output());

@@ -46,6 +46,17 @@ pub enum HttpError {
     Body(usize),
 }
 
+impl HttpError {
+    /// Whether it is the server that cannot answer, whatever it is asked. Any other answer is about the question.
+    pub(super) fn is_outage(&self) -> bool {
+        match self {
+            Self::Timeout(_) | Self::Connection(_) => true,
+            Self::Status(status) => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
+            Self::Body(_) => false,
+        }
+    }
+}
+
 impl HttpClient {
     /// `ca_file` names the authorities that are trusted, in PEM; without it, those of the system are. `connections_max` may stay open
     /// while nobody uses them.

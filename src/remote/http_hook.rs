@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hyper::Uri;
+use hyper::body::Bytes;
 use hyper::header::HeaderValue;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::breaker::Breaker;
-use super::http::HttpClient;
+use super::breaker::{Breaker, Leave};
+use super::http::{HttpClient, HttpError};
 use super::login_cache::LoginCache;
 use crate::auth::{
     Action, Answering, Grants, Hook, HttpConfig, LoginAnswer, LoginQuestion, RightAnswer, RightQuestion, Welcome,
@@ -29,17 +30,22 @@ pub struct HttpHook(Arc<Inner>);
 
 struct Inner {
     config: HttpConfig,
-    authenticate: Option<Uri>,
-    authorize: Option<Uri>,
+    authenticate: Option<Place>,
+    authorize: Option<Place>,
     bearer: Option<HeaderValue>,
     client: HttpClient,
     /// Requests that are under way.
     running: Semaphore,
     /// Those, and the ones that wait.
     admitted: Semaphore,
-    breaker: Breaker,
     logins: LoginCache,
     metrics: Arc<Metrics>,
+}
+
+/// Where questions of one kind go, with a breaker of its own.
+struct Place {
+    url: Uri,
+    breaker: Breaker,
 }
 
 #[derive(Serialize)]
@@ -96,7 +102,9 @@ impl HttpHook {
     pub fn new(config: &HttpConfig, metrics: Arc<Metrics>) -> Result<Self, String> {
         let url = |key: &str, text: &Option<String>| {
             let parsed = text.as_ref().map(|text| text.parse::<Uri>()).transpose();
-            parsed.map_err(|error| format!("[auth.http] {key}: {error}"))
+            let url = parsed.map_err(|error| format!("[auth.http] {key}: {error}"))?;
+            let breaker = || Breaker::new(config.breaker_failures, config.breaker_pause.0);
+            Ok::<_, String>(url.map(|url| Place { url, breaker: breaker() }))
         };
         let answer_max = usize::try_from(config.max_answer.0).unwrap_or(usize::MAX);
         let running_max = config.max_requests.clamp(1, Semaphore::MAX_PERMITS);
@@ -108,7 +116,6 @@ impl HttpHook {
             client: HttpClient::new(config.ca_file.as_deref(), config.timeout.0, answer_max, running_max)?,
             running: Semaphore::new(running_max),
             admitted: Semaphore::new(admitted_max),
-            breaker: Breaker::new(config.breaker_failures, config.breaker_pause.0),
             logins: LoginCache::new(config.login_cache_ttl.0, config.max_cached_logins),
             metrics,
             config: config.clone(),
@@ -142,7 +149,7 @@ impl Hook for HttpHook {
 
 impl Inner {
     async fn authenticate(&self, question: &LoginQuestion) -> LoginAnswer {
-        let Some(url) = &self.authenticate else { return LoginAnswer::Ignore };
+        let Some(place) = &self.authenticate else { return LoginAnswer::Ignore };
         let asked = self.logins.key(question);
         if let Some(answer) = asked.and_then(|asked| self.logins.get(&asked, Instant::now())) {
             self.metrics.hook_requests.count(HookResult::Cached);
@@ -162,7 +169,7 @@ impl Inner {
             address: &question.place.address,
             version: &question.place.version,
         };
-        let answer = self.ask(url, &body, LoginReply::answer).await.unwrap_or(LoginAnswer::Unavailable);
+        let answer = self.ask(place, &body, LoginReply::answer).await.unwrap_or(LoginAnswer::Unavailable);
         if let Some(asked) = asked
             && self.logins.put(asked, &answer, Instant::now())
         {
@@ -172,7 +179,7 @@ impl Inner {
     }
 
     async fn authorize(&self, question: &RightQuestion) -> RightAnswer {
-        let Some(url) = &self.authorize else { return RightAnswer::Deny };
+        let Some(place) = &self.authorize else { return RightAnswer::Deny };
         let body = RightBody {
             client_id: &question.client_id,
             username: question.username.as_deref(),
@@ -189,13 +196,13 @@ impl Inner {
             // There is nobody else to ask.
             Said::Deny | Said::Ignore => Ok(RightAnswer::Deny),
         };
-        self.ask(url, &body, answer).await.unwrap_or(RightAnswer::Unavailable)
+        self.ask(place, &body, answer).await.unwrap_or(RightAnswer::Unavailable)
     }
 
     /// `None` if there is no answer that can be used.
     async fn ask<R: for<'de> Deserialize<'de>, A>(
         &self,
-        url: &Uri,
+        place: &Place,
         body: &impl Serialize,
         read: impl FnOnce(R) -> Result<A, String>,
     ) -> Option<A> {
@@ -208,35 +215,42 @@ impl Inner {
             self.metrics.hook_requests.count(HookResult::Overloaded);
             return None;
         };
-        let Some(leave) = self.breaker.ask(Instant::now()) else {
+        let Some(leave) = place.breaker.ask(Instant::now()) else {
             self.metrics.hook_requests.count(HookResult::Paused);
             return None;
         };
-        let reply = match serde_json::to_vec(body) {
-            Ok(json) => self.client.post(url, self.bearer.as_ref(), json).await.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        let answer = reply
-            .and_then(|reply| serde_json::from_slice(&reply).map_err(|error| format!("the answer cannot be read: {error}")))
-            .and_then(read);
-        match answer {
-            Ok(answer) => {
+        let answer = match self.post(&place.url, body).await {
+            Err(error) if error.is_outage() => return self.failed(place, leave, &error),
+            // A server that has something against this one question is there for all others.
+            reply => {
                 leave.answered();
-                self.metrics.hook_requests.count(HookResult::Answered);
-                Some(answer)
+                reply.map_err(|error| error.to_string()).and_then(|reply| {
+                    let reply =
+                        serde_json::from_slice(&reply).map_err(|error| format!("the answer cannot be read: {error}"))?;
+                    read(reply)
+                })
             }
-            Err(cause) => {
-                let is_paused = leave.failed(Instant::now());
-                self.metrics.hook_requests.count(HookResult::Failed);
-                if is_paused {
-                    let pause = self.config.breaker_pause.0;
-                    tracing::error!(%url, cause, ?pause, "[auth.http] does not answer: nobody is asked for a while");
-                } else {
-                    tracing::warn!(%url, cause, "[auth.http] does not answer");
-                }
-                None
-            }
+        };
+        let result = if answer.is_ok() { HookResult::Answered } else { HookResult::Failed };
+        self.metrics.hook_requests.count(result);
+        answer.inspect_err(|cause| tracing::warn!(url = %place.url, cause, "[auth.http] does not answer as it should")).ok()
+    }
+
+    async fn post(&self, url: &Uri, body: &impl Serialize) -> Result<Bytes, HttpError> {
+        let json = serde_json::to_vec(body).map_err(|error| HttpError::Connection(error.to_string()))?;
+        self.client.post(url, self.bearer.as_ref(), json).await
+    }
+
+    fn failed<A>(&self, place: &Place, leave: Leave<'_>, cause: &HttpError) -> Option<A> {
+        let (is_paused, url) = (leave.failed(Instant::now()), &place.url);
+        self.metrics.hook_requests.count(HookResult::Failed);
+        if is_paused {
+            let pause = self.config.breaker_pause.0;
+            tracing::error!(%url, %cause, ?pause, "[auth.http] does not answer: nobody is asked for a while");
+        } else {
+            tracing::warn!(%url, %cause, "[auth.http] does not answer");
         }
+        None
     }
 }
 
@@ -259,7 +273,9 @@ impl LoginReply {
 
 impl fmt::Debug for HttpHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpHook").field("authenticate", &self.0.authenticate).field("authorize", &self.0.authorize).finish()
+        let url = |place: &Option<Place>| place.as_ref().map(|place| place.url.clone());
+        let (authenticate, authorize) = (url(&self.0.authenticate), url(&self.0.authorize));
+        f.debug_struct("HttpHook").field("authenticate", &authenticate).field("authorize", &authorize).finish()
     }
 }
 

@@ -25,21 +25,18 @@ pub struct KeyFetcher {
     stale_max: Duration,
     metrics: Arc<Metrics>,
     asked_at: Option<Instant>,
-    answered_at: Option<Instant>,
 }
 
 impl KeyFetcher {
-    /// It ends with the tokens that it is for. With `has_keys` these have some already.
+    /// It ends with the tokens that it is for.
     pub fn new(
         tokens: &Arc<Tokens>,
         client: HttpClient,
         url: Uri,
         (refresh, stale_max): (Duration, Duration),
         metrics: Arc<Metrics>,
-        has_keys: bool,
     ) -> Self {
-        let answered_at = has_keys.then(Instant::now);
-        Self { tokens: Arc::downgrade(tokens), client, url, refresh, stale_max, metrics, asked_at: None, answered_at }
+        Self { tokens: Arc::downgrade(tokens), client, url, refresh, stale_max, metrics, asked_at: None }
     }
 
     /// Asks once. A server that does not answer is no reason not to start: tokens are refused until it does.
@@ -51,15 +48,15 @@ impl KeyFetcher {
         match keys {
             Ok(keys) => {
                 self.metrics.key_fetches.count(KeyFetch::Success);
-                if self.answered_at.replace(Instant::now()).is_none() {
+                if tokens.fetched_at().is_none() {
                     tracing::info!(url = %self.url, "the keys of tokens are there");
                 }
-                tokens.set_fetched(Some(keys));
+                tokens.set_fetched(Some((keys, Instant::now())));
             }
             Err(cause) => {
                 self.metrics.key_fetches.count(KeyFetch::Failure);
                 tracing::warn!(url = %self.url, cause, "the keys of tokens cannot be fetched");
-                if self.answered_at.take_if(|at| at.elapsed() > self.stale_max).is_some() {
+                if tokens.fetched_at().is_some_and(|at| at.elapsed() > self.stale_max) {
                     tracing::error!(url = %self.url, "the keys of tokens are too old: tokens that need them are refused");
                     tokens.set_fetched(None);
                 }
@@ -77,7 +74,7 @@ impl KeyFetcher {
             let since = self.asked_at.map_or(Duration::MAX, |at| at.elapsed());
             // Without keys it is asked as often as may be; a wish that came too early is kept for later.
             let is_due = since >= self.refresh
-                || (since >= FETCH_INTERVAL_MIN.min(self.refresh) && (self.answered_at.is_none() || tokens.take_wish()));
+                || (since >= FETCH_INTERVAL_MIN.min(self.refresh) && (tokens.fetched_at().is_none() || tokens.take_wish()));
             drop(tokens);
             if is_due {
                 self.fetch().await;

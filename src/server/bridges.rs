@@ -82,7 +82,8 @@ impl Bridges {
     async fn start(&self, bridge: &BridgeConfig, config: &Config) -> Running {
         let (stop, stopping) = watch::channel(false);
         let name = door_name(&bridge.name);
-        let door = self.door(&name, bridge, &config.limits);
+        let limits = limits(bridge, &config.limits);
+        let door = self.door(&name, &limits);
         let client_id = match bridge.client_id.as_str() {
             "" => format!("{}.{}", config.sys.node, bridge.name),
             given => given.to_owned(),
@@ -94,7 +95,7 @@ impl Bridges {
             config: bridge.clone(),
             client_id,
             local_client_id: name,
-            maximum_packet_size: u32::try_from(config.limits.max_packet_size.0).unwrap_or(u32::MAX),
+            limits,
             metrics: self.broker.metrics.bridge(&bridge.name),
             connect_local: Box::new(move || connect(&broker, &door, connect_timeout)),
             local_subscriptions: Box::new(move || of_session.bridge_subscriptions(&session)),
@@ -103,28 +104,32 @@ impl Bridges {
         Running { config: bridge.clone(), stop, task: tokio::spawn(bridge::run(bridge_task, start, stopping)) }
     }
 
-    fn door(&self, name: &str, bridge: &BridgeConfig, limits: &Limits) -> Arc<Door> {
-        let limits = Limits {
-            receive_maximum: u16::MAX, // An older broker cannot be told of one.
-            max_inflight: bridge.max_inflight,
-            max_queued_messages: bridge.max_queued_messages,
-            max_queued_bytes: bridge.max_queued_bytes,
-            queue_qos0: bridge.queue_qos0,
-            max_keep_alive: Span::seconds(0),
-            max_session_expiry: Span::seconds(0),
-            ..limits.clone()
-        };
+    fn door(&self, name: &str, limits: &Limits) -> Arc<Door> {
         Arc::new(Door {
             name: name.into(),
             versions: vec![ProtocolVersion::V5],
             mount_point: None,
-            limits: ArcSwap::from_pointee(limits),
+            limits: ArcSwap::from_pointee(limits.clone()),
             rights: self.rights.clone(),
             revoked: ArcSwapOption::empty(),
             metrics: self.broker.metrics.listener(name),
             flow: ArcSwap::default(),
             buckets: Buckets::shared(Instant::now()),
         })
+    }
+}
+
+fn limits(bridge: &BridgeConfig, ours: &Limits) -> Limits {
+    Limits {
+        receive_maximum: u16::MAX, // An older broker cannot be told of one.
+        max_inflight: bridge.max_inflight,
+        max_queued_messages: bridge.max_queued_messages,
+        max_queued_bytes: bridge.max_queued_bytes,
+        queue_qos0: bridge.queue_qos0,
+        max_user_properties: usize::MAX, // More would end the connection, and come again; the packet's size bounds them.
+        max_keep_alive: Span::seconds(0),
+        max_session_expiry: Span::seconds(0),
+        ..ours.clone()
     }
 }
 

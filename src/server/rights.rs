@@ -158,7 +158,7 @@ impl<'a> RightsLoader<'a> {
                 tokens.inherit(before);
             }
             let times = (config.refresh.0, config.max_stale.0);
-            self.fetchers.push(KeyFetcher::new(&tokens, client, url, times, self.metrics.clone(), before.is_some()));
+            self.fetchers.push(KeyFetcher::new(&tokens, client, url, times, self.metrics.clone()));
         }
         self.outside.tokens = Some((config.clone(), tokens.clone()));
         Ok(tokens)

@@ -1,5 +1,7 @@
 //! Keys, roles, and pages from elsewhere.
 
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
 use std::process::{Command, Stdio};
 
 use serde_json::json;
@@ -123,4 +125,17 @@ fn no_secret_is_in_any_answer_or_log_line() {
     broker.wait_for_log("admin request refused");
     let lines = broker.log_lines();
     assert!(!lines.iter().any(|line| line.contains(secret) || line.contains("not-the-secret")));
+}
+
+/// It may be done all the same.
+#[test]
+fn a_change_is_written_down_though_whoever_asked_for_it_hangs_up() {
+    let (mut broker, api) = crate::open();
+    for number in 0..20 {
+        let mut stream = TcpStream::connect(api.address).unwrap();
+        write!(stream, "DELETE /api/v1/sessions/c{number} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let line = broker.wait_for_log(&format!("/sessions/c{number}\""));
+        assert!(line.contains("admin change") && line.contains("\"method\":\"DELETE\""), "{line}");
+    }
 }

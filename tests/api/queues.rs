@@ -78,6 +78,9 @@ fn dead_letters_are_shown_and_put_back_all_some_or_one() {
         put(&api, "jobs/x", payload);
     }
     assert_eq!(payloads(&api, "/queues/jobs/dead_letters"), ["a", "b", "c", "d"]);
+    let first = api.get("/queues/jobs/dead_letters").data()[0]["seq"].clone();
+    let full = api.post("/queues/jobs/redrive", &json!({"seq": first}));
+    assert_eq!((full.status, full.code().as_str()), (409, "CONFLICT"), "it is there, and the queue is full");
     assert_eq!(api.request("PATCH", "/queues/jobs", Some("{\"max_messages\": 100}")).status, 200);
     let letters = api.get("/queues/jobs/dead_letters").data();
     assert_eq!(letters[0]["dead"]["reason"], "queue-full");

@@ -1,7 +1,7 @@
 //! Messages do not go round in circles.
 
 use crate::mosquitto::Mosquitto;
-use crate::support::eventually;
+use crate::support::{Broker, eventually};
 use crate::topics::{Reader, Side, broker, is_up, publish_lines};
 
 const BOTH: &str = "[[bridges.topics]]\nfilter = 'x/#'\ndirection = 'both'\n";
@@ -50,4 +50,17 @@ fn two_brokers_with_a_bridge_to_each_other_stop_after_one_round() {
     Side(first.address()).publish(&["-t", "x/end", "-q", "1", "-m", "end"]);
     eventually("the last has come", || reader.topics().contains_key("x/end"));
     assert!(reader.topics()["x/1"] <= 3, "{:?}", reader.topics());
+}
+
+#[test]
+fn a_chain_of_brokers_whose_bridges_are_called_the_same_passes_messages_on_to_its_end() {
+    let topic = "[[bridges.topics]]\nfilter = 'x/#'\ndirection = 'out'\n";
+    let last = Broker::start();
+    let middle = broker(last.address(), "5.0", topic);
+    let first = broker(middle.address(), "5.0", topic);
+    is_up(&middle, true);
+    is_up(&first, true);
+    let reader = Reader::start(last.address(), "x/#", 1);
+    publish_lines(first.address(), "x/1", 1, 20);
+    eventually("all have come", || reader.distinct() == 20);
 }

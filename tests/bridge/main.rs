@@ -8,5 +8,6 @@ mod cut_line;
 mod loops;
 mod messages;
 mod mosquitto;
+mod poison;
 mod reload;
 mod topics;

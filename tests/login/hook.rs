@@ -113,6 +113,43 @@ fn after_failures_in_a_row_the_server_is_left_alone_for_a_while() {
     eventually("it is asked again", || Client::dial(broker.address(), V5).try_log_in(login("c", b"x")) == 0);
 }
 
+/// As frameworks answer a body that is too large for them, or a name that they do not like.
+#[test]
+fn questions_that_the_server_refuses_do_not_make_it_be_left_alone() {
+    let server = Server::start(|asked| match asked.body["username"].as_str() {
+        Some("odd") => Some((413, String::new())),
+        Some("odder") => Some((422, String::new())),
+        _ => answer(json!({"result": "allow"})),
+    });
+    let broker = broker(&server, "breaker_failures = 1\nbreaker_pause = \"1h\"");
+    for name in ["odd", "odder"] {
+        let odd = Connect { username: Some(name), ..login("c", b"x") };
+        assert_eq!(Client::refused(broker.address(), odd), 0x88, "{name}");
+        Client::connect_with(broker.address(), login("c", b"x")).0.ping();
+    }
+    assert_eq!(broker.metric("dunlin_auth_http_requests_total{result=\"failed\"}"), 2.0);
+    server.answer(|_| Some((429, String::new())));
+    assert_eq!(Client::refused(broker.address(), login("c", b"x")), 0x88);
+    server.answer(|_| answer(json!({"result": "allow"})));
+    assert_eq!(Client::refused(broker.address(), login("c", b"x")), 0x88, "one that has too much to do is left alone");
+}
+
+#[test]
+fn rights_are_asked_about_while_logins_are_not_answered() {
+    let server = Server::start(|_| answer(json!({"result": "allow"})));
+    let more = format!("authorize_url = \"{}\"\nbreaker_failures = 1\nbreaker_pause = \"1h\"", server.url("/authorize"));
+    let broker = broker(&server, &more);
+    let mut client = Client::connect_with(broker.address(), login("c", b"x")).0;
+    server.answer(
+        |asked| if asked.path == "/authorize" { answer(json!({"result": "allow"})) } else { Some((500, String::new())) },
+    );
+    for _ in 0..2 {
+        assert_eq!(Client::refused(broker.address(), login("d", b"x")), 0x88);
+    }
+    assert_eq!(broker.metric("dunlin_auth_http_requests_total{result=\"paused\"}"), 1.0);
+    assert_eq!(client.publish("x", "", QoS::AtLeastOnce), 0x10);
+}
+
 #[test]
 fn logins_over_the_bound_have_no_answer() {
     let server = Server::start(|_| None);

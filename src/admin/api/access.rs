@@ -121,21 +121,39 @@ pub async fn guard(State(api): State<Arc<Api>>, mut request: Request, next: Next
         Err(problem) => return refuse(&api, problem, &method, &path, peer),
     };
     request.extensions_mut().insert(caller.clone());
+    let audit = is_change.then(|| Audit { caller, peer, method, path, answer: None });
     let response = next.run(request).await;
-    if is_change {
-        let what = response.extensions().get::<Changed>().map_or("", |Changed(what)| what.as_str());
+    if let Some(mut audit) = audit {
+        let what = response.extensions().get::<Changed>().map_or_else(String::new, |Changed(what)| what.clone());
+        audit.answer = Some((what, response.status()));
+    }
+    response
+}
+
+/// Writes down a change when it is dropped: also if whoever asked for it has not waited, and it is done or not.
+struct Audit {
+    caller: Caller,
+    peer: Option<SocketAddr>,
+    method: Method,
+    path: String,
+    /// What was changed, and how it was answered.
+    answer: Option<(String, StatusCode)>,
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        let unknown = "nobody has waited for the answer: it may be done or not";
         tracing::info!(
-            key = &*caller.name,
-            role = caller.role.name(),
-            peer = peer.map(tracing::field::display),
-            method = method.as_str(),
-            path,
-            what,
-            status = response.status().as_u16(),
+            key = &*self.caller.name,
+            role = self.caller.role.name(),
+            peer = self.peer.map(tracing::field::display),
+            method = self.method.as_str(),
+            path = self.path,
+            what = self.answer.as_ref().map_or(unknown, |(what, _)| what),
+            status = self.answer.as_ref().map(|(_, status)| status.as_u16()),
             "admin change"
         );
     }
-    response
 }
 
 fn admit(caller: Caller, method: &Method, path: &str) -> Result<Caller, Problem> {

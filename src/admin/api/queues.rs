@@ -199,9 +199,10 @@ async fn redrive(
     if count.is_some() && seq.is_some() {
         return Err(Problem::bad_request("count and seq say different things: give one of them"));
     }
-    let redriven = QueueCommand::Redrive { queue, count, seq }.run(&api.broker).await?;
-    if seq.is_some() && redriven["count"] == 0 {
-        return Err(Problem::not_found("there is no such dead letter"));
+    let redriven = QueueCommand::Redrive { queue: queue.clone(), count, seq }.run(&api.broker).await?;
+    if let Some(seq) = seq.filter(|_| redriven["count"] == 0) {
+        one(&api, queue, true, seq).await?;
+        return Err(Problem::conflict("CONFLICT", "a consumer has this dead letter, or the queue has no room for it"));
     }
     let what = format!("{} dead letters put back", redriven["count"]);
     changed(ok(&redriven), what)

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use base64::Engine;
@@ -43,13 +44,19 @@ pub struct Tokens {
     /// From files.
     fixed: KeySet,
     /// From a URL; none when it could not be asked yet, or not for too long.
-    fetched: ArcSwapOption<KeySet>,
+    fetched: ArcSwapOption<Fetched>,
     /// Keys come from a URL.
     is_remote: bool,
     /// A token named a key that is not known: the URL may know it by now.
     wants_keys: AtomicBool,
     /// What `fixed` and `fetched` are together.
     all: ArcSwap<KeySet>,
+}
+
+/// Keys from a URL.
+struct Fetched {
+    keys: KeySet,
+    at: Instant,
 }
 
 /// What a token says.
@@ -114,19 +121,24 @@ impl Tokens {
         Self { rules, fixed, fetched: ArcSwapOption::empty(), is_remote, wants_keys: AtomicBool::new(false), all }
     }
 
-    /// Takes over the keys that a URL has given, or, with `None`, none any more: they are too old.
-    pub fn set_fetched(&self, keys: Option<KeySet>) {
+    /// Takes over the keys that a URL has given at this time, or, with `None`, none any more: they are too old.
+    pub fn set_fetched(&self, keys: Option<(KeySet, Instant)>) {
         let all = match &keys {
-            Some(keys) => self.fixed.clone().and(keys.clone()),
+            Some((keys, _)) => self.fixed.clone().and(keys.clone()),
             None => self.fixed.clone(),
         };
-        self.fetched.store(keys.map(Arc::new));
+        self.fetched.store(keys.map(|(keys, at)| Arc::new(Fetched { keys, at })));
         self.all.store(Arc::new(all));
     }
 
     /// Takes over the keys that another one has fetched from the same URL.
     pub fn inherit(&self, other: &Self) {
-        self.set_fetched(other.fetched.load_full().map(|keys| (*keys).clone()));
+        self.set_fetched(other.fetched.load().as_ref().map(|fetched| (fetched.keys.clone(), fetched.at)));
+    }
+
+    /// When the URL has given the keys that count; `None` if none do.
+    pub fn fetched_at(&self) -> Option<Instant> {
+        self.fetched.load().as_ref().map(|fetched| fetched.at)
     }
 
     /// Whether a token has named a key that was not known, since the last time.

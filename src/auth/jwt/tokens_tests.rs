@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PublicKeyData};
 use ring::rand::SystemRandom;
 use ring::signature::{
@@ -249,17 +251,19 @@ fn keys_of_a_url_come_and_go_and_one_that_is_not_known_is_wished_for() {
     assert!(!tokens.take_wish());
     assert_eq!(check(), Err(TokenError::NoKeys));
     assert!(tokens.take_wish() && !tokens.take_wish());
-    tokens.set_fetched(Some(set("one")));
+    let (first, second) = (Instant::now(), Instant::now() + Duration::from_secs(60));
+    tokens.set_fetched(Some((set("one"), first)));
     assert_eq!(check(), Err(TokenError::UnknownKey));
     assert!(tokens.take_wish());
-    tokens.set_fetched(Some(set("two")));
+    tokens.set_fetched(Some((set("two"), second)));
     assert_eq!(check(), Ok(()));
     assert!(!tokens.take_wish());
     let successor = Tokens::new(rules(), KeySet::default(), true);
     successor.inherit(&tokens);
     assert_eq!(successor.check(signed.as_bytes(), &facts, NOW).map(drop), Ok(()));
+    assert_eq!(successor.fetched_at(), Some(second), "they are no younger than they were");
     tokens.set_fetched(None);
-    assert_eq!(check(), Err(TokenError::NoKeys));
+    assert_eq!((check(), tokens.fetched_at()), (Err(TokenError::NoKeys), None));
 }
 
 #[test]

@@ -151,17 +151,18 @@ async fn one_connection(
         // No more is taken to be sent than the server takes in.
         let has_room = link.machine.is_connected() && link.waiting() < WAITING_MAX;
         let next = tokio::select! {
-            event = link.next() => match event {
-                Ok(Event::Connected { session_present, assigned_client_id }) => {
+            event = link.next_or_room(WAITING_MAX) => match event {
+                Ok(None) => Next::Continue,
+                Ok(Some(Event::Connected { session_present, assigned_client_id })) => {
                     log.name = assigned_client_id.unwrap_or_else(|| log.name.clone());
                     log.debug("received CONNACK (0)");
                     *has_connected = true;
                     task.connected(&mut link, log, session_present)?
                 }
-                Ok(Event::Refused { reason, reason_string }) => {
+                Ok(Some(Event::Refused { reason, reason_string })) => {
                     return Err(refused(link.machine.options().version, reason, reason_string));
                 }
-                Ok(event) => task.event(&mut link, log, event)?,
+                Ok(Some(event)) => task.event(&mut link, log, event)?,
                 Err(error) if *has_connected => return Ok(Over::Lost(error)),
                 Err(error) => return Err(Error::new(FAILED, error)),
             },

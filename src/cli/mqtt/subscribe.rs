@@ -73,7 +73,7 @@ pub(super) fn run(args: SubArgs) -> Result<impl Future<Output = Result<u8, Error
     let filtered_out = filters(&args.filter_out)?;
     Ok(async move {
         let Properties { subscription_identifier, subscribe_user, unsubscribe_user, .. } = &plan.properties;
-        let deadline = args.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        let deadline = args.timeout.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
         let mut task = Subscribing {
             subscription_identifier: *subscription_identifier,
             subscribe_user: subscribe_user.clone(),

@@ -21,6 +21,8 @@ pub(super) struct Leg {
     /// How many unacknowledged messages it takes from us.
     pub(super) receive_maximum: u16,
     maximum_packet_size: u32,
+    /// Bytes to come of a packet that is thrown away.
+    skip: usize,
     keep_alive: Duration,
     last_sent: Instant,
     ping_due: Option<Instant>,
@@ -78,6 +80,7 @@ impl Leg {
                     peer,
                     receive_maximum,
                     maximum_packet_size: options.maximum_packet_size,
+                    skip: 0,
                     keep_alive: Duration::from_secs(seconds.into()),
                     last_sent: Instant::now(),
                     ping_due: None,
@@ -153,6 +156,19 @@ impl Leg {
         }
     }
 
+    /// The packet that `bytes` begin with is to be thrown away, the rest of it when that comes. Returns how many of them it is.
+    pub(super) fn throw_away(&mut self, bytes: &[u8], packet_length: usize) -> usize {
+        self.skip = packet_length;
+        self.skipped(bytes)
+    }
+
+    /// How many of the bytes that were read belong to a packet that is thrown away.
+    pub(super) fn skipped(&mut self, bytes: &[u8]) -> usize {
+        let count = self.skip.min(bytes.len());
+        self.skip -= count;
+        count
+    }
+
     /// The server has answered a PINGREQ.
     pub(super) fn pinged(&mut self) {
         self.ping_due = None;
@@ -200,11 +216,8 @@ fn decoder(version: ProtocolVersion, maximum_packet_size: u32) -> Decoder {
     Decoder {
         version: Some(version),
         maximum_packet_size,
-        user_properties_max: USER_PROPERTIES_MAX,
+        user_properties_max: usize::MAX, // The packet's size bounds them: a message that is not taken comes again for ever.
         filters_max: usize::MAX,
         peer: crate::packet::Peer::Server,
     }
 }
-
-/// User Properties that a message of the other broker may have.
-const USER_PROPERTIES_MAX: usize = 1000;

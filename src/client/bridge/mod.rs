@@ -7,8 +7,10 @@
 //! away, our own session of the bridge keeps what is to go there, on disk like every session that is stored.
 
 mod backoff;
+mod caution;
 mod config;
 mod leg;
+mod oversized;
 mod relay;
 mod run;
 mod topics;

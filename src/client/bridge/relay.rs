@@ -1,5 +1,6 @@
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
+use super::caution::Caution;
 use super::topics::Rules;
 use crate::packet::{
     Delivery, ForwardedProperties, MessageView, OutgoingPublish, Packet, PacketId, ProtocolVersion, Publish, PublishAck,
@@ -24,6 +25,16 @@ pub(super) struct Relay {
     mark: Option<(String, Vec<u8>)>,
     outgoing: Way,
     incoming: Way,
+    caution: Caution,
+}
+
+/// What outlives the connections.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub(super) caution: Caution,
+    /// [`Way::cleared`] of both ways.
+    outgoing_cleared: Option<HashSet<PacketId>>,
+    incoming_cleared: Option<HashSet<PacketId>>,
 }
 
 /// Messages from `source` to `target`.
@@ -36,10 +47,21 @@ struct Way {
     own_release: HashSet<PacketId>,
     /// QoS 2 messages that went to the target with QoS 1.
     lowered: HashSet<PacketId>,
-    /// The source has begun anew and the target has not: identifiers whose old meaning the target has been told to forget.
+    /// The source has begun anew and the target has not: identifiers whose old meaning the target has forgotten.
     cleared: Option<HashSet<PacketId>>,
-    /// PUBCOMPs that answer such a word.
+    /// Identifiers whose old meaning it has been told to forget: their PUBCOMPs are for us.
     unasked: HashSet<PacketId>,
+    /// Messages whose identifiers the target has still to forget, and those behind them: sent before that is known, a message would be
+    /// lost or doubled if the connection broke.
+    held: VecDeque<Held>,
+    /// Bytes of `held`.
+    held_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Held {
+    id: Option<PacketId>,
+    bytes: Vec<u8>,
 }
 
 /// Where a packet comes from.
@@ -73,20 +95,50 @@ pub(super) enum Drop {
     TooLarge,
     /// The target will not have it, now or later.
     Rejected,
+    /// The other broker has ended the connection again and again when it came.
+    Condemned,
 }
 
 /// The name of the user property that marks what has gone over a bridge.
 const MARK: &str = "dunlin-bridge";
 
 impl Relay {
-    /// `mark` is what no other bridge marks by, wherever it is; none to mark nothing.
-    pub(super) fn new(rules: Rules, mark: Option<String>, local: Peer, remote: Peer) -> Self {
+    /// `mark` is what no other bridge marks by, wherever it is; none to mark nothing. `memory` is what the relay of the last connection
+    /// has left.
+    pub(super) fn new(rules: Rules, mark: Option<String>, local: Peer, remote: Peer, memory: Memory) -> Self {
         let mark = mark.map(|mark| {
             let mut encoded = UserPropertiesBuf::new();
             encoded.push(MARK, &mark);
             (mark, encoded.into_bytes())
         });
-        Self { rules, mark, outgoing: Way::new(local, remote), incoming: Way::new(remote, local) }
+        // A new session's identifiers mean other messages.
+        let caution = if local.session_present { memory.caution } else { Caution::default() };
+        let outgoing = Way::new(local, remote, memory.outgoing_cleared);
+        let incoming = Way::new(remote, local, memory.incoming_cleared);
+        Self { rules, mark, outgoing, incoming, caution }
+    }
+
+    /// What is left when the connections have ended; [`Caution::ended`] has `blame`.
+    pub(super) fn end(mut self, blame: u32) -> Memory {
+        self.caution.ended(blame);
+        Memory { caution: self.caution, outgoing_cleared: self.outgoing.cleared, incoming_cleared: self.incoming.cleared }
+    }
+
+    /// Whether messages of `side` must wait: one goes alone.
+    pub(super) fn must_wait(&self, side: Side) -> bool {
+        side == Side::Local && self.caution.must_wait()
+    }
+
+    /// Bytes that came from `side` and wait here.
+    pub(super) fn held(&self, side: Side) -> usize {
+        if side == Side::Local { self.outgoing.held_bytes } else { self.incoming.held_bytes }
+    }
+
+    /// A message of `side` that is larger than we take is not to go on, and its source hears that it is done.
+    pub(super) fn pass_over(&mut self, side: Side, delivery: Delivery, back: &mut Vec<u8>) -> Outcome {
+        let way = if side == Side::Local { &mut self.outgoing } else { &mut self.incoming };
+        way.done(delivery, back);
+        Outcome::Dropped(Drop::TooLarge)
     }
 
     /// Takes a packet from `side`. What is to go to the local and to the remote broker is appended.
@@ -98,24 +150,30 @@ impl Relay {
             if is_outgoing { (&mut self.outgoing, &mut self.incoming) } else { (&mut self.incoming, &mut self.outgoing) };
         match packet {
             Packet::Publish(publish) => {
-                let forwarded = forward(&self.rules, self.mark.as_ref(), ours, is_outgoing, publish, on);
-                match forwarded {
-                    Ok(answer_now) => {
-                        if answer_now {
-                            ours.done(publish.delivery, back);
-                        }
-                        Outcome::Forwarded
-                    }
-                    Err(drop) => {
-                        ours.done(publish.delivery, back);
-                        Outcome::Dropped(drop)
-                    }
+                let id = publish.delivery.packet_id().filter(|_| is_outgoing);
+                let forwarded = match id {
+                    Some(id) if self.caution.condemns(id) => Err(Drop::Condemned),
+                    _ => forward(&self.rules, self.mark.as_ref(), ours, is_outgoing, publish, on),
+                };
+                if forwarded != Ok(false) {
+                    ours.done(publish.delivery, back);
+                } else if let Some(id) = id {
+                    self.caution.sent(id);
                 }
+                forwarded.map_or_else(Outcome::Dropped, |_| Outcome::Forwarded)
             }
-            Packet::PubAck(ack) => others.acknowledged(ack, Delivery::AtLeastOnce(ack.packet_id), on),
-            Packet::PubRec(ack) => others.acknowledged(ack, Delivery::ExactlyOnce(ack.packet_id), on),
+            Packet::PubAck(ack) | Packet::PubRec(ack) => {
+                if !is_outgoing {
+                    self.caution.answered(ack.packet_id);
+                }
+                let is_one = matches!(packet, Packet::PubAck(_));
+                let delivery = if is_one { Delivery::AtLeastOnce } else { Delivery::ExactlyOnce };
+                others.acknowledged(ack, delivery(ack.packet_id), on)
+            }
             Packet::PubComp(release) => {
-                if !others.unasked.remove(&release.packet_id) {
+                if others.unasked.remove(&release.packet_id) {
+                    others.forgotten(release.packet_id, back);
+                } else {
                     encode(&Packet::PubComp(Release::new(release.packet_id, release.reason)), others.source.version, on);
                 }
                 Outcome::Passed
@@ -130,16 +188,23 @@ impl Relay {
 }
 
 impl Way {
-    fn new(source: Peer, target: Peer) -> Self {
-        // An identifier of a session that has begun anew means a new message, whatever the target remembers.
-        let is_half_new = !source.session_present && target.session_present;
+    fn new(source: Peer, target: Peer, cleared: Option<HashSet<PacketId>>) -> Self {
+        let cleared = match (source.session_present, target.session_present) {
+            // It remembers nothing.
+            (_, false) => None,
+            // An identifier of a session that has begun anew means a new message, whatever the target remembers.
+            (false, true) => Some(HashSet::new()),
+            (true, true) => cleared,
+        };
         Self {
             source,
             target,
             own_release: HashSet::new(),
             lowered: HashSet::new(),
-            cleared: is_half_new.then(HashSet::new),
+            cleared,
             unasked: HashSet::new(),
+            held: VecDeque::new(),
+            held_bytes: 0,
         }
     }
 
@@ -191,11 +256,38 @@ impl Way {
         }
     }
 
-    /// Makes the target forget what an identifier meant in the source's last session.
-    fn clear(&mut self, id: PacketId, on: &mut Vec<u8>) {
-        if self.cleared.as_mut().is_some_and(|cleared| cleared.insert(id)) {
-            self.unasked.insert(id);
+    /// Whether the target may still know an identifier from the source's last session.
+    fn is_stale(&self, id: Option<PacketId>) -> bool {
+        id.zip(self.cleared.as_ref()).is_some_and(|(id, cleared)| !cleared.contains(&id))
+    }
+
+    /// Whether a message has to wait; the target is then told to forget what its identifier meant in the source's last session.
+    fn must_hold(&mut self, id: Option<PacketId>, on: &mut Vec<u8>) -> bool {
+        if let Some(id) = id.filter(|id| self.is_stale(Some(*id)))
+            && self.unasked.insert(id)
+        {
             encode(&Packet::PubRel(Release::new(id, ReleaseReason::Success)), self.target.version, on);
+        }
+        self.is_stale(id) || !self.held.is_empty() // in their order
+    }
+
+    fn hold(&mut self, id: Option<PacketId>, bytes: Vec<u8>) {
+        self.held_bytes += bytes.len();
+        self.held.push_back(Held { id, bytes });
+    }
+
+    /// The target has forgotten an identifier: what has waited for that goes on.
+    fn forgotten(&mut self, id: PacketId, on: &mut Vec<u8>) {
+        if let Some(cleared) = &mut self.cleared {
+            cleared.insert(id);
+        }
+        while let Some(held) = self.held.pop_front() {
+            if self.is_stale(held.id) {
+                self.held.push_front(held);
+                return;
+            }
+            self.held_bytes -= held.bytes.len();
+            on.extend_from_slice(&held.bytes);
         }
     }
 }
@@ -212,6 +304,9 @@ fn forward(
     // We let no one use aliases.
     let topic = publish.topic.ok_or(Drop::Unmatched)?;
     let topic = rules.map(topic, is_outgoing).ok_or(Drop::Unmatched)?;
+    if !rules.is_within(&topic, is_outgoing) {
+        return Err(Drop::Rejected);
+    }
     let mut run = Vec::new();
     if let Some((mark, encoded)) = mark {
         if publish.properties.user_properties.iter().any(|(name, value)| name == MARK && value == mark) {
@@ -241,13 +336,17 @@ fn forward(
     if way.target.maximum_packet_size.is_some_and(|maximum| length > maximum as usize) {
         return Err(Drop::TooLarge);
     }
-    if let Some(id) = delivery.packet_id() {
-        way.clear(id, on);
-        if delivery.qos() < publish.delivery.qos() {
-            way.lowered.insert(id);
-        }
+    let id = delivery.packet_id();
+    if delivery.qos() < publish.delivery.qos() {
+        way.lowered.extend(id);
     }
-    encode_publish(&view, &outgoing, version, on).map_err(|_| Drop::TooLarge)?;
+    if way.must_hold(id, on) {
+        let mut bytes = Vec::new();
+        encode_publish(&view, &outgoing, version, &mut bytes).map_err(|_| Drop::TooLarge)?;
+        way.hold(id, bytes);
+    } else {
+        encode_publish(&view, &outgoing, version, on).map_err(|_| Drop::TooLarge)?;
+    }
     Ok(delivery == Delivery::AtMostOnce && publish.delivery != Delivery::AtMostOnce)
 }
 

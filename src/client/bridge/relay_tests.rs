@@ -1,6 +1,7 @@
 use super::*;
 use crate::client::bridge::{BridgeTopic, Direction};
 use crate::packet::{Decoder, PublishProperties};
+use crate::session::Limits;
 
 const VERSION: ProtocolVersion = ProtocolVersion::V5;
 
@@ -9,8 +10,13 @@ fn peer(session_present: bool) -> Peer {
 }
 
 fn relay(local: Peer, remote: Peer) -> Relay {
-    let rules = Rules::new(&[BridgeTopic::new("a/#", Direction::Both)]).unwrap();
-    Relay::new(rules, Some("me".into()), local, remote)
+    relay_after(local, remote, Memory::default())
+}
+
+fn relay_after(local: Peer, remote: Peer, memory: Memory) -> Relay {
+    let limits = Limits { max_topic_levels: 3, ..Limits::default() };
+    let rules = Rules::new(&[BridgeTopic::new("a/#", Direction::Both)]).unwrap().within(limits);
+    Relay::new(rules, Some("me".into()), local, remote, memory)
 }
 
 /// What goes to the local and to the remote broker, in a few words, and what came of it.
@@ -154,9 +160,9 @@ fn a_target_that_takes_less_gets_less() {
 fn a_target_forgets_the_identifiers_of_a_session_that_its_source_has_lost() {
     let mut relay = relay(peer(true), peer(false));
     let (local, _, _) = step(&mut relay, Side::Remote, publish("a/1", Delivery::ExactlyOnce(id(2)), false));
-    assert_eq!(local, ["PUBREL 2", "PUBLISH 2 q2 m1"]);
-    let (_, remote, _) = step(&mut relay, Side::Local, Packet::PubComp(release(2)));
-    assert_eq!(remote, NOTHING, "nobody asked for that");
+    assert_eq!(local, ["PUBREL 2"], "before it has said so, nobody knows what it would take the message for");
+    let (local, remote, _) = step(&mut relay, Side::Local, Packet::PubComp(release(2)));
+    assert_eq!((local, remote), (vec!["PUBLISH 2 q2 m1".into()], vec![]), "nobody has asked for the PUBCOMP");
     step(&mut relay, Side::Local, Packet::PubRec(ack(2, PublishReason::Success)));
     step(&mut relay, Side::Remote, Packet::PubRel(release(2)));
     let (_, remote, _) = step(&mut relay, Side::Local, Packet::PubComp(release(2)));
@@ -165,4 +171,77 @@ fn a_target_forgets_the_identifiers_of_a_session_that_its_source_has_lost() {
     assert_eq!(local, ["PUBLISH 2 q2 m1"], "once is enough");
     let (_, remote, _) = step(&mut relay, Side::Local, publish("a/1", Delivery::ExactlyOnce(id(2)), false));
     assert_eq!(remote, ["PUBLISH 2 q2 m1"], "the other direction is as it was");
+}
+
+#[test]
+fn identifiers_that_the_target_has_to_forget_are_remembered_over_connections_that_break() {
+    let mut relay = relay(peer(true), peer(false));
+    let one = || publish("a/1", Delivery::ExactlyOnce(id(1)), true);
+    step(&mut relay, Side::Remote, one());
+    let (local, _, _) = step(&mut relay, Side::Local, Packet::PubComp(release(1)));
+    assert_eq!(local, ["PUBLISH 1 q2 m1 dup"]);
+    step(&mut relay, Side::Remote, publish("a/1", Delivery::ExactlyOnce(id(2)), false));
+    // The second broke off before the target could answer. Both have their sessions now.
+    let mut relay = relay_after(peer(true), peer(true), relay.end(0));
+    let (local, _, _) = step(&mut relay, Side::Remote, one());
+    assert_eq!(local, ["PUBLISH 1 q2 m1 dup"], "what it has forgotten it may know anew");
+    let (local, _, _) = step(&mut relay, Side::Remote, publish("a/1", Delivery::ExactlyOnce(id(2)), true));
+    assert_eq!(local, ["PUBREL 2"]);
+    let mut relay = relay_after(peer(true), peer(false), relay.end(0));
+    let (local, _, _) = step(&mut relay, Side::Remote, one());
+    assert_eq!(local, ["PUBREL 1"], "the source has begun anew once more");
+    let mut relay = relay_after(peer(false), peer(true), relay.end(0));
+    let (local, _, _) = step(&mut relay, Side::Remote, one());
+    assert_eq!(local, ["PUBLISH 1 q2 m1 dup"], "a target that has begun anew remembers nothing");
+}
+
+#[test]
+fn what_is_behind_a_message_that_has_to_wait_waits_too() {
+    let mut relay = relay(peer(true), peer(false));
+    step(&mut relay, Side::Remote, publish("a/1", Delivery::ExactlyOnce(id(1)), false));
+    step(&mut relay, Side::Local, Packet::PubComp(release(1)));
+    for (delivery, sent) in [
+        (Delivery::ExactlyOnce(id(2)), vec!["PUBREL 2"]),
+        (Delivery::ExactlyOnce(id(1)), vec![]),
+        (Delivery::AtMostOnce, vec![]),
+        (Delivery::AtLeastOnce(id(3)), vec!["PUBREL 3"]),
+        (Delivery::AtMostOnce, vec![]),
+    ] {
+        let (local, _, outcome) = step(&mut relay, Side::Remote, publish("a/1", delivery, false));
+        assert_eq!((local, outcome), (sent.into_iter().map(String::from).collect(), Outcome::Forwarded));
+    }
+    assert!(relay.held(Side::Remote) > 0);
+    let (local, _, _) = step(&mut relay, Side::Local, Packet::PubComp(release(2)));
+    assert_eq!(local, ["PUBLISH 2 q2 m1", "PUBLISH 1 q2 m1", "PUBLISH 0 q0 m1"]);
+    let (local, _, _) = step(&mut relay, Side::Local, Packet::PubComp(release(3)));
+    assert_eq!(local, ["PUBLISH 3 q1 m1", "PUBLISH 0 q0 m1"]);
+    assert_eq!(relay.held(Side::Remote), 0);
+}
+
+#[test]
+fn a_message_that_ends_every_connection_is_dropped_and_done_for_its_source() {
+    let mut relay = relay(peer(true), peer(true));
+    let bad = || publish("a/1", Delivery::ExactlyOnce(id(7)), true);
+    for _ in 0..4 {
+        assert_eq!(step(&mut relay, Side::Local, bad()).2, Outcome::Forwarded);
+        relay = relay_after(peer(true), peer(true), relay.end(2));
+    }
+    let (local, remote, outcome) = step(&mut relay, Side::Local, bad());
+    assert_eq!((local, remote, outcome), (vec!["PUBREC 7".into()], vec![], Outcome::Dropped(Drop::Condemned)));
+    let (local, remote, _) = step(&mut relay, Side::Local, Packet::PubRel(release(7)));
+    assert_eq!((local, remote), (vec!["PUBCOMP 7".into()], vec![]));
+    assert_eq!(step(&mut relay, Side::Local, bad()).2, Outcome::Forwarded, "another message");
+    for _ in 0..4 {
+        relay = relay_after(peer(false), peer(true), relay.end(2));
+        assert_eq!(step(&mut relay, Side::Local, bad()).2, Outcome::Forwarded, "another session");
+    }
+}
+
+#[test]
+fn a_topic_that_is_beyond_the_limits_of_our_own_broker_does_not_go_in() {
+    let mut relay = relay(peer(true), peer(true));
+    let deep = |id| publish("a/b/c/d", Delivery::AtLeastOnce(id), false);
+    let (local, remote, outcome) = step(&mut relay, Side::Remote, deep(id(1)));
+    assert_eq!((local, remote, outcome), (vec![], vec!["PUBACK 1".into()], Outcome::Dropped(Drop::Rejected)));
+    assert_eq!(step(&mut relay, Side::Local, deep(id(1))).2, Outcome::Forwarded, "those of the other broker are not known");
 }

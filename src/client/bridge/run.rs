@@ -8,13 +8,16 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Backoff;
+use super::caution::blame;
 use super::config::{BridgeConfig, BridgeUrl};
 use super::leg::{Leg, LegError};
-use super::relay::{Drop, Outcome, Relay, Side};
+use super::oversized::{Oversized, oversized};
+use super::relay::{Drop, Memory, Outcome, Relay, Side};
 use super::topics::Rules;
 use crate::client::{Options, Stream, TlsConnector, TlsOptions, dial};
 use crate::metrics::{BridgeDrop, BridgeMetrics};
-use crate::packet::{ConnectReason, Packet, ProtocolVersion, RetainHandling, TopicFilter};
+use crate::packet::{ConnectReason, Malformed, MalformedPacket, Packet, ProtocolVersion, RetainHandling, TopicFilter};
+use crate::session::Limits;
 
 /// A bridge, and how it reaches its own broker.
 pub struct Bridge {
@@ -23,8 +26,8 @@ pub struct Bridge {
     pub client_id: String,
     /// Client identifier here.
     pub local_client_id: String,
-    /// The largest packet that is taken from the other broker, in bytes.
-    pub maximum_packet_size: u32,
+    /// Our own broker's, as they are for the bridge.
+    pub limits: Limits,
     pub metrics: Arc<BridgeMetrics>,
     /// Opens a connection to our own broker.
     pub connect_local: Box<dyn Fn() -> Box<dyn Stream> + Send + Sync>,
@@ -36,6 +39,8 @@ pub struct Bridge {
 
 /// Bytes that may wait for one side before no more is read from the other.
 const WAITING_MAX: usize = 1 << 20;
+/// Characters of a topic in the log.
+const TOPIC_SHOWN: usize = 256;
 /// How long saying goodbye may take.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
@@ -65,21 +70,24 @@ pub async fn run(bridge: Bridge, mut start: Start, mut stop: watch::Receiver<boo
     loop {
         let opened = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            opened = open(&bridge, attempt, is_private, &start) => opened,
+            opened = open(&bridge, attempt, is_private, &mut start) => opened,
         };
         let error = match opened {
             Err(error) => error,
             Ok((local, remote, relay)) => {
-                backoff.reset();
                 has_connected = true;
-                start.connected();
                 tracing::info!(bridge = config.name, "bridge connected");
                 bridge.metrics.connected.set(1);
                 (bridge.on_state)(true);
-                let error = serve(&bridge, local, remote, relay, &mut stop).await;
+                let (error, memory) = serve(&bridge, local, remote, relay, &mut stop).await;
                 bridge.metrics.connected.set(0);
                 (bridge.on_state)(false);
                 let Some(error) = error else { return };
+                // What ends the connections is not tried more often than a broker that is away.
+                if !memory.caution.has_suspect() {
+                    backoff.reset();
+                }
+                start.memory = memory;
                 error
             }
         };
@@ -103,9 +111,9 @@ fn is_refusal(error: &RunError) -> bool {
 }
 
 /// Connects both sides, first the other broker: while it is away, our session here must be offline to keep everything.
-async fn open(bridge: &Bridge, attempt: usize, is_private: bool, start: &Start) -> Result<(Leg, Leg, Relay), RunError> {
+async fn open(bridge: &Bridge, attempt: usize, is_private: bool, start: &mut Start) -> Result<(Leg, Leg, Relay), RunError> {
     let config = &bridge.config;
-    let rules = Rules::new(&config.topics).map_err(|(_, error)| RunError::Config(error))?;
+    let rules = Rules::new(&config.topics).map_err(|(_, error)| RunError::Config(error))?.within(bridge.limits.clone());
     let remote_options = remote_options(bridge, is_private)?;
     let patience = config.connect_timeout.0;
     let url = &config.urls[attempt % config.urls.len()];
@@ -114,31 +122,38 @@ async fn open(bridge: &Bridge, attempt: usize, is_private: bool, start: &Start) 
     let stream = stream.map_err(|_| dial_error("no answer in time".into()))?.map_err(dial_error)?;
     let remote = timeout(patience, Leg::open(stream, &remote_options)).await;
     let mut remote = remote.map_err(|_| RunError::Remote(LegError::Silent))?.map_err(RunError::Remote)?;
+    start.is_remote_new |= !remote.peer.session_present;
     // What goes there must find room there.
     let mut local =
         open_local(bridge, &rules, config.max_inflight.min(remote.receive_maximum), |filter| start.retained(filter)).await?;
     remote.subscribe(rules.incoming_filters(), |_| RetainHandling::SendIfNew);
     let mark = start.mark.clone().filter(|_| remote_options.version.has_properties());
     local.peer.session_present &= !start.is_new;
-    let relay = Relay::new(rules, mark, local.peer, remote.peer);
+    remote.peer.session_present &= !start.is_remote_new;
+    let relay = Relay::new(rules, mark, local.peer, remote.peer, start.connected());
     Ok((local, remote, relay))
 }
 
-/// What a bridge knows from before its first connection.
+/// What a bridge knows from before its first connection, and from one to the next.
 #[derive(Debug, Default)]
 pub struct Start {
     /// Our session here is one that the other broker has not seen yet.
     is_new: bool,
+    /// The other broker's session is one that ours has not seen yet.
+    is_remote_new: bool,
     /// Subscriptions of it whose retained messages have not gone over.
     fresh: Vec<TopicFilter>,
     /// What messages that have gone over are marked by.
     mark: Option<String>,
+    /// From the connections before.
+    memory: Memory,
 }
 
 impl Start {
-    fn connected(&mut self) {
-        self.is_new = false;
+    fn connected(&mut self) -> Memory {
+        (self.is_new, self.is_remote_new) = (false, false);
         self.fresh.clear();
+        std::mem::take(&mut self.memory)
     }
 
     /// Retained messages go over when a subscription is new, not with each connection.
@@ -171,7 +186,7 @@ async fn try_prepare(bridge: &Bridge) -> Result<Start, RunError> {
         subscribed.map_err(|_| RunError::Local(LegError::Silent))?.map_err(RunError::Local)?;
     }
     let _ = timeout(CLOSE_TIME, local.close()).await; // it is over anyway
-    Ok(Start { is_new, fresh, mark: None })
+    Ok(Start { is_new, fresh, ..Start::default() })
 }
 
 async fn open_local(
@@ -235,7 +250,7 @@ fn remote_options(bridge: &Bridge, is_private: bool) -> Result<Options, RunError
         password,
         session_expiry_interval: if config.clean_session { 0 } else { u32::MAX },
         receive_maximum: config.max_inflight,
-        maximum_packet_size: bridge.maximum_packet_size,
+        maximum_packet_size: u32::try_from(bridge.limits.max_packet_size.0).unwrap_or(u32::MAX),
         is_bridge: is_private,
         ..Options::default()
     })
@@ -247,17 +262,24 @@ fn first_line(file: &Path) -> Result<Vec<u8>, String> {
     Ok(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
 }
 
-/// Passes packets on until one side ends; none when told to stop.
-async fn serve(bridge: &Bridge, local: Leg, remote: Leg, relay: Relay, stop: &mut watch::Receiver<bool>) -> Option<RunError> {
-    let mut pair = Pair { bridge, local, remote, relay };
+/// Passes packets on until one side ends; no error when told to stop.
+async fn serve(
+    bridge: &Bridge,
+    local: Leg,
+    remote: Leg,
+    relay: Relay,
+    stop: &mut watch::Receiver<bool>,
+) -> (Option<RunError>, Memory) {
+    let mut pair = Pair { bridge, local, remote, relay, has_waiting: false };
     let error = tokio::select! {
         _ = stop.wait_for(|stop| *stop) => None,
         error = poll_fn(|cx| pair.poll(cx)) => Some(error),
     };
-    let Pair { local, remote, .. } = pair;
+    let Pair { local, remote, relay, .. } = pair;
+    let blame = if let Some(RunError::Remote(error)) = &error { blame(error) } else { 0 };
     // Sessions are kept; whoever is gone hears nothing.
     let _ = timeout(CLOSE_TIME, async { tokio::join!(local.close(), remote.close()) }).await;
-    error
+    (error, relay.end(blame))
 }
 
 struct Pair<'a> {
@@ -265,6 +287,8 @@ struct Pair<'a> {
     local: Leg,
     remote: Leg,
     relay: Relay,
+    /// A message of our own broker has been read, and must wait.
+    has_waiting: bool,
 }
 
 impl Pair<'_> {
@@ -303,8 +327,15 @@ impl Pair<'_> {
             result.map_err(wrong)?;
             has_moved = true;
         }
-        if other.pipe.waiting() >= WAITING_MAX {
+        if other.pipe.waiting() + self.relay.held(side) >= WAITING_MAX {
             return Ok(has_moved);
+        }
+        if side == Side::Local && self.has_waiting {
+            if self.relay.must_wait(side) {
+                return Ok(has_moved);
+            }
+            self.take(side, wrong)?;
+            return Ok(true);
         }
         if let Poll::Ready(result) = leg.poll_read(cx) {
             result.map_err(wrong)?;
@@ -314,37 +345,91 @@ impl Pair<'_> {
         Ok(has_moved)
     }
 
-    /// Takes the whole packets that have been read.
+    /// Takes the whole packets that have been read, up to a message that must wait.
     fn take(&mut self, side: Side, wrong: impl Fn(LegError) -> RunError) -> Result<(), RunError> {
-        let Self { bridge, local, remote, relay } = self;
-        let leg = if side == Side::Local { &mut *local } else { &mut *remote };
         // The packets borrow from the input while both outputs are written to.
+        let leg = self.leg(side);
         let (input, decoder) = (leg.pipe.take_input(), leg.decoder());
-        let mut used = 0;
-        while let Some((packet, length)) = decoder.decode(&input[used..]).map_err(|error| wrong(error.into()))? {
-            used += length;
-            match packet {
-                Packet::PingResp if side == Side::Local => local.pinged(),
-                Packet::PingResp => remote.pinged(),
-                Packet::Disconnect(disconnect) => return Err(wrong(LegError::Disconnected(disconnect.reason))),
-                Packet::SubAck(ack) => {
-                    for reason in ack.reasons.iter().filter(|reason| reason.is_error()) {
-                        tracing::warn!(bridge = bridge.config.name, ?side, %reason, "a subscription of the bridge is refused");
-                    }
+        let mut used = leg.skipped(&input);
+        let mut has_waiting = false;
+        loop {
+            let rest = &input[used..];
+            used += match decoder.decode(rest) {
+                Ok(None) => break,
+                Ok(Some((Packet::Publish(_), _))) if self.relay.must_wait(side) => {
+                    has_waiting = true;
+                    break;
                 }
-                packet => {
-                    let outcome = relay.handle(side, &packet, local.pipe.output(), remote.pipe.output());
-                    count(bridge, side, outcome)?;
+                Ok(Some((packet, length))) => {
+                    self.pass_on(side, &packet, &wrong)?;
+                    length
+                }
+                Err(error) if error.kind == Malformed::TooLarge => match self.pass_over(side, rest, error, &wrong)? {
+                    0 => break,
+                    count => count,
+                },
+                Err(error) => return Err(wrong(error.into())),
+            };
+        }
+        if side == Side::Local {
+            self.has_waiting = has_waiting;
+        }
+        self.leg(side).pipe.put_input(input, used);
+        Ok(())
+    }
+
+    fn leg(&mut self, side: Side) -> &mut Leg {
+        if side == Side::Local { &mut self.local } else { &mut self.remote }
+    }
+
+    fn pass_on(&mut self, side: Side, packet: &Packet<'_>, wrong: impl Fn(LegError) -> RunError) -> Result<(), RunError> {
+        let name = &self.bridge.config.name;
+        match packet {
+            Packet::PingResp => self.leg(side).pinged(),
+            Packet::Disconnect(disconnect) => return Err(wrong(LegError::Disconnected(disconnect.reason))),
+            Packet::SubAck(ack) => {
+                for reason in ack.reasons.iter().filter(|reason| reason.is_error()) {
+                    tracing::warn!(bridge = name, ?side, %reason, "a subscription of the bridge is refused");
                 }
             }
+            packet => {
+                let outcome = self.relay.handle(side, packet, self.local.pipe.output(), self.remote.pipe.output());
+                if let (Outcome::Dropped(Drop::Condemned), Packet::Publish(publish)) = (outcome, packet) {
+                    let topic: String = publish.topic.map_or("", |topic| topic.as_str()).chars().take(TOPIC_SHOWN).collect();
+                    tracing::error!(
+                        bridge = name,
+                        topic,
+                        "the other broker ends the connection whenever this message comes: dropped"
+                    );
+                }
+                count(self.bridge, outcome, side)?;
+            }
         }
-        let leg = if side == Side::Local { local } else { remote };
-        leg.pipe.put_input(input, used);
         Ok(())
+    }
+
+    /// Throws a message away that is larger than we take. Returns how many of the bytes that have been read are its, or 0 as long as it
+    /// cannot be said which message it is.
+    fn pass_over(
+        &mut self,
+        side: Side,
+        bytes: &[u8],
+        error: MalformedPacket,
+        wrong: impl Fn(LegError) -> RunError,
+    ) -> Result<usize, RunError> {
+        let (delivery, length) = match oversized(bytes) {
+            Oversized::Unknown => return Ok(0),
+            Oversized::Other => return Err(wrong(error.into())),
+            Oversized::Publish { delivery, length } => (delivery, length),
+        };
+        let leg = if side == Side::Local { &mut self.local } else { &mut self.remote };
+        let outcome = self.relay.pass_over(side, delivery, leg.pipe.output());
+        count(self.bridge, outcome, side)?;
+        Ok(leg.throw_away(bytes, length))
     }
 }
 
-fn count(bridge: &Bridge, side: Side, outcome: Outcome) -> Result<(), RunError> {
+fn count(bridge: &Bridge, outcome: Outcome, side: Side) -> Result<(), RunError> {
     let metrics = &bridge.metrics;
     match outcome {
         Outcome::Forwarded if side == Side::Local => metrics.sent.increment(),
@@ -354,7 +439,7 @@ fn count(bridge: &Bridge, side: Side, outcome: Outcome) -> Result<(), RunError> 
             Drop::Unmatched => BridgeDrop::Unmatched,
             Drop::Loop => BridgeDrop::Loop,
             Drop::TooLarge => BridgeDrop::TooLarge,
-            Drop::Rejected => BridgeDrop::Rejected,
+            Drop::Rejected | Drop::Condemned => BridgeDrop::Rejected,
         }),
         Outcome::Refused(reason) => return Err(RunError::Refused(reason)),
     }

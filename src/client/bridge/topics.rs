@@ -1,11 +1,14 @@
 use super::config::{BridgeTopic, Direction};
 use crate::packet::{QoS, SubscriptionOptions, TopicFilter, TopicName};
+use crate::session::Limits;
 
 /// What a bridge shares, in one direction each.
 #[derive(Clone, Debug)]
 pub struct Rules {
     outgoing: Vec<Rule>,
     incoming: Vec<Rule>,
+    /// What our own broker takes.
+    limits: Option<Limits>,
 }
 
 /// One filter in one direction: what to subscribe to at the source, and how its topics are called at the target.
@@ -20,7 +23,7 @@ struct Rule {
 impl Rules {
     /// The error says which topic is wrong, and why.
     pub fn new(topics: &[BridgeTopic]) -> Result<Self, (usize, String)> {
-        let mut rules = Self { outgoing: Vec::new(), incoming: Vec::new() };
+        let mut rules = Self { outgoing: Vec::new(), incoming: Vec::new(), limits: None };
         for (index, topic) in topics.iter().enumerate() {
             let rule = |source: &str, target: &str| Rule::new(topic, source, target).map_err(|error| (index, error));
             if topic.direction != Direction::In {
@@ -31,6 +34,16 @@ impl Rules {
             }
         }
         Ok(rules)
+    }
+
+    /// The same for a broker of ours with these limits.
+    pub(super) fn within(self, limits: Limits) -> Self {
+        Self { limits: Some(limits), ..self }
+    }
+
+    /// Whether a topic may go there, as far as is known: our own broker would end the connection for one that is beyond its limits.
+    pub(super) fn is_within(&self, topic: &str, is_outgoing: bool) -> bool {
+        is_outgoing || self.limits.as_ref().is_none_or(|limits| limits.check_topic(topic).is_ok())
     }
 
     pub(super) fn outgoing_filters(&self) -> Vec<(TopicFilter, QoS)> {
