@@ -66,7 +66,9 @@ impl Broker {
             debug_assert_eq!(message.topic().as_str(), &*topic);
             self.restore_retained(message, body, authors.of_retained(retained.publisher, &topic));
         }
-        displaced.iter().for_each(|old| drop(self.end_session(old, now)));
+        for old in &displaced {
+            self.end_session(old, now);
+        }
     }
 
     /// Returns the session that it takes the place of, if there is one.
