@@ -141,8 +141,7 @@ impl Broker {
                 slot.session.let_replays_go();
                 slot.session.outbound.connect(request.receive_maximum);
                 slot.online = online.take();
-                handle.store_header(slot, self);
-                slot.report(&mut effects);
+                handle.store_header(slot, self, &mut effects);
             })
         };
         let mut ends_stored = false;
@@ -306,8 +305,7 @@ impl Broker {
                 if let Some(will) = &mut slot.will {
                     will.due_at = Some(now + seconds(will.delay_interval));
                 }
-                handle.store_header(slot, self);
-                slot.report(&mut deliveries.batch);
+                handle.store_header(slot, self, &mut deliveries.batch);
             }
         });
         self.schedule_session(handle, now);

@@ -144,6 +144,23 @@ impl Broker {
         now: Instant,
         deliveries: &mut Deliveries,
     ) -> Result<Matched, Answer> {
+        // What is retained, and who else gets it, is told before the next one of the topic is published.
+        let turn = self.turn_of(publication.topic(), publication.retain);
+        let published = self.publish_in_turn(publication, publisher, now, deliveries);
+        if turn.is_some() {
+            self.submit(&mut deliveries.batch);
+        }
+        published
+    }
+
+    /// The same for one whose turn it is, and who tells the journal before it is over.
+    pub(super) fn publish_in_turn(
+        &self,
+        publication: &mut Publication<'_>,
+        publisher: &Publisher<'_>,
+        now: Instant,
+        deliveries: &mut Deliveries,
+    ) -> Result<Matched, Answer> {
         let needs_disk = || needs_disk(publication.retain, &self.matches(publication.topic()));
         let is_wanted = self.journal.as_ref().is_some_and(|journal| !journal.has_room()) && needs_disk();
         self.may_keep(publication, publisher, is_wanted)?;
@@ -270,14 +287,9 @@ impl Broker {
     /// A message that is stored already: a will, one of the broker's own.
     pub fn publish_message(&self, message: &Message, publisher: &Publisher<'_>, now: Instant) {
         let mut deliveries = Deliveries::default();
-        self.publish_into(message, publisher, now, &mut deliveries);
-        deliveries.flush(self, now);
-    }
-
-    /// The same, together with others.
-    pub(super) fn publish_into(&self, message: &Message, publisher: &Publisher<'_>, now: Instant, deliveries: &mut Deliveries) {
         // Nobody waits for an acknowledgement; what could not be retained was counted.
-        let _ = self.publish(&mut Publication::stored(message), publisher, now, deliveries);
+        let _ = self.publish(&mut Publication::stored(message), publisher, now, &mut deliveries);
+        deliveries.flush(self, now);
     }
 
     fn matches(&self, topic: TopicName<'_>) -> Rc<Matches<Receiver>> {

@@ -70,7 +70,7 @@ impl Broker {
         handle.lock(|slot| {
             if slot.will.take_if(|will| is_denied(Action::Publish, will.topic().as_str())).is_some() {
                 self.metrics.authorization_denied.count(Denied::Will);
-                handle.store_header(slot, self);
+                handle.store_header(slot, self, &mut effects);
             }
             slot.report(&mut effects);
         });

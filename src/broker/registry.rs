@@ -86,9 +86,9 @@ impl Registry {
         }
     }
 
-    /// A session that was there before the process.
-    pub fn put(&self, handle: Arc<SessionHandle>) {
-        self.sessions.insert(handle.registry_key.clone(), handle);
+    /// A session that was there before the process. Returns the one whose place it takes, if there is one.
+    pub fn put(&self, handle: Arc<SessionHandle>) -> Option<Arc<SessionHandle>> {
+        self.sessions.insert(handle.registry_key.clone(), handle)
     }
 
     pub fn get(&self, key: &str) -> Option<Arc<SessionHandle>> {

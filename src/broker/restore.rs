@@ -52,8 +52,12 @@ impl Broker {
         let fold = state.work.into_any().downcast::<QueueFold>().map(|fold| *fold).unwrap_or_default();
         let mut authors = Authors::new(rights, &self.accounts);
         self.restore_queues(fold, &bodies, &mut authors, now);
-        for (number, session) in state.sessions {
-            self.restore_session(number, session, (&bodies, starts), rights, now);
+        let mut sessions: Vec<_> = state.sessions.into_iter().collect();
+        // Of two with one client identifier, as a crash within a take-over leaves them, the later one counts.
+        sessions.sort_unstable_by_key(|(number, _)| *number);
+        let mut displaced = Vec::new();
+        for (number, session) in sessions {
+            displaced.extend(self.restore_session(number, session, (&bodies, starts), rights, now));
         }
         self.end_absent_consumers(now);
         for (topic, retained) in state.retained {
@@ -62,8 +66,12 @@ impl Broker {
             debug_assert_eq!(message.topic().as_str(), &*topic);
             self.restore_retained(message, body, authors.of_retained(retained.publisher, &topic));
         }
+        for old in &displaced {
+            self.end_session(old, now);
+        }
     }
 
+    /// Returns the session that it takes the place of, if there is one.
     fn restore_session(
         self: &Arc<Self>,
         number: u64,
@@ -71,10 +79,10 @@ impl Broker {
         (bodies, starts): (&HashMap<Place, Arc<Body>>, u64),
         rights: &dyn RightsOf,
         now: Instant,
-    ) {
+    ) -> Option<Arc<SessionHandle>> {
         let SessionState { header, subscriptions, entries, received, replays, next_sequence } = session;
         if header.state == OnlineState::Online && header.expiry_interval == 0 {
-            return; // It was to last no longer than its connection.
+            return None; // It was to last no longer than its connection.
         }
         let principal = Principal { client_id: header.client_id, username: header.username };
         let key = registry_key(header.mount_point.as_deref(), &principal.client_id);
@@ -91,7 +99,7 @@ impl Broker {
         if handle.rights.is_personal() {
             handle.bring(Brought::Unknown);
         }
-        self.registry.put(handle.clone());
+        let displaced = self.registry.put(handle.clone());
         let mut change = self.router.change();
         let mut consumes = Vec::new();
         for (filter, (options, identifier, wish)) in &subscriptions {
@@ -114,8 +122,10 @@ impl Broker {
                 slot.session.owned(id);
             }
             let was_online = header.state == OnlineState::Online;
-            let unsent = if was_online { u64::MAX } else { header.first_unsent };
-            slot.session.outlast(Numbering::starting(number, next_sequence + SEQUENCE_GAP, unsent));
+            let next = next_sequence + SEQUENCE_GAP;
+            // No more than that: what is queued from now on has not been sent.
+            let unsent = if was_online { next } else { header.first_unsent.min(next) };
+            slot.session.outlast(Numbering::starting(number, next, unsent));
             restore_entries(slot, entries, bodies, unsent);
             // Identifiers of what was not stored before must not mean something else at once.
             slot.session.outbound.inflight.begin_at(Numbering::free_id(starts));
@@ -132,7 +142,7 @@ impl Broker {
                 Box::new(Will::restored(&stored, due))
             });
             if was_online {
-                handle.store_header(slot, self);
+                handle.store_header(slot, self, &mut effects);
             }
             slot.report(&mut effects);
         });
@@ -141,6 +151,7 @@ impl Broker {
             self.rejoin(&handle, &filter, subscription, now);
         }
         self.schedule_session(&handle, now);
+        displaced
     }
 
     fn instant_of(&self, wall: u64, now: Instant) -> Instant {

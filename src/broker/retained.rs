@@ -1,8 +1,10 @@
+use std::hash::BuildHasher;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use parking_lot::RwLock;
+use foldhash::fast::FixedState;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::Broker;
 use super::author::Author;
@@ -18,9 +20,19 @@ use crate::session::{Grant, Limits, Publication, Replay};
 use crate::storage::{self, Body, Item, Record};
 
 /// The retained messages of all topics (3.3.1.3).
-#[derive(Default)]
 pub struct Retained {
     tree: RwLock<Tree>,
+    /// Who publishes to be retained, until the journal knows: one at a time of those topics that share a turn.
+    turns: [Mutex<()>; TURNS],
+}
+
+/// Enough that threads seldom meet who publish to different topics.
+const TURNS: usize = 256;
+
+impl Default for Retained {
+    fn default() -> Self {
+        Self { tree: RwLock::default(), turns: [const { Mutex::new(()) }; TURNS] }
+    }
 }
 
 #[derive(Default)]
@@ -216,8 +228,15 @@ impl Tree {
 }
 
 impl Broker {
+    /// The turn to publish to a topic what is to be retained: of two messages of one topic, the later one is told to the journal later.
+    /// Told in the other order, a crash would bring the earlier one back though the later one, or its clearing, was acknowledged.
+    pub(super) fn turn_of(&self, topic: TopicName<'_>, retain: bool) -> Option<MutexGuard<'_, ()>> {
+        let is_told = retain && self.journal.is_some();
+        is_told.then(|| self.retained.turns[FixedState::default().hash_one(topic.as_str()) as usize % TURNS].lock())
+    }
+
     /// Keeps the message as its topic's last one; an empty payload forgets it `[MQTT-3.3.1-5]` to `[MQTT-3.3.1-7]`. Returns whether
-    /// the journal was told.
+    /// the journal is told: in the topic's turn ([`Self::turn_of`]).
     pub(super) fn retain(
         &self,
         publication: &mut Publication<'_>,

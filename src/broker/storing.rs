@@ -37,12 +37,17 @@ impl SessionHandle {
         }
     }
 
-    /// Tells the journal what became of a session that outlives the process; under its lock, so that the order is that of the changes.
-    pub(super) fn store_header(&self, slot: &mut Slot, broker: &Broker) {
-        let (Some(session), Some(journal)) = (self.stored_as.filter(|_| !slot.is_ended), &broker.journal) else { return };
+    /// Reports, and tells the journal what became of a session that outlives the process: at once and under its lock, since behind the
+    /// record of its end it would bring it back.
+    pub(super) fn store_header(&self, slot: &mut Slot, broker: &Broker, effects: &mut Effects) {
+        let (Some(session), Some(journal)) = (self.stored_as.filter(|_| !slot.is_ended), &broker.journal) else {
+            return slot.report(effects);
+        };
         slot.revision += 1;
         let header = Box::new(self.header(slot, &journal.clock));
         slot.session.tell(Record::Session { session, header });
+        slot.report(effects);
+        broker.submit(effects);
     }
 
     /// Tells the journal how far the retained messages of a subscription have been sent, under the session's lock.

@@ -7,6 +7,7 @@ use super::log_limiter::excerpt;
 use super::publish::Publisher;
 use crate::metrics::Denied;
 use crate::packet::{self, Message, MessageHead, MessageView, TopicName};
+use crate::session::Publication;
 use crate::storage::{Clock, StoredWill};
 
 /// A client's last message, with the topic of its mount point (3.1.2.5).
@@ -90,14 +91,13 @@ impl Broker {
         let message = will.message.with_expiry(expires_at);
         self.metrics.wills_published.increment();
         let mut deliveries = Deliveries::default();
-        self.publish_into(&message, &Publisher::of(owner), now, &mut deliveries);
-        if owner.stored_as.is_some() {
-            // Both survive together: it is neither lost nor published again.
-            owner.lock(|slot| {
-                owner.store_header(slot, self);
-                slot.report(&mut deliveries.batch);
-            });
-        }
+        let turn = self.turn_of(message.topic(), message.retain);
+        // Nobody waits for an acknowledgement; what could not be retained was counted.
+        let _ = self.publish_in_turn(&mut Publication::stored(&message), &Publisher::of(owner), now, &mut deliveries);
+        // Both survive together: it is neither lost nor published again.
+        owner.lock(|slot| owner.store_header(slot, self, &mut deliveries.batch));
+        self.submit(&mut deliveries.batch);
+        drop(turn);
         deliveries.flush(self, now);
     }
 }

@@ -1,17 +1,19 @@
 //! `dunlin backup` and `dunlin restore`.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::Args;
 use serde::Deserialize;
 
 use super::say;
-use crate::broker::QueueFold;
+use crate::broker::{QueueFold, wall_clock};
 use crate::server::connect_control;
-use crate::storage::{FileBackend, Summary};
+use crate::storage::{Clock, FileBackend, Summary};
 
 /// Copies the data directory of a running broker, or of one that is stopped, as it is at one moment. The broker goes on meanwhile;
 /// everything that it had acknowledged when this began is in the copy. The folder must be new or empty.
@@ -87,9 +89,10 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads a backup as a start would, the bodies that work queues want included.
+/// Reads a backup as a start would, with all that waits in sessions and work queues.
 pub fn check(folder: &Path) -> Result<Summary, String> {
-    let read = Summary::read(&FileBackend::new(folder), Box::new(QueueFold::default()));
+    let clock = Clock::new(Instant::now(), wall_clock());
+    let read = Summary::check(&FileBackend::new(folder), Box::new(QueueFold::default()), &clock);
     read.map(|(summary, _)| summary).map_err(|error| format!("{}: {error}", folder.display()))
 }
 
@@ -110,7 +113,7 @@ fn copy_all(from: &Path, to: &Path) -> Result<(), String> {
 pub fn copy(from: &Path, to: &Path, name: &str, bytes: u64) -> Result<(), String> {
     let copied = || {
         let mut source = File::open(from.join(name))?.take(bytes);
-        let mut target = File::create_new(to.join(name))?;
+        let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to.join(name))?;
         let count = io::copy(&mut source, &mut target)?;
         target.sync_all()?;
         if count < bytes { Err(io::ErrorKind::UnexpectedEof.into()) } else { File::open(to)?.sync_all() }
@@ -123,4 +126,30 @@ pub fn empty_folder(folder: &Path) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     let mut entries = fs::read_dir(folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
     if entries.next().is_some() { Err(format!("{} is not empty", folder.display())) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn copies_are_their_owners_alone() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(from.path().join("segment"), "content").unwrap();
+        copy(from.path(), to.path(), "segment", 4).unwrap();
+        let copied = to.path().join("segment");
+        assert_eq!(fs::read(&copied).unwrap(), b"cont");
+        assert_eq!(fs::metadata(&copied).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn an_empty_folder_is_no_backup() {
+        let folder = tempfile::tempdir().unwrap();
+        let (backup, data_dir) = (folder.path().join("backup"), folder.path().join("data"));
+        fs::create_dir(&backup).unwrap();
+        let told = restore(&RestoreArgs { backup, data_dir: data_dir.clone() }).unwrap_err();
+        assert!(told.contains("no journal") && !data_dir.exists(), "{told}");
+    }
 }

@@ -73,7 +73,7 @@ impl<B: Clone> Queue<B> {
             expires_at: message.expires_at,
             key: message.key.map(|key| self.key_of(key)),
             dedup_id,
-            ..Record::new(message.body, seq, message.size, now)
+            ..Record::new(message.body, seq, message.size, self.stamp(seq, now))
         };
         self.insert(&record);
         self.changes.push_back((self.part, Change::Enqueued(record)));
@@ -159,6 +159,14 @@ impl<B: Clone> Queue<B> {
     pub(super) fn has_room(&self, size: u32) -> bool {
         (self.entries.len() as u64) < self.config.max_messages
             && self.entries.bytes() + u64::from(size) <= self.config.max_bytes.0
+    }
+
+    /// The date of a message that comes in as the youngest: by dates and then by numbers they are put in order again after a restart, and
+    /// the clock may have been set back since the last one came.
+    pub(super) fn stamp(&self, seq: u64, now: UnixMillis) -> UnixMillis {
+        let Some(youngest) = self.entries.youngest().filter(|youngest| youngest.enqueued_at > now) else { return now };
+        let step = Duration::from_millis((youngest.seq > seq).into());
+        youngest.enqueued_at.plus(step)
     }
 
     fn take_number(&mut self) -> u64 {

@@ -150,6 +150,10 @@ impl<B> Entries<B> {
         self.order.front()
     }
 
+    pub(super) fn youngest(&self) -> Option<&Entry<B>> {
+        self.order.back().map(|id| &self.slab[id])
+    }
+
     /// The oldest that no consumer has.
     pub(super) fn oldest_waiting(&mut self) -> Option<u32> {
         while self.first_waiting != NONE && self.slab[self.first_waiting].state == State::Leased {

@@ -50,6 +50,10 @@ impl<const CHAIN: usize> List<CHAIN> {
         (self.head != NONE).then_some(self.head)
     }
 
+    pub(super) fn back(&self) -> Option<u32> {
+        (self.tail != NONE).then_some(self.tail)
+    }
+
     pub(super) fn push_back<T: Linked>(&mut self, values: &mut Slab<T>, id: u32) {
         *values[id].links(CHAIN) = Links { previous: self.tail, next: NONE };
         match self.tail {

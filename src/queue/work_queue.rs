@@ -169,6 +169,7 @@ impl<B: Clone> WorkQueue<B> {
     fn redrive_one(&mut self, seq: u64, now: UnixMillis) -> bool {
         let Some(size) = self.dead.size_of(seq) else { return true };
         let now = self.main.advance(now);
+        let now = self.main.stamp(seq, now);
         if !self.main.is_free(seq) || !self.main.has_room(size) {
             return false;
         }

@@ -158,22 +158,19 @@ impl House {
 
     /// Ends when the journal has failed.
     pub fn journal_failure(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let failed = self.journal.as_ref().map(|journal| journal.failed.clone());
-        Box::pin(async move {
-            let Some(mut failed) = failed else { return std::future::pending().await };
-            if failed.wait_for(Option::is_some).await.is_err() {
-                std::future::pending::<()>().await; // it has stopped as told
-            }
-        })
+        match &self.journal {
+            Some(journal) => Box::pin(journal::failure(journal.ended.clone())),
+            None => Box::pin(std::future::pending()),
+        }
     }
 
     /// Writes what is left. Returns whether that failed.
     pub async fn close_journal(&mut self) -> bool {
         let Some(journal) = self.journal.take() else { return false };
-        let failed = journal.failed.clone();
+        let ended = journal.ended.clone();
         self.broker.tell_leases(Instant::now());
         journal.stop().await;
-        failed.borrow().is_some()
+        journal::has_failed(&ended)
     }
 
     /// The last thing that closes.

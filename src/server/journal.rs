@@ -23,8 +23,28 @@ pub struct RunningJournal {
     pub keeper: Arc<Keeper<Waiter>>,
     journal: Arc<storage::Journal<Waiter>>,
     committing: JoinHandle<()>,
-    /// The error that ended it.
-    pub failed: watch::Receiver<Option<String>>,
+    /// How it ended; if nobody says so any more, its thread has panicked.
+    pub ended: watch::Receiver<Option<Ended>>,
+}
+
+/// How a journal ended that was told to, or had to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    AsTold,
+    Failed,
+}
+
+/// Waits until a journal has failed; for ever if it does not.
+pub async fn failure(mut ended: watch::Receiver<Option<Ended>>) {
+    let end = ended.wait_for(Option::is_some).await.map(|end| *end);
+    if matches!(end, Ok(Some(Ended::AsTold))) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Whether a journal that has ended has failed.
+pub fn has_failed(ended: &watch::Receiver<Option<Ended>>) -> bool {
+    *ended.borrow() != Some(Ended::AsTold)
 }
 
 /// Reads what is in the data directory, which must be there; `None` if nothing is to survive.
@@ -89,13 +109,17 @@ pub fn start(broker: &Arc<Broker>, mut committer: Committer<Waiter>, config: &Co
     let journal = committer.journal().clone();
     let backend: Arc<dyn Backend> = Arc::new(FileBackend::new(&config.data_dir));
     let keeper = Arc::new(Keeper::new(journal.clone(), backend));
-    let (fail, failed) = watch::channel(None);
+    let (tell, ended) = watch::channel(None);
     let of_commits = broker.clone();
     let committing = std::thread::Builder::new().name("dunlin-journal".into()).spawn(move || {
-        if let Err(error) = committer.run(&mut |waiters| of_commits.release(waiters, Instant::now())) {
-            tracing::error!(%error, "the journal has failed: nothing is acknowledged any more");
-            let _ = fail.send(Some(error.to_string())); // without a receiver the process is ending already
-        }
+        let end = match committer.run(&mut |waiters| of_commits.release(waiters, Instant::now())) {
+            Ok(()) => Ended::AsTold,
+            Err(error) => {
+                tracing::error!(%error, "the journal has failed: nothing is acknowledged any more");
+                Ended::Failed
+            }
+        };
+        let _ = tell.send(Some(end)); // without a receiver the process is ending already
     })?;
     let (of_keeping, tended) = (broker.clone(), keeper.clone());
     let its = journal.clone();
@@ -107,7 +131,7 @@ pub fn start(broker: &Arc<Broker>, mut committer: Committer<Waiter>, config: &Co
             }
         }
     })?;
-    Ok(RunningJournal { keeper, journal, committing, failed })
+    Ok(RunningJournal { keeper, journal, committing, ended })
 }
 
 impl RunningJournal {
@@ -115,8 +139,29 @@ impl RunningJournal {
     pub async fn stop(self) {
         self.journal.stop();
         let joined = tokio::task::spawn_blocking(|| self.committing.join());
-        if joined.await.is_err() {
+        if !matches!(joined.await, Ok(Ok(()))) {
             tracing::error!("the journal's thread has panicked");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    #[test]
+    fn a_journal_whose_thread_panics_has_failed() {
+        let fails = |ended| Box::pin(failure(ended)).as_mut().poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(());
+        let (tell, ended) = watch::channel(None);
+        assert!(!fails(ended.clone()), "it runs");
+        tell.send(Some(Ended::AsTold)).unwrap();
+        assert!(!fails(ended.clone()) && !has_failed(&ended));
+        tell.send(Some(Ended::Failed)).unwrap();
+        assert!(fails(ended.clone()) && has_failed(&ended));
+        let (tell, ended) = watch::channel(None);
+        std::thread::spawn(move || drop(tell)).join().unwrap(); // as a panic drops it
+        assert!(fails(ended.clone()) && has_failed(&ended));
     }
 }

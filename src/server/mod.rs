@@ -9,6 +9,7 @@ mod cgroup;
 mod check;
 mod control;
 mod data_dir;
+mod descriptors;
 mod house;
 mod journal;
 mod kept_file;
@@ -41,6 +42,7 @@ use patient::Patient;
 /// Serves until SIGTERM or SIGINT, with what was loaded from `source`; SIGHUP makes it read that again.
 /// `recover` is what to do about a damaged journal.
 pub fn run(loaded: Loaded, source: ConfigSource, recover: Option<Recover>) -> ExitCode {
+    descriptors::raise_limit();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let threads = loaded.config.server.worker_threads;
     if threads > 0 {

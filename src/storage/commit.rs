@@ -11,7 +11,7 @@ use super::journal::{Command, Item, Journal, Pending};
 use super::maintain::Cut;
 use super::reader;
 use super::record::{Publisher, Record, kind, put_commit, put_message, put_queued, put_relocated, put_removed, put_retained};
-use super::segment::{Place, Segment};
+use super::segment::{HEADER, Place, Segment};
 use crate::packet::Message;
 
 /// The one who writes. Takes all that was told since the last time, writes it as one batch, syncs once, and hands back all who waited:
@@ -47,6 +47,8 @@ pub struct Committer<W> {
     /// The time, from whoever may ask for it.
     now: fn() -> Instant,
     space_looked_at: Option<Instant>,
+    /// No new segment could be begun for want of files, and that was told.
+    lacks_files: bool,
     /// What the batch before had in it.
     last_records: usize,
 }
@@ -87,6 +89,8 @@ pub enum Committed {
 
 /// A batch may be larger than a segment; places are numbers of four bytes.
 const SEGMENT_MAX: u64 = 1 << 30;
+/// A segment that grows because no new one can be begun waits from here on: a batch more must not lead beyond four bytes.
+const OVERFULL: u64 = 3 << 30;
 /// How often free space is asked for.
 const SPACE_INTERVAL: Duration = Duration::from_millis(500);
 /// A buffer larger than this is given back.
@@ -130,6 +134,7 @@ impl<W> Committer<W> {
             level: config.highest(),
             now,
             space_looked_at: None,
+            lacks_files: false,
             last_records: 0,
         }
     }
@@ -179,16 +184,15 @@ impl<W> Committer<W> {
         {
             return Ok(Committed::Stuck);
         }
+        if !self.rotate_if_full()? && self.current().length() > OVERFULL {
+            return Ok(Committed::Stuck);
+        }
         // That they are to go is told in this batch: once it is synced, nobody misses them.
         let dead = self.dead_segments();
         let memory = std::mem::take(&mut self.items);
         let Pending { items, waiters, early, weight, commands, is_stopping, .. } = self.journal.take(memory);
         let records = items.len();
         self.last_records = records;
-        if !self.rotate_if_full()? {
-            // The batch goes on in the old segment, if there is room in it at all.
-            self.note_full(true);
-        }
         self.encode(items, &dead)?;
         let waiters = Waiters { disk: waiters, early, weight, records };
         if !self.write(waiters, release)? {
@@ -358,7 +362,8 @@ impl<W> Committer<W> {
         Ok(())
     }
 
-    /// Begins a new segment if this one has its size. `false`: there is no room for it.
+    /// Begins a new segment if this one has its size. `false`: that cannot be now. It is tried again, and all goes on in the old segment,
+    /// if there is room in it.
     fn rotate_if_full(&mut self) -> Result<bool, StorageError> {
         if self.current().length() < self.segment_size { Ok(true) } else { self.rotate() }
     }
@@ -369,9 +374,19 @@ impl<W> Committer<W> {
         let old = self.current().clone();
         let new = match Segment::create(&*self.backend, old.number + 1, self.segment_size) {
             Ok(new) => new,
-            Err(error) if error.is_full() => return Ok(false),
+            Err(error) if error.is_full() => {
+                self.note_full(true);
+                return Ok(false);
+            }
+            Err(error) if error.lacks_files() => {
+                if !std::mem::replace(&mut self.lacks_files, true) {
+                    tracing::error!(%error, "the journal goes on in its old segment until a file can be opened");
+                }
+                return Ok(false);
+            }
             Err(error) => return Err(error),
         };
+        self.lacks_files = false;
         // What was reserved and not used is given back.
         old.file().set_len(old.length()).map_err(StorageError::io("cannot cut", old.name()))?;
         self.segments.push_back(new);
@@ -387,7 +402,8 @@ impl<W> Committer<W> {
                 }
             }
             Command::Consider(reply) => {
-                let is_cut = Cut::is_worth_it(self) && self.rotate()?;
+                // An empty segment is left over from a checkpoint that failed: it will do.
+                let is_cut = Cut::is_worth_it(self) && (self.current().length() == HEADER as u64 || self.rotate()?);
                 let _ = reply.send(is_cut.then(|| Cut::of(self)));
             }
             Command::Sync(reply) => {

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::io;
 
+use nix::errno::Errno;
+
 /// Why the data directory cannot be used, or can be used no longer.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -10,6 +12,9 @@ pub enum StorageError {
     /// A file was written by a later version of this program.
     #[error("{name} has format {found}, and this version reads up to {known}: use the newer version of dunlin that wrote it")]
     Newer { name: String, found: u32, known: u32 },
+    /// A folder that was to have a journal has none.
+    #[error("there is no journal in it")]
+    Nothing,
     /// What was stored is not what is there now.
     #[error(
         "{0}; nothing was changed. Restore a backup, or start once with --recover truncate (all that was stored after it is given up) or \
@@ -28,6 +33,15 @@ impl StorageError {
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Io { error, .. } if is_full(error))
     }
+
+    /// This process, or the system, has as many files open as it may: this passes too.
+    pub(super) fn lacks_files(&self) -> bool {
+        matches!(self, Self::Io { error, .. } if lacks_files(error))
+    }
+}
+
+pub(super) fn lacks_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))
 }
 
 pub(super) fn is_full(error: &io::Error) -> bool {

@@ -76,6 +76,8 @@ pub enum Trouble {
     Broken,
     /// ENOSPC.
     Full,
+    /// EMFILE.
+    NoFiles,
 }
 
 /// A folder in memory. Clones are the same folder.
@@ -302,6 +304,7 @@ impl From<Trouble> for io::Error {
         match trouble {
             Trouble::Broken => Self::other("the fake disk is broken"),
             Trouble::Full => io::ErrorKind::StorageFull.into(),
+            Trouble::NoFiles => nix::errno::Errno::EMFILE.into(),
         }
     }
 }
@@ -474,14 +477,12 @@ impl StoreFile for FakeFile {
     fn reserve(&self, length: u64) -> io::Result<()> {
         let mut disk = self.disk.lock();
         disk.begin(Call::Reserve)?;
-        let length = length as usize;
-        if length > disk.room(self.file) {
-            return Err(Trouble::Full.into());
+        // As ext4 does it, what there is is taken also where it is not enough.
+        let fits = disk.room(self.file).min(length as usize);
+        if fits > disk.files[&self.file].live.len() {
+            disk.change(self.file, Change::Resize(fits));
         }
-        if length > disk.files[&self.file].live.len() {
-            disk.change(self.file, Change::Resize(length));
-        }
-        Ok(())
+        if fits < length as usize { Err(Trouble::Full.into()) } else { Ok(()) }
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {

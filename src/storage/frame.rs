@@ -51,6 +51,12 @@ pub(super) fn may_begin(bytes: &[u8]) -> bool {
     }
 }
 
+/// Bytes of the whole frame that begins here, as it says itself, if there are so many.
+pub(super) fn length(bytes: &[u8]) -> Option<usize> {
+    let length = u32::from_le_bytes(*bytes.first_chunk()?) as usize;
+    (length > 0 && length <= FRAME_MAX && bytes.len() >= 8 + length).then_some(8 + length)
+}
+
 /// Reads what stands at the beginning of `bytes`.
 pub(super) fn read(bytes: &[u8]) -> Read<'_> {
     let Some(head) = bytes.first_chunk::<8>() else {

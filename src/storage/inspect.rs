@@ -1,7 +1,8 @@
 use super::backend::Backend;
+use super::clock::Clock;
 use super::error::StorageError;
 use super::record::OnlineState;
-use super::recovery::find;
+use super::recovery::{Found, find, read_bodies};
 use super::work::WorkState;
 
 /// What is in a data directory, for people and scripts.
@@ -42,7 +43,27 @@ impl Summary {
     /// # Errors
     /// Damage, a newer format, what the operating system says.
     pub fn read(backend: &dyn Backend, work: Box<dyn WorkState>) -> Result<(Self, Box<dyn WorkState>), StorageError> {
-        let found = find(backend, None, work, &mut |_, _| ())?;
+        Ok(Self::of(find(backend, None, work, &mut |_, _| ())?))
+    }
+
+    /// The same, and reads the bodies of all messages that wait, as a start does. `clock` is for those that expire.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and if there is no journal at all.
+    pub fn check(
+        backend: &dyn Backend,
+        work: Box<dyn WorkState>,
+        clock: &Clock,
+    ) -> Result<(Self, Box<dyn WorkState>), StorageError> {
+        let mut found = find(backend, None, work, &mut |_, _| ())?;
+        if found.segments.is_empty() {
+            return Err(StorageError::Nothing);
+        }
+        read_bodies(&mut found, None, clock)?;
+        Ok(Self::of(found))
+    }
+
+    fn of(found: Found) -> (Self, Box<dyn WorkState>) {
         let mut sessions: Vec<_> = found
             .state
             .sessions
@@ -74,6 +95,6 @@ impl Summary {
             sessions,
             retained,
         };
-        Ok((summary, found.state.work))
+        (summary, found.state.work)
     }
 }

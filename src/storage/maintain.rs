@@ -66,9 +66,34 @@ pub struct Keeper<W> {
     journal: Arc<Journal<W>>,
     backend: Arc<dyn Backend>,
     /// One checkpoint at a time.
-    turn: parking_lot::Mutex<()>,
+    turn: parking_lot::Mutex<Backoff>,
     /// Shared with all that is held.
     held: Arc<()>,
+}
+
+/// When to try again after a checkpoint that failed: each one costs a segment, and a walk over everything.
+#[derive(Debug, Default)]
+struct Backoff {
+    failures: u32,
+    /// Looks that are passed over before the next try.
+    passes: u32,
+}
+
+/// No more looks than these are passed over.
+const PASSES_MAX: u32 = 15;
+
+impl Backoff {
+    fn failed(&mut self) {
+        self.failures = (self.failures + 1).min(PASSES_MAX.ilog2() + 1);
+        self.passes = (1 << self.failures) - 1;
+    }
+
+    /// Whether it is too early.
+    fn passes(&mut self) -> bool {
+        let is_early = self.passes > 0;
+        self.passes = self.passes.saturating_sub(1);
+        is_early
+    }
 }
 
 /// Files that stay as they are as long as this lives, and make a whole data directory together.
@@ -91,17 +116,27 @@ const MOVE_STEP: usize = 1 << 20;
 
 impl<W> Keeper<W> {
     pub fn new(journal: Arc<Journal<W>>, backend: Arc<dyn Backend>) -> Self {
-        Self { journal, backend, turn: parking_lot::Mutex::new(()), held: Arc::default() }
+        Self { journal, backend, turn: parking_lot::Mutex::default(), held: Arc::default() }
     }
 
-    /// Makes a checkpoint and makes room, if it is worth it. Returns whether it was.
+    /// Makes a checkpoint and makes room, if it is worth it. Returns whether it was. Called again and again; after one that failed some of
+    /// the calls are passed over.
     ///
     /// # Errors
     /// When a checkpoint cannot be written, which leaves the older one in force. A full disk is no error.
     pub fn tend(&self, state: &dyn Walk) -> Result<bool, StorageError> {
-        let _turn = self.turn.lock();
+        let mut backoff = self.turn.lock();
+        if backoff.passes() {
+            return Ok(false);
+        }
         let Some(cut) = self.ask(Command::Consider).flatten() else { return Ok(false) };
-        match self.checkpoint(&cut, state) {
+        let made = self.checkpoint(&cut, state);
+        if made.is_ok() {
+            *backoff = Backoff::default()
+        } else {
+            backoff.failed()
+        }
+        match made {
             Ok(_) => Ok(true),
             Err(error) if error.is_full() => {
                 let _ = self.backend.remove(UNFINISHED); // What there is of it may be what the disk is short of.

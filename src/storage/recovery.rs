@@ -192,7 +192,7 @@ impl Found {
                 Err(what) => {
                     // More than what cannot be read need not be given up: the journal goes on behind it.
                     self.allow(recover, damaged(scan.offset(), what))?;
-                    if !scan.skip() {
+                    if !scan.skip_to_record() {
                         return Ok(());
                     }
                 }
@@ -302,7 +302,7 @@ impl Found {
                 Ok(None) => Stop { offset: scan.offset(), what: "a batch without its end" },
                 Err(what) => Stop { offset: scan.offset(), what },
             };
-            let is_torn = is_last && !scan.is_followed_by_synced(batch_start);
+            let is_torn = is_last && !scan.is_followed_by_synced();
             if is_torn {
                 self.report.torn = (bytes.len() - trailing_zeros(bytes) - batch_start.min(bytes.len())) as u64;
                 self.cut = Some(Place { segment: number, offset: batch_start as u32 });
@@ -314,7 +314,7 @@ impl Found {
                 self.cut = Some(Place { segment: number, offset: batch_start as u32 });
                 return Ok(batch_start);
             }
-            if !scan.skip() {
+            if !scan.skip(batch_start) {
                 batch.drain(..).for_each(|told| self.state.apply(told));
                 return Ok(scan.offset());
             }
@@ -337,10 +337,10 @@ impl Found {
     }
 }
 
-/// Looks at every body that somebody waits for.
 type Bodies = (HashMap<Place, Arc<Body>>, HashMap<Place, Message>);
 
-fn read_bodies(found: &mut Found, recover: Option<Recover>, clock: &Clock) -> Result<Bodies, StorageError> {
+/// Looks at every body that somebody waits for.
+pub(super) fn read_bodies(found: &mut Found, recover: Option<Recover>, clock: &Clock) -> Result<Bodies, StorageError> {
     let places = found.state.places();
     let retained: HashSet<Place> = found.state.retained.values().map(|retained| retained.place).collect();
     let mut bodies = HashMap::with_capacity(places.len());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::backend::{Backend, StoreFile};
-use super::error::StorageError;
+use super::error::{StorageError, lacks_files};
 
 /// One file of the journal. Whoever holds it can read from it, even if its name is gone.
 #[derive(Debug)]
@@ -83,10 +83,16 @@ impl Segment {
     pub(super) fn create(backend: &dyn Backend, number: u64, size: u64) -> Result<Arc<Self>, StorageError> {
         let name = segment_name(number);
         let file = backend.create(&name).map_err(StorageError::io("cannot create", &name))?;
-        file.reserve(size).map_err(StorageError::io("cannot reserve space for", &name))?;
-        file.write_at(&header(number), 0).map_err(StorageError::io("cannot write", &name))?;
-        file.sync().map_err(|error| StorageError::io("cannot sync", &name)(unsure(error)))?;
-        backend.sync_names().map_err(|error| StorageError::io("cannot sync the folder of", &name)(unsure(error)))?;
+        if let Err(error) = begin(backend, &*file, number, size) {
+            // A reservation that fails may have taken all the space there was. What cannot be removed now is at the next start.
+            let _ = file.set_len(0);
+            if error.lacks_files() {
+                // Its header is on disk: with it, the old segment would not be the last one after a crash.
+                file.sync().map_err(|error| StorageError::io("cannot sync", &name)(unsure(error)))?;
+            }
+            let _ = backend.remove(&name);
+            return Err(error);
+        }
         Ok(Arc::new(Self::opened(number, file, HEADER as u64)))
     }
 
@@ -137,9 +143,18 @@ impl Segment {
     }
 }
 
-/// What the disk has after a sync that failed is unknown, be it for want of room: the old segment must not go on beside this one.
+fn begin(backend: &dyn Backend, file: &dyn StoreFile, number: u64, size: u64) -> Result<(), StorageError> {
+    let name = segment_name(number);
+    file.reserve(size).map_err(StorageError::io("cannot reserve space for", &name))?;
+    file.write_at(&header(number), 0).map_err(StorageError::io("cannot write", &name))?;
+    file.sync().map_err(|error| StorageError::io("cannot sync", &name)(unsure(error)))?;
+    backend.sync_names().map_err(|error| StorageError::io("cannot sync the folder of", &name)(unsure(error)))
+}
+
+/// What the disk has after a sync that failed is unknown, be it for want of room: the old segment must not go on beside this one. Where
+/// no file could be opened, nothing was synced.
 fn unsure(error: io::Error) -> io::Error {
-    io::Error::other(error)
+    if lacks_files(&error) { error } else { io::Error::other(error) }
 }
 
 #[cfg(test)]

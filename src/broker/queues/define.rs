@@ -171,7 +171,7 @@ impl Broker {
     }
 
     /// Makes what is told of queues known to the journal at once; those who wait for it are told of with the rest.
-    pub(super) fn submit(&self, effects: &mut Effects) {
+    pub(in crate::broker) fn submit(&self, effects: &mut Effects) {
         if let Some(journal) = &self.journal {
             journal.submit_changes(&mut effects.journal);
         }

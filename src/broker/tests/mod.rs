@@ -6,6 +6,7 @@ mod crashes;
 mod hand_over;
 mod interleavings;
 mod lifecycle;
+mod order;
 mod queues;
 mod simulation;
 

@@ -215,3 +215,28 @@ fn what_was_acknowledged_before_a_restart_takes_no_room_on_the_connection_after_
     before.iter().for_each(|delivery| assert_eq!(world.settle("worker", delivery, Settle::Ack), Ok(())));
     assert_eq!(world.bodies(), [2, 3]);
 }
+
+#[test]
+fn messages_keep_their_order_though_the_clock_is_set_back_over_a_restart() {
+    let mut world = world(Config { max_deliveries: 1, ..config() });
+    world.fill_key("k", [1, 2, 3]);
+    world.join("worker");
+    let first = world.next().unwrap();
+    world.ack(&first, 0x80);
+    assert_eq!(world.dead_bodies(), [1]);
+    world.now = UnixMillis(world.now.0 - 3_600_000);
+    world.restart();
+    world.fill_key("k", [4, 5]);
+    let now = world.now;
+    assert_eq!(world.queue.redrive(Which::All, now), 1);
+    world.write();
+    world.fill_key("k", [6]);
+    world.restart();
+    world.join("worker");
+    let mut bodies = Vec::new();
+    while let Some(delivery) = world.next() {
+        bodies.push(delivery.body);
+        world.ack(&delivery, 0);
+    }
+    assert_eq!(bodies, [2, 3, 4, 5, 1, 6]);
+}

@@ -1,5 +1,5 @@
 use super::*;
-use crate::storage::fake::{Call, Trouble};
+use crate::storage::fake::{Call, Random, Trouble};
 
 struct Bench {
     backend: FakeBackend,
@@ -128,7 +128,7 @@ fn what_one_batch_has_for_a_session_is_read_at_once() {
 }
 
 /// Bodies are put side by side by session; which of them are retained must not be told in that order. (The broker tells a message together
-/// with the end of the one before it, so that no two of a topic come this far.)
+/// with the end of the one before it, and one after the other, so that no two of a topic come this far.)
 #[test]
 fn of_two_retained_messages_of_one_batch_the_later_one_holds() {
     let mut bench = Bench::new(1 << 20);
@@ -203,5 +203,45 @@ fn sessions_that_settle_while_it_is_written_are_done_with_it_in_the_end() {
         }
         let expected: Vec<_> = (0..20).filter(|sequence| sequence % 2 == 0).collect();
         assert_eq!(waiting.into_iter().collect::<Vec<_>>(), expected, "round {round}");
+    }
+}
+
+/// ext4 takes all there is and then says that it is not enough; what it took stayed with a file that was never used.
+#[test]
+fn a_segment_that_finds_no_room_leaves_what_there_is_to_the_old_one() {
+    let mut bench = Bench::new(4096);
+    let _first = bench.publish(1, 5000, Level::Sync);
+    bench.commit().unwrap();
+    bench.backend.set_capacity(Some(bench.backend.used() + 2000));
+    let _second = bench.publish(2, 1000, Level::Sync);
+    assert_eq!((bench.commit().unwrap(), &bench.released[..]), (Committed::All, &[1, 2][..]));
+    let names = |bench: &Bench| bench.backend.list().unwrap().len();
+    assert_eq!(names(&bench), 1);
+    bench.backend.set_capacity(None);
+    let _third = bench.publish(3, 1000, Level::Sync);
+    assert_eq!((bench.commit().unwrap(), names(&bench)), (Committed::All, 2));
+}
+
+#[test]
+fn without_files_the_journal_goes_on_in_its_old_segment() {
+    for call in [Call::Create, Call::SyncNames] {
+        let mut bench = Bench::new(1024);
+        let mut bodies = vec![bench.publish(0, 2000, Level::Sync)];
+        bench.commit().unwrap();
+        bench.backend.fail(call, 1, Trouble::NoFiles, true);
+        for waiter in 1..4 {
+            bodies.push(bench.publish(waiter, 2000, Level::Sync));
+            assert_eq!(bench.commit().unwrap(), Committed::All);
+            assert!(bench.journal.has_room());
+        }
+        for seed in 0..20 {
+            let left = bench.backend.crash(&mut Random(seed));
+            open_with(&left, &config(1024), None).unwrap();
+        }
+        assert_eq!((bench.backend.list().unwrap().len(), bench.committer.segments.len()), (1, 1));
+        bench.backend.heal();
+        bodies.push(bench.publish(4, 2000, Level::Sync));
+        bench.commit().unwrap();
+        assert_eq!((bench.released.len(), bench.committer.segments.len()), (5, 2));
     }
 }

@@ -184,3 +184,40 @@ fn a_message_may_be_told_before_the_session_that_it_waits_for() {
     opened.committer.commit(&mut |_| ()).unwrap();
     assert_eq!(waiting(&backend, None).unwrap(), [0]);
 }
+
+/// A tear within a body looked like damage if its client had published what looks like the end of a later batch.
+#[test]
+fn a_torn_body_is_torn_whatever_a_client_has_put_in_it() {
+    let backend = filled(1 << 16);
+    let mut opened = open_with(&backend, &config(1 << 16), None).unwrap();
+    let journal = opened.committer.journal().clone();
+    let mut commit = |item| {
+        let mut transaction = Transaction::default();
+        transaction.push(item);
+        transaction.wait(0, Level::Sync);
+        journal.submit(&mut transaction);
+        opened.committer.commit(&mut |_| ()).unwrap();
+    };
+    let mut payload = Vec::new();
+    for start in [u32::MAX, 25, 200, 5000] {
+        (0..100).for_each(|_| record::put_commit(&mut payload, start, true));
+    }
+    let body = Body::new(message("t", &payload, QoS::AtLeastOnce));
+    let recipient = Recipient { session: 1, sequence: BATCHES, qos: QoS::AtLeastOnce, retain: false, notes: None };
+    commit(body.add(recipient).unwrap());
+    let whole = segment::HEADER + payload.len();
+    for length in [whole - 1000, whole] {
+        let torn = backend.kill();
+        torn.garble(&segment_name(2), |bytes| bytes[length..].fill(0));
+        assert_eq!(waiting(&torn, None).unwrap().len() as u64, BATCHES, "torn at {length}");
+    }
+    // Damaged, with another batch behind it, the body is passed over, and nothing of what is in it is a record.
+    commit(body_for(1, BATCHES + 1));
+    for offset in [segment::HEADER, segment::HEADER + 100] {
+        let damaged = backend.kill();
+        damaged.flip(&segment_name(2), offset, 0);
+        assert!(waiting(&damaged, None).is_err());
+        let left = waiting(&damaged, Some(Recover::Skip)).unwrap();
+        assert_eq!(left, (0..BATCHES).chain([BATCHES + 1]).collect::<Vec<_>>(), "damaged at {offset}");
+    }
+}

@@ -211,3 +211,45 @@ fn a_crash_about_a_checkpoints_rename_loses_nothing() {
         assert_eq!(found(&queue.backend.kill()), queue.sequences(), "{call:?}");
     }
 }
+
+#[test]
+fn checkpoints_that_fail_are_tried_more_seldom_and_leave_no_empty_segments() {
+    let mut queue = Queue::new();
+    queue.scatter(60);
+    queue.backend.fail(Call::Rename, 1, Trouble::Broken, true);
+    let segments = |queue: &Queue| queue.committer.segments.len();
+    assert!(!queue.tend());
+    let after_one = segments(&queue);
+    let failed = (0..100).filter(|_| !queue.tend()).count();
+    assert!((5..10).contains(&failed), "{failed} of 100");
+    assert_eq!(segments(&queue), after_one, "nothing was written, and the last one is still empty");
+    queue.backend.heal();
+    let before = queue.committer.checkpoint;
+    assert!((0..20).all(|_| queue.tend()));
+    queue.commit();
+    assert!(queue.committer.checkpoint > before);
+    assert_eq!(found(&queue.backend.kill()), queue.sequences());
+}
+
+/// A backup whose bodies were gone or garbled passed for a good one.
+#[test]
+fn a_check_reads_all_that_a_start_reads() {
+    let mut queue = Queue::new();
+    queue.scatter(60);
+    assert!(queue.tend());
+    queue.commit();
+    queue.commit();
+    let clock = &queue.journal.clock;
+    let check = |backend: &FakeBackend| Summary::check(backend, Box::new(NoWork), clock).map(|(summary, _)| summary);
+    assert_eq!(check(&queue.backend).unwrap().sessions[0].messages, queue.sequences().len());
+    let places = queue.places();
+    let old = places.values().find(|place| place.segment < queue.committer.checkpoint).expect("not all have moved");
+    let (garbled, less) = (queue.backend.kill(), queue.backend.kill());
+    garbled.flip(&segment::segment_name(old.segment), old.offset as usize + 50, 3);
+    less.remove(&segment::segment_name(old.segment)).unwrap();
+    for bad in [garbled, less] {
+        assert!(Summary::read(&bad, Box::new(NoWork)).is_ok(), "records alone do not tell");
+        assert!(matches!(check(&bad), Err(StorageError::Damaged(_))));
+    }
+    assert!(matches!(check(&FakeBackend::new()), Err(StorageError::Nothing)));
+}
