@@ -80,9 +80,8 @@ impl Broker {
                 let is_for = |member: &SessionHandle| {
                     member.key != from && member.reaches(group.filter(), topic) && member.may_read(topic)
                 };
-                let may_get = |member: &Receiver| {
-                    member.availability() >= least && member.session().is_some_and(|member| is_for(member))
-                };
+                let may_get =
+                    |member: &Receiver| member.availability() >= least && member.session().is_some_and(|member| is_for(member));
                 give_to_one(&group, hash, may_get, |handle, grant| {
                     let grant = Grant {
                         qos: grant.qos.min(queued.published_qos()),
