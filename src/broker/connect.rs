@@ -276,13 +276,20 @@ impl Broker {
         }
         if !handed_on.is_empty() {
             let HandedOn { others, kept } = self.hand_on(handle.key, handed_on, Availability::Online, now, deliveries);
-            handle.lock(|slot| {
+            let left = handle.lock(|slot| {
+                if slot.is_ended {
+                    return kept;
+                }
                 slot.session.outbound.settle(&others);
                 for queued in kept {
                     slot.session.outbound.push(queued, &slot.limits, now, &mut deliveries.batch);
                 }
+                // Its client may be back already.
+                slot.online.as_deref_mut().into_iter().for_each(Online::notify);
                 slot.report(&mut deliveries.batch);
+                Vec::new()
             });
+            self.hand_on_or_drop(handle.key, left, now, deliveries);
             deliveries.flush(self, now);
         }
         drop(handing_over);

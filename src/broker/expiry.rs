@@ -5,10 +5,8 @@ use super::Broker;
 use super::deliver::Deliveries;
 use super::handle::SessionHandle;
 use super::quotas::Quota;
-use super::share::HandedOn;
 use crate::metrics::DropReason;
 use crate::packet::DisconnectReason;
-use crate::routing::Availability;
 use crate::storage::Record;
 
 /// What the timers of the broker are for. An entry that finds its cause gone does nothing.
@@ -193,10 +191,7 @@ impl Broker {
         if let Some(will) = will {
             self.publish_will(handle, &will, now);
         }
-        if !queued.is_empty() {
-            let HandedOn { kept, .. } = self.hand_on(handle.key, queued, Availability::Offline, now, &mut deliveries);
-            deliveries.batch.dropped(DropReason::SessionGone, kept.len() as u64);
-        }
+        self.hand_on_or_drop(handle.key, queued, now, &mut deliveries);
         if let Some(session) = handle.stored_as {
             // Behind what others were given of it.
             deliveries.batch.journal.record(Record::SessionEnded { session });

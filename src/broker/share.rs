@@ -11,6 +11,7 @@ use super::Broker;
 use super::deliver::Deliveries;
 use super::handle::{Receiver, SessionHandle};
 use super::publish::Publisher;
+use crate::metrics::DropReason;
 use crate::routing::{self, Availability, Matches, PublisherHash, SharedGroup, Subscriber};
 use crate::session::{Grant, Publication, Queued};
 
@@ -96,6 +97,14 @@ impl Broker {
             if is_taken { handed.others.push(queued) } else { handed.kept.push(queued) }
         }
         handed
+    }
+
+    /// The same of a member whose session has ended: what nobody else may get is lost.
+    pub(super) fn hand_on_or_drop(&self, from: u64, messages: Vec<Queued>, now: Instant, deliveries: &mut Deliveries) {
+        if !messages.is_empty() {
+            let HandedOn { kept, .. } = self.hand_on(from, messages, Availability::Offline, now, deliveries);
+            deliveries.batch.dropped(DropReason::SessionGone, kept.len() as u64);
+        }
     }
 }
 

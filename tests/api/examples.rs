@@ -97,7 +97,10 @@ fn queues(api: &Http, examples: &mut Examples) {
     assert_eq!(api.request("PATCH", "/queues/orders", Some("{\"max_messages\": 10}")).status, 200);
     assert_eq!(first(&examples.call("/messages?limit=20"), "payload"), "three");
     let letters = examples.call("/dead_letters ");
-    assert_eq!((first(&letters, "seq"), first(&letters, "payload")), (&json!(1), &json!("one")));
+    assert_eq!(first(&letters, "payload"), "one");
+    // The number that the example has is made up.
+    let seq = first(&letters, "seq").to_string();
+    examples.calls.iter_mut().for_each(|call| *call = call.replace("1764206400000017", &seq));
     assert_eq!(examples.call("/redrive")["count"], 1);
     let is_paused = || api.get("/queues/orders").json()["paused"].clone();
     examples.call("/pause");
