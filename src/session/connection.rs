@@ -342,9 +342,13 @@ impl Connection {
             Received::Unknown if ack.reason.is_error() => return Action::None,
             Received::Unknown => ReleaseReason::PacketIdentifierNotFound,
         };
-        // Behind those that wait for the disk [MQTT-4.6.0-4].
-        let token = self.acks.open(Ack::PubRel(ack.packet_id, reason));
-        self.complete(token, PublishReason::Success.into(), session);
+        if self.acks.is_empty() {
+            self.send(&Packet::PubRel(Release::new(ack.packet_id, reason))); // [MQTT-4.3.3-4]
+        } else {
+            // Behind those that wait for the disk [MQTT-4.6.0-4].
+            let token = self.acks.open(Ack::PubRel(ack.packet_id, reason));
+            self.complete(token, PublishReason::Success.into(), session);
+        }
         Action::None
     }
 
