@@ -55,7 +55,7 @@ impl Caution {
         }
     }
 
-    /// The connection has ended, and so much of it is to [blame](blame) on what was under way.
+    /// The connection has ended, and so much of it is to [`blame`] on what was under way.
     pub(super) fn ended(&mut self, blame: u32) {
         let under_way = std::mem::take(&mut self.under_way);
         if blame == 0 || under_way.is_empty() {
