@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::bans::Whose;
 use super::client::Client;
 use super::connect::Hold;
 use super::ending::By;
@@ -412,9 +411,8 @@ impl Client {
     /// Whether a client that has shown who it is is banned.
     fn is_kept_out(&self, principal: &Principal, mount_point: Option<&Arc<str>>) -> bool {
         let username = principal.username.as_deref();
-        let whose = || Whose::new(username, mount_point.map(|mount_point| &**mount_point));
-        self.is_banned(&principal.client_id, username)
-            || !self.broker.bans.is_empty() && self.broker.bans.has_own(&principal.client_id, &whose())
+        let mount_point = mount_point.map(|mount_point| &**mount_point);
+        self.is_banned(&principal.client_id, username) || self.broker.bans.has_own(&principal.client_id, username, mount_point)
     }
 
     /// Whether a client would be banned if it is who it says: then its password need not be looked at.
@@ -422,7 +420,7 @@ impl Client {
         let claimed = login.certificate_identity.as_deref().or(login.username.as_deref());
         let Some(name) = claimed.filter(|_| !self.broker.bans.is_empty()) else { return false };
         let mount_point = login.mount_point(&self.origin, Some(name), None);
-        mount_point.is_some_and(|at| self.broker.bans.has_own(&login.client_id, &Whose::new(Some(name), at.as_deref())))
+        mount_point.is_some_and(|at| self.broker.bans.has_own(&login.client_id, Some(name), at.as_deref()))
     }
 
     fn welcome(&self, (hold, session_present): (&Hold, bool), login: &Login, now: Instant) {

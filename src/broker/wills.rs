@@ -2,6 +2,7 @@ use std::time::{Duration, Instant};
 
 use super::Broker;
 use super::deliver::Deliveries;
+use super::effects::Effects;
 use super::handle::SessionHandle;
 use super::log_limiter::excerpt;
 use super::publish::Publisher;
@@ -85,7 +86,9 @@ impl Broker {
                 let (client, topic) = (&**owner.client_id(), excerpt(will.topic().as_str()));
                 tracing::info!(client, topic, suppressed, "will not published: not authorized");
             }
-            return;
+            let mut effects = Effects::default();
+            owner.lock(|slot| owner.store_header(slot, self, &mut effects)); // Nor after a restart.
+            return self.tell_effects(&mut effects);
         }
         let expires_at = will.message_expiry_interval.map(|seconds| now + Duration::from_secs(seconds.into()));
         let message = will.message.with_expiry(expires_at);

@@ -19,24 +19,40 @@ alice:$6$I0j6Zbk/ozwvsWef$JWHqnMsNFq6nmRGk1PT7d29rYZj0d//m7fCJfuSngXU0LvfitiBZvt
     folder
 }
 
-const GUESSED: &str = r#"
+const KNOWN: &str = r#"
     [auth]
     password_file = "@DIR@/users"
     allow_anonymous = true
     [[listeners]]
     name = "tcp"
     url = "tcp://127.0.0.1:0"
-    [protection]
-    login_failures = 3
 "#;
 
 fn login(password: &'static [u8]) -> Connect<'static> {
     Connect { client_id: "alice", username: Some("alice"), password: Some(password), ..connect(V5) }
 }
 
+/// Alice and anonymous clients, with `[protection]`.
+fn watched(protection: &str) -> Bounded {
+    Bounded::with_config_in(users(), &format!("{KNOWN}[protection]\n{protection}\n"))
+}
+
+/// The same with a second listener.
+fn watched_at(listener: &str, protection: &str) -> Bounded {
+    let listener = format!("[[listeners]]\nurl = \"tcp://127.0.0.1:0\"\n{listener}\n");
+    Bounded::with_config_in(users(), &format!("{KNOWN}{listener}[protection]\n{protection}\n"))
+}
+
+/// Tries to log in from elsewhere, as a proxy tells.
+fn through_proxy(bounded: &Bounded, way: &str, password: &'static [u8]) -> u8 {
+    let mut stream = TcpStream::connect(bounded.broker.listener("proxied")).unwrap();
+    write!(stream, "PROXY {way} 4000 1883\r\n").unwrap();
+    Client::over(stream, V5).try_log_in(login(password))
+}
+
 #[test]
 fn login_failures_ban_an_address_for_a_while() {
-    let mut bounded = Bounded::with_config_in(users(), &format!("{GUESSED}\nban_time = \"1s\""));
+    let mut bounded = watched("login_failures = 3\nban_time = \"1s\"");
     let refused = |bounded: &Bounded, password| Client::refused(bounded.address(), login(password));
     assert_eq!([0; 3].map(|_| refused(&bounded, b"wrong")), [0x86; 3]);
     bounded.assert_hits("login_failures", 1);
@@ -51,7 +67,7 @@ fn login_failures_ban_an_address_for_a_while() {
 
 #[test]
 fn logins_that_succeed_are_no_failures() {
-    let bounded = Bounded::with_config_in(users(), GUESSED);
+    let bounded = watched("login_failures = 3");
     for _ in 0..2 {
         assert_eq!(Client::refused(bounded.address(), login(b"wrong")), 0x86);
     }
@@ -64,28 +80,8 @@ fn logins_that_succeed_are_no_failures() {
 /// A subscriber of the internet has a whole network: all of it is banned, whichever address it guesses from next.
 #[test]
 fn login_failures_from_a_network_of_ipv6_ban_the_network() {
-    let bounded = Bounded::with_config_in(
-        users(),
-        r#"
-        [auth]
-        password_file = "@DIR@/users"
-        allow_anonymous = true
-        [[listeners]]
-        name = "tcp"
-        url = "tcp://127.0.0.1:0"
-        [[listeners]]
-        name = "proxied"
-        url = "tcp://127.0.0.1:0"
-        proxy_protocol = true
-        [protection]
-        login_failures = 3
-        "#,
-    );
-    let try_from = |address: &str, password| {
-        let mut stream = TcpStream::connect(bounded.broker.listener("proxied")).unwrap();
-        write!(stream, "PROXY TCP6 {address} 2001:db8:ffff::1 4000 1883\r\n").unwrap();
-        Client::over(stream, V5).try_log_in(login(password))
-    };
+    let bounded = watched_at("name = 'proxied'\nproxy_protocol = true", "login_failures = 3");
+    let try_from = |address: &str, password| through_proxy(&bounded, &format!("TCP6 {address} 2001:db8:ffff::1"), password);
     assert_eq!(["2001:db8::1", "2001:db8::2", "2001:db8::3"].map(|address| try_from(address, b"wrong")), [0x86; 3]);
     assert_eq!(["2001:db8::3", "2001:db8::4"].map(|address| try_from(address, b"secret")), [0x8A; 2]);
     assert_eq!(try_from("2001:db8:0:1::1", b"secret"), 0);
@@ -118,23 +114,7 @@ fn reconnects_ban_a_client_identifier_that_connects_in_a_loop() {
 /// Nobody has others banned: neither by trying to come in as they, nor by coming in under the same client identifier elsewhere.
 #[test]
 fn reconnects_of_others_under_a_client_identifier_do_not_count_for_its_user() {
-    let mut bounded = Bounded::with_config_in(
-        users(),
-        r#"
-        [auth]
-        password_file = "@DIR@/users"
-        allow_anonymous = true
-        [[listeners]]
-        name = "tcp"
-        url = "tcp://127.0.0.1:0"
-        [[listeners]]
-        name = "tenant"
-        url = "tcp://127.0.0.1:0"
-        mount_point = "t/"
-        [protection]
-        reconnects = 4
-        "#,
-    );
+    let mut bounded = watched_at("name = 'tenant'\nmount_point = 't/'", "reconnects = 4");
     let mut alice = Client::connect_with(bounded.address(), login(b"secret")).0;
     assert_eq!([0; 10].map(|_| try_as(&bounded, "alice")), [0x87; 10]);
     bounded.assert_hits("reconnects", 0);
@@ -183,28 +163,9 @@ fn a_client_identifier_that_is_free_is_not_taken_over() {
 /// More addresses than are kept in mind: the memory is bounded, and it is told.
 #[test]
 fn max_watched_bounds_what_is_kept_in_mind() {
-    let bounded = Bounded::with_config_in(
-        users(),
-        r#"
-        [auth]
-        password_file = "@DIR@/users"
-        allow_anonymous = true
-        [[listeners]]
-        name = "tcp"
-        url = "tcp://127.0.0.1:0"
-        [[listeners]]
-        name = "proxied"
-        url = "tcp://127.0.0.1:0"
-        proxy_protocol = true
-        [protection]
-        login_failures = 3
-        max_watched = 10
-        "#,
-    );
+    let bounded = watched_at("name = 'proxied'\nproxy_protocol = true", "login_failures = 3\nmax_watched = 10");
     for last in 0..40 {
-        let mut stream = TcpStream::connect(bounded.broker.listener("proxied")).unwrap();
-        write!(stream, "PROXY TCP4 192.0.2.{last} 192.0.2.200 4000 1883\r\n").unwrap();
-        assert_eq!(Client::over(stream, V5).try_log_in(login(b"wrong")), 0x86);
+        assert_eq!(through_proxy(&bounded, &format!("TCP4 192.0.2.{last} 192.0.2.200"), b"wrong"), 0x86);
     }
     eventually("it is counted", || bounded.hits("max_watched") >= 20.0);
 }

@@ -81,13 +81,14 @@ impl Watch {
         self.login_failures.lock().seen(&key, || Offender::new(now)).count(&protection.of_logins(), now)
     }
 
-    /// The client was let in; how long to ban its identifier for, if that was once too often for who it is.
-    fn connects(&self, who: &Arc<str>, now: Instant) -> Option<Duration> {
+    /// The client was let in; how long to ban its identifier for, if that was once too often for `who` it is. That is asked for only
+    /// where it counts.
+    fn connects(&self, who: impl FnOnce() -> Box<str>, now: Instant) -> Option<Duration> {
         let protection = self.protection.load();
         if protection.reconnects == 0 {
             return None;
         }
-        self.connections.lock().seen(who, || Offender::new(now)).count(&protection.of_connections(), now)
+        self.connections.lock().seen(&who().into(), || Offender::new(now)).count(&protection.of_connections(), now)
     }
 
     /// A connection is about to be pushed out by another one of its client identifier; whether it may be. One that may not is not
@@ -132,9 +133,9 @@ impl Broker {
     /// A client was let in; whether it has come so often that it is banned now. Whoever was refused does not count, and others whose
     /// identifier is the same are not banned: nobody can have others banned.
     pub(super) fn comes_too_often(&self, handle: &SessionHandle, now: Instant) -> bool {
-        let whose = Whose::new(handle.principal.username.as_deref(), handle.mount_point.as_deref());
-        let Some(time) = self.watch.connects(&whose.key(handle.client_id()).into(), now) else { return false };
-        self.ban_for(BanKind::ClientId, handle.client_id(), Some(whose), time, Limit::Reconnects, now);
+        let whose = || Whose::new(handle.principal.username.as_deref(), handle.mount_point.as_deref());
+        let Some(time) = self.watch.connects(|| whose().key(handle.client_id()), now) else { return false };
+        self.ban_for(BanKind::ClientId, handle.client_id(), Some(whose()), time, Limit::Reconnects, now);
         true
     }
 
@@ -180,7 +181,7 @@ mod tests {
         let (watch, now) = (watch(|protection| protection.takeovers = 0), Instant::now());
         for _ in 0..1000 {
             assert_eq!(watch.login_failed(source("192.0.2.1"), now), None);
-            assert_eq!(watch.connects(&"c".into(), now), None);
+            assert_eq!(watch.connects(|| "c".into(), now), None);
             assert!(watch.may_take_over(&"c".into(), now));
         }
         assert_eq!(watch.watched(), 0);

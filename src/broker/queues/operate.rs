@@ -226,8 +226,8 @@ impl Broker {
     }
 
     /// Takes out all messages that are there now, and says how many; keys go on that stand still, by dead letters that are gone or, if all
-    /// messages go, by any. In pieces, between which others have
-    /// their turn: if the broker ends before this does, the rest is still there.
+    /// messages go, by any. In pieces, between which others have their turn: if the broker ends before this does, the rest is still
+    /// there.
     pub async fn purge(&self, id: &QueueId, part: Part, now: Instant) -> Result<usize, OperateError> {
         let (before, all) = {
             let queue = self.queue_of(id)?;

@@ -127,3 +127,31 @@ fn what_is_queued_after_a_crash_has_not_been_sent() {
     let (_, seen) = come(&mut life, false);
     assert!(matches!(&seen[..], [_, Seen::Publish { payload, dup: false, .. }] if payload == "new"), "{seen:?}");
 }
+
+/// The rights may be others again by then.
+#[test]
+fn a_will_that_was_refused_is_not_tried_again_after_a_restart() {
+    let mut life = begin(FakeBackend::new());
+    let mut peer = life.house.dial(ProtocolVersion::V5);
+    let properties = ConnectProperties { session_expiry_interval: 3600, ..ConnectProperties::default() };
+    let will = Will {
+        topic: TopicName::new("will").unwrap(),
+        payload: b"x",
+        qos: QoS::AtLeastOnce,
+        retain: true,
+        delay_interval: 10,
+        message_expiry_interval: None,
+        properties: Default::default(),
+    };
+    let connect = Connect { client_id: "c", will: Some(will), properties, ..connect(ProtocolVersion::V5) };
+    peer.send(&life.house, &Packet::Connect(connect));
+    life.commit();
+    peer.cut(&life.house);
+    let nobody = Authorizer::new(Some(Arc::new(AclFile::parse("topic read #\n").unwrap())));
+    life.house.door.rights.replace(Authenticator::new(true, None), nobody);
+    life.house.pass(Duration::from_secs(11));
+    life.commit();
+    let mut life = begin(life.backend.kill());
+    life.house.pass(Duration::from_secs(11));
+    assert!(life.house.broker.retained_message(TopicName::new("will").unwrap()).is_none());
+}
