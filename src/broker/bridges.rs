@@ -26,8 +26,8 @@ impl Broker {
             }
             if self.end_session(&handle, now) {
                 tracing::info!(bridge = name, "what was kept for a bridge that is gone is deleted");
-            } else if handle.lock(|slot| slot.online.is_some()) {
-                connected += 1;
+            } else if handle.lock(|slot| !slot.is_ended) {
+                connected += 1; // or it was, a moment ago
             }
         }
         connected
