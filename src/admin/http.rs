@@ -19,21 +19,24 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
 
-use super::api::{self, Api, Peer, Pending};
+use super::api::{self, Api, Ends, Peer, Pending};
 use super::dashboard;
 use super::problem::Problem;
 use super::prometheus::UPKEEP_INTERVAL;
 use super::{Exporter, Readiness};
 use crate::metrics::Metrics;
+use visitors::Visitors;
 
 /// Connections at once; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 128;
+/// Of these, from one address that is not this machine's own; more are closed at once.
+const MAX_OF_ADDRESS: usize = 48;
 /// Time for the head of a request to arrive, also the longest that an idle connection is kept.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of a request's head.
-const MAX_HEAD: usize = 16 * 1024;
+/// Bytes of a request's head: the path may name a topic, and a parameter where a list goes on.
+const MAX_HEAD: usize = 80 * 1024;
 /// Bytes of a request's body.
 const MAX_BODY: usize = 64 * 1024;
 /// Time for the head of the response to be made.
@@ -81,6 +84,7 @@ pub async fn serve(listener: TcpListener, state: AdminState, shutdown: impl Futu
     let app = router(state.clone());
     let (stop, stopping) = watch::channel(false);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let visitors = Arc::new(Visitors::default());
     let mut connections = JoinSet::new();
     let mut upkeep = interval(UPKEEP_INTERVAL);
     let mut shutdown = pin!(shutdown);
@@ -90,9 +94,10 @@ pub async fn serve(listener: TcpListener, state: AdminState, shutdown: impl Futu
             _ = upkeep.tick() => state.exporter.upkeep(),
             Some(_) = connections.join_next() => {}
             (stream, peer, place) = accept(&listener, &places) => {
+                let Some(visit) = visitors.enter(peer.ip()) else { continue };
                 let (app, stopping, accept) = (app.clone(), stopping.clone(), state.accept.clone());
                 connections.spawn(async move {
-                    let _place = place;
+                    let _places = (place, visit);
                     match shake_hands(stream, accept).await {
                         Ok(stream) => serve_connection(stream, peer, app, stopping).await,
                         Err(error) => tracing::debug!(%error, %peer, "an admin connection did not begin"),
@@ -138,7 +143,9 @@ fn index(headers: &HeaderMap, has_dashboard: bool) -> Response {
 }
 
 async fn metrics(State(state): State<AdminState>) -> Response {
-    let text = state.exporter.render(&state.metrics);
+    // Many queues, or a kernel that counts descriptors one by one, make it milliseconds.
+    let rendered = tokio::task::spawn_blocking(move || state.exporter.render(&state.metrics)).await;
+    let Ok(text) = rendered else { return Problem::internal("the figures could not be read").into_response() };
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
@@ -182,15 +189,17 @@ async fn shake_hands(stream: TcpStream, accept: Option<Accept>) -> std::io::Resu
 
 async fn serve_connection(stream: Box<dyn Stream>, peer: SocketAddr, app: Router, mut stopping: watch::Receiver<bool>) {
     let app = TowerToHyperService::new(app);
+    let ends = Instant::now() + MAX_LIFETIME;
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(Ends(ends));
         app.call(request)
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     let until = async move {
-        let _ = timeout(MAX_LIFETIME, stopping.wait_for(|stop| *stop)).await;
+        let _ = timeout_at(ends, stopping.wait_for(|stop| *stop)).await;
     };
     let result = tokio::select! {
         result = &mut connection => result,
@@ -203,6 +212,8 @@ async fn serve_connection(stream: Box<dyn Stream>, peer: SocketAddr, app: Router
         tracing::debug!(%error, "an admin connection ended badly");
     }
 }
+
+mod visitors;
 
 #[cfg(test)]
 mod tests;

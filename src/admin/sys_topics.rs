@@ -1,6 +1,6 @@
 //! `$SYS/broker/…` with the names and formats of mosquitto(8).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::metrics::{Batch, Metrics, PacketType, QueueFigures};
@@ -86,7 +86,7 @@ impl SysTopics {
     }
 
     fn changed(&mut self, values: Vec<(String, String)>) -> Vec<(String, String)> {
-        let mut changed = Vec::new();
+        let mut changed = self.cleared(&values);
         for (name, value) in values {
             if self.published.get(&name) != Some(&value) {
                 changed.push((format!("$SYS/broker/{name}"), value.clone()));
@@ -94,6 +94,13 @@ impl SysTopics {
             }
         }
         changed
+    }
+
+    /// What is published of queues that are gone: with an empty payload nothing of it stays retained.
+    fn cleared(&mut self, values: &[(String, String)]) -> Vec<(String, String)> {
+        let names: HashSet<&str> = values.iter().map(|(name, _)| &**name).collect();
+        let gone = self.published.extract_if(|name, _| !names.contains(&**name));
+        gone.map(|(name, _)| (format!("$SYS/broker/{name}"), String::new())).collect()
     }
 }
 
@@ -293,6 +300,18 @@ mod tests {
         assert_eq!(changed["$SYS/broker/subscriptions/count"], "1");
         assert_eq!(changed["$SYS/broker/uptime"], "20 seconds");
         assert_eq!(changed.len(), 2);
+    }
+
+    #[test]
+    fn nothing_is_retained_of_a_queue_that_is_gone() {
+        let mut ticks = Ticks::new();
+        ticks.metrics.queues.set(vec![QueueFigures { name: "jobs".into(), ..QueueFigures::default() }]);
+        assert_eq!(ticks.after(0)["$SYS/broker/queues/jobs/messages"], "0");
+        ticks.metrics.queues.set(Vec::new());
+        let cleared = ticks.after(10);
+        assert_eq!(cleared["$SYS/broker/queues/jobs/messages"], "");
+        assert_eq!(cleared.keys().filter(|topic| topic.contains("/queues/")).count(), 15);
+        assert!(ticks.after(10).keys().all(|topic| !topic.contains("/queues/")), "told once");
     }
 
     #[test]

@@ -239,7 +239,12 @@ impl Client {
                     deliveries.touch(work.errand().queue);
                 }
             }
-            Action::Publish(publish) => self.publish(&publish, now, deliveries)?,
+            Action::Publish(publish) => {
+                if self.broker.traces.is_on() {
+                    self.trace_publish(&publish);
+                }
+                self.publish(&publish, now, deliveries)?;
+            }
             Action::Released(token, packet_id) => {
                 if let Some(session) = self.stored_as() {
                     deliveries.batch.journal.record(Record::Unreceived { session, packet_id });

@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 use super::Broker;
 use super::client::Client;
 use super::log_limiter::excerpt;
-use crate::packet::{Packet, ReasonCode, TopicFilter, TopicName};
-use crate::session::{Grant, Publication};
+use crate::packet::{Packet, Publish, ReasonCode, TopicFilter, TopicName};
+use crate::session::{Grant, InboundPublish, Publication};
 
 /// What somebody follows live.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +68,8 @@ pub const FOLLOWERS_MAX: usize = 16;
 pub const LINES_MAX: usize = 1000;
 /// Bytes of a payload that a line shows.
 const PAYLOAD_MAX: usize = 256;
+/// Filters of a packet that a line shows.
+const FILTERS_MAX: usize = 10;
 
 impl Following {
     /// The next line; `None` never.
@@ -98,10 +100,10 @@ impl Traces {
     }
 
     /// Gives a line to those who follow this client or topic; it is made only if there are any.
-    fn tell(&self, client_id: &str, topic: Option<TopicName<'_>>, make: impl FnOnce() -> TraceLine) {
+    fn tell(&self, client_id: Option<&str>, topic: Option<TopicName<'_>>, make: impl FnOnce() -> TraceLine) {
         let followers = self.followers.read();
         let is_meant = |follower: &&Follower| match &follower.what {
-            Follow::Client(id) => **id == *client_id,
+            Follow::Client(id) => client_id == Some(&**id),
             Follow::Topic(filter) => topic.is_some_and(|topic| filter.matches(topic)),
         };
         let mut meant = followers.iter().filter(is_meant).peekable();
@@ -135,7 +137,7 @@ impl Broker {
     /// A message goes to this client.
     pub(in crate::broker) fn trace_delivery(&self, client_id: &Arc<str>, publication: &Publication<'_>, grant: &Grant<'_>) {
         let topic = publication.topic();
-        self.traces.tell(client_id, Some(topic), || TraceLine {
+        self.traces.tell(Some(client_id), Some(topic), || TraceLine {
             topic: Some(excerpt(topic.as_str()).into()),
             payload: Some(payload(publication.view().payload)),
             qos: Some(grant.qos as u8),
@@ -146,25 +148,27 @@ impl Broker {
 }
 
 impl Client {
-    /// A packet has come from the client.
+    /// A packet has come from the client: for those who follow it, as it came.
     pub(super) fn trace_packet(&self, packet: &Packet<'_>) {
         let Some(hold) = &self.hold else { return };
         let (client_id, address) = (hold.handle.client_id(), self.origin.address);
-        let traces = &self.broker.traces;
-        if let Packet::Publish(publish) = packet {
-            // One that comes under an alias only is shown without its topic.
-            traces.tell(client_id, publish.topic, || TraceLine {
-                topic: publish.topic.map(|topic| excerpt(topic.as_str()).into()),
-                payload: Some(payload(publish.payload)),
-                qos: Some(publish.delivery.qos() as u8),
-                retain: Some(publish.retain),
-                ..line(client_id, address, "publish")
-            });
-            return;
-        }
-        traces.tell(client_id, None, || {
-            let (event, detail) = told(packet);
-            TraceLine { detail: detail.into(), ..line(client_id, address, event) }
+        self.broker.traces.tell(Some(client_id), None, || match packet {
+            Packet::Publish(publish) => published(publish, publish.topic, line(client_id, address, "publish")),
+            _ => {
+                let (event, detail) = told(packet);
+                TraceLine { detail: detail.into(), ..line(client_id, address, event) }
+            }
+        });
+    }
+
+    /// A message has come from the client: for those who follow its topic, as the broker knows it, whatever alias and mount point.
+    pub(super) fn trace_publish(&self, publish: &InboundPublish<'_>) {
+        let Some(hold) = &self.hold else { return };
+        let mounted = format!("{}{}", hold.handle.mount_point.as_deref().unwrap_or_default(), publish.topic());
+        let Ok(topic) = TopicName::new(&mounted) else { return };
+        let client_id = hold.handle.client_id();
+        self.broker.traces.tell(None, Some(topic), || {
+            published(publish.packet, Some(topic), line(client_id, self.origin.address, "publish"))
         });
     }
 
@@ -173,7 +177,7 @@ impl Client {
         if !self.broker.traces.is_on() {
             return;
         }
-        self.broker.traces.tell(client_id, None, || {
+        self.broker.traces.tell(Some(client_id), None, || {
             let reason = reason.map(|reason| format!("{} (0x{:02x}) ", reason.name_in_disconnect(), reason.0));
             let detail = format!("{}{}", reason.unwrap_or_default(), excerpt(detail));
             TraceLine { detail: detail.trim_end().into(), ..line(client_id, self.origin.address, event) }
@@ -181,15 +185,26 @@ impl Client {
     }
 }
 
+/// A line with what is told of a PUBLISH; one that came under an alias only may have no topic.
+fn published(publish: &Publish<'_>, topic: Option<TopicName<'_>>, line: TraceLine) -> TraceLine {
+    TraceLine {
+        topic: topic.map(|topic| excerpt(topic.as_str()).into()),
+        payload: Some(payload(publish.payload)),
+        qos: Some(publish.delivery.qos() as u8),
+        retain: Some(publish.retain),
+        ..line
+    }
+}
+
 fn told(packet: &Packet<'_>) -> (&'static str, String) {
     match packet {
         Packet::Subscribe(subscribe) => {
-            let filters =
-                subscribe.filters.iter().take(10).map(|(filter, options)| format!("{filter} qos{}", options.qos as u8));
+            let filters = subscribe.filters.iter().take(FILTERS_MAX);
+            let filters = filters.map(|(filter, options)| format!("{} qos{}", excerpt(filter.as_str()), options.qos as u8));
             ("subscribe", filters.collect::<Vec<_>>().join(", "))
         }
         Packet::Unsubscribe(unsubscribe) => {
-            let filters = unsubscribe.filters.iter().take(10).map(|filter| excerpt(filter.as_str()).to_owned());
+            let filters = unsubscribe.filters.iter().take(FILTERS_MAX).map(|filter| excerpt(filter.as_str()).to_owned());
             ("unsubscribe", filters.collect::<Vec<_>>().join(", "))
         }
         Packet::Disconnect(disconnect) => ("disconnect", disconnect.reason.code().name_in_disconnect().into()),

@@ -40,6 +40,31 @@ fn clients_come_in_pages_and_by_cursor() {
     drop(clients);
 }
 
+/// What a client stands by may not depend on when it is asked for.
+#[test]
+fn a_cursor_goes_on_where_it_was_however_late_it_is_used() {
+    let (broker, api) = crate::open();
+    let _clients: Vec<_> = (0..6).map(|n| Client::connect(broker.address(), V5, &format!("c{n}"))).collect();
+    let mut expected: Vec<String> = (0..6).map(|n| format!("c{n}")).collect();
+    assert_eq!(walk(&api, "/clients?sort=connected_at&", 1, "clientid"), expected);
+    expected.reverse();
+    assert_eq!(walk(&api, "/clients?sort=connected_at&order=desc&", 1, "clientid"), expected);
+}
+
+#[test]
+fn topics_as_long_as_may_be_stop_no_list() {
+    let (broker, api) = crate::open();
+    let mut client = Client::connect(broker.address(), V5, "keeper");
+    let long = "x".repeat(60_000);
+    let topics: Vec<String> = (0..5).map(|n| format!("{long}{n}")).chain(["y".into()]).collect();
+    topics.iter().for_each(|topic| client.retain(topic, "x"));
+    assert_eq!(walk(&api, "/retained?", 2, "topic"), topics);
+    assert_eq!(walk(&api, "/retained_levels?", 1, "level").iter().filter(|level| *level != "$SYS").count(), 6);
+    let topic = format!("/retained/{}", topics[0]);
+    assert_eq!(api.get(&topic).json()["from_clientid"], "keeper");
+    assert_eq!((api.delete(&topic).status, api.get(&topic).status), (204, 404));
+}
+
 #[test]
 fn clients_are_found_by_what_they_are() {
     let (broker, api) = crate::open();
@@ -99,6 +124,7 @@ fn retained_messages_are_listed_shown_and_forgotten() {
     assert_eq!(walk(&api, "/retained?topic=a/%23&", 3, "topic").len(), 7);
     eventually("$SYS is there for who asks for it", || !api.get("/retained?topic=$SYS/%23").data().is_empty());
     assert_eq!(walk(&api, "/retained?", 3, "topic").len(), 8, "and for nobody else");
+    assert_eq!(api.delete("/retained/$SYS%2Fbroker%2Fversion").code(), "BAD_REQUEST");
     assert_eq!(
         api.get("/retained?topic=a/%23&page=2&limit=5").json()["meta"],
         json!({"page": 2, "limit": 5, "count": 7, "hasnext": false})

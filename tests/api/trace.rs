@@ -5,8 +5,8 @@ use dunlin::packet::QoS;
 use serde_json::Value;
 
 use crate::http::Http;
-use crate::support::Client;
 use crate::support::client::V5;
+use crate::support::{Broker, Client};
 
 /// A trace that is being read.
 struct Trace(BufReader<TcpStream>);
@@ -74,6 +74,42 @@ fn topics_are_followed_from_publisher_to_subscriber() {
     client.publish("a/1", "", QoS::AtMostOnce);
     assert_eq!(trace.expect("publish")["topic"], "a/1");
     assert_eq!(trace.expect("deliver")["clientid"], "c");
+}
+
+/// By the whole topic, whatever the client calls it.
+#[test]
+fn topics_are_followed_through_aliases_and_mount_points() {
+    let config = "[[listeners]]\nname = 'tenant'\nurl = 'tcp://127.0.0.1:0'\nmount_point = 'tenant/'\n";
+    let broker = Broker::with_config(config);
+    let api = Http::new(broker.admin.unwrap());
+    let mut trace = Trace::new(&api, "topic=tenant/%23");
+    let mut client = Client::connect(broker.address(), V5, "c");
+    client.publish_with("t", "named", QoS::AtLeastOnce, |packet| packet.properties.topic_alias = Some(1));
+    client.publish_with("t", "aliased", QoS::AtLeastOnce, |packet| {
+        packet.topic = None;
+        packet.properties.topic_alias = Some(1);
+    });
+    for payload in ["named", "aliased"] {
+        let line = trace.expect("publish");
+        assert_eq!((line["topic"].as_str(), line["payload_size"].as_u64()), (Some("tenant/t"), Some(payload.len() as u64)));
+    }
+    client.cut();
+}
+
+/// A client chooses how long its filters are; a thousand lines may wait for each who follows.
+#[test]
+fn a_line_is_short_whatever_a_client_says() {
+    let (broker, api) = crate::open();
+    let mut trace = Trace::new(&api, "clientid=c");
+    let mut client = Client::connect(broker.address(), V5, "c");
+    trace.expect("connected");
+    let long = "x".repeat(60_000);
+    client.subscribe(&long, QoS::AtMostOnce);
+    assert!(trace.expect("subscribe")["detail"].as_str().unwrap().len() < 1000);
+    client.unsubscribe(&long);
+    assert!(trace.expect("unsubscribe")["detail"].as_str().unwrap().len() < 1000);
+    client.publish(&long, "", QoS::AtLeastOnce);
+    assert!(trace.expect("publish")["topic"].as_str().unwrap().len() < 1000);
 }
 
 #[test]

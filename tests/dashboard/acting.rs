@@ -17,6 +17,16 @@ fn clients_are_disconnected_banned_and_let_in_again() {
 }
 
 #[test]
+fn a_client_is_not_taken_for_one_of_a_tenant_with_its_name() {
+    let tenant = "[[listeners]]\nname = 'tenant'\nurl = 'tcp://127.0.0.1:0'\nmount_point = 'tenant/'\n";
+    let broker = Broker::with_config(&format!("{CONFIG}{tenant}"));
+    let _plain = Client::connect(broker.listener("tcp"), V5, "same");
+    let mut other = Client::connect(broker.listener("tenant"), V5, "same");
+    look(&broker, "tenants", &[]);
+    other.ping();
+}
+
+#[test]
 fn dead_letters_go_back_and_queues_are_paused_and_purged() {
     let broker = Broker::with_config(CONFIG);
     let _furniture = furnish(&broker);

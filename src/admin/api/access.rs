@@ -17,6 +17,9 @@ use super::answer::Changed;
 use crate::admin::problem::Problem;
 use crate::auth::{ApiKeys, Role};
 
+/// Where a request comes from, in the words of the browser that makes it.
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
+
 /// The keys that are asked for. Without any the API is open, and must be bound to loopback only.
 #[derive(Debug, Default)]
 pub struct Access {
@@ -91,13 +94,17 @@ fn check_host(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// A page may ask only where it came from.
+/// A page may ask only where it came from. What it has a browser load without asking, as an image, names no origin, but says so.
 fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let elsewhere = || Problem::forbidden("requests of pages from elsewhere are not answered");
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
+        return if matches!(site, Some(b"cross-site" | b"same-site")) { Err(elsewhere()) } else { Ok(()) };
+    };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let its = origin.to_str().ok().and_then(|origin| Some(origin.split_once("://")?.1));
     let is_same = matches!((host, its), (Some(host), Some(its)) if host.eq_ignore_ascii_case(its));
-    if is_same { Ok(()) } else { Err(Problem::forbidden("requests of pages from elsewhere are not answered")) }
+    if is_same { Ok(()) } else { Err(elsewhere()) }
 }
 
 /// What a request needs. What is not named here takes an admin to change.
@@ -204,6 +211,9 @@ mod tests {
         assert!(is_right("http://127.0.0.1:18083"));
         assert!(!is_right("http://127.0.0.1:8080") && !is_right("null") && !is_right("http://evil.example"));
         assert!(check_origin(&headers(&[(header::HOST, "x")])).is_ok());
+        let of_site = |site| check_origin(&headers(&[(header::HeaderName::from_static(SEC_FETCH_SITE), site)])).is_ok();
+        assert!(of_site("none") && of_site("same-origin"));
+        assert!(!of_site("cross-site") && !of_site("same-site"));
     }
 
     #[test]

@@ -113,7 +113,7 @@ async fn ban(
         api.steward.keep_bans().map_err(|error| not_kept(&error))?;
         Ok((ended, api.broker.bans.get(kind, &request.who)))
     };
-    let (ended, made): (usize, _) = api.walk(ban).await??;
+    let (ended, made): (usize, _) = api.change(ban).await??;
     let made = made.ok_or_else(|| Problem::conflict("CONFLICT", "the ban was taken away again just now"))?;
     let who: String = who.chars().take(128).collect();
     changed(with(StatusCode::CREATED, &BanInfo::from(&*made)), format!("ban {name} {who:?}, {ended} connections ended"))
@@ -128,7 +128,7 @@ async fn unban(State(api): Shared, PathOf((kind, who)): PathOf<(String, String)>
         }
         api.steward.keep_bans().map_err(|error| not_kept(&error))
     };
-    api.walk(unban).await??;
+    api.change(unban).await??;
     changed(done(), "unban")
 }
 

@@ -108,13 +108,13 @@ impl Wanted {
     }
 
     /// What it stands by in the list.
-    fn key(&self, handle: &SessionHandle, view: &SessionView, now: Instant) -> String {
+    ///
+    /// The same whenever it is asked for: cursors hold it. `started`: when the broker did.
+    fn key(&self, handle: &SessionHandle, view: &SessionView, started: Instant) -> String {
         let number = match self.sort {
             Sort::ClientId => 0,
-            // The longer ago, the smaller.
             Sort::ConnectedAt => view.online.as_ref().map_or(u64::MAX, |online| {
-                let since = now.saturating_duration_since(online.inflow.begun()).as_micros();
-                (u64::MAX / 2).saturating_sub(u64::try_from(since).unwrap_or(u64::MAX / 2))
+                u64::try_from(online.inflow.begun().saturating_duration_since(started).as_micros()).unwrap_or(u64::MAX)
             }),
             Sort::Queue => view.queued as u64,
             Sort::Inflight => view.inflight as u64,
@@ -126,7 +126,6 @@ impl Wanted {
 
     /// The page of handles that are wanted, by a walk over all.
     pub fn select(&self, api: &Api, mut selection: Selection<Arc<SessionHandle>>) -> Selection<Arc<SessionHandle>> {
-        let now = Instant::now();
         api.broker.visit_sessions(|handle| {
             if !self.may_be(handle) {
                 return;
@@ -136,7 +135,7 @@ impl Wanted {
                 return;
             }
             match view.filter(|_| self.sort != Sort::ClientId) {
-                Some(view) => selection.offer(&self.key(handle, &view, now), || handle.clone()),
+                Some(view) => selection.offer(&self.key(handle, &view, api.started), || handle.clone()),
                 None => selection.offer(&handle.registry_key, || handle.clone()),
             }
         });

@@ -44,6 +44,7 @@ pub use steward::{
     BackupState, BackupView, BridgeTopicView, BridgeView, ConfigChanged, ConfigRefusal, ListenerView, OverridesView, Pending,
     Steward,
 };
+pub use trace::Ends;
 
 use super::problem::Problem;
 use super::{Exporter, Readiness};
@@ -52,6 +53,8 @@ use crate::metrics::Metrics;
 
 /// Walks over all sessions at the same time; more wait.
 const WALKS_MAX: usize = 2;
+/// Changes at the same time; they do not wait for walks of those who only look.
+const CHANGES_MAX: usize = 2;
 /// Bytes of a body, where a path does not say otherwise.
 const BODY_MAX: usize = 64 * 1024;
 
@@ -67,6 +70,7 @@ pub struct Api {
     pub node: Arc<str>,
     started: Instant,
     walks: Arc<Semaphore>,
+    changes: Arc<Semaphore>,
     logs: LogLimiter,
 }
 
@@ -92,20 +96,34 @@ impl Api {
             node: node.into(),
             started: Instant::now(),
             walks: Arc::new(Semaphore::new(WALKS_MAX)),
+            changes: Arc::new(Semaphore::new(CHANGES_MAX)),
             logs: LogLimiter::default(),
         }
     }
 
-    /// Work that takes milliseconds, away from the threads that serve connections.
+    /// Work of milliseconds that only looks, away from the threads that serve connections.
     async fn walk<R: Send + 'static>(self: &Arc<Self>, work: impl FnOnce(&Self) -> R + Send + 'static) -> Result<R, Problem> {
-        let place = self.walks.clone().acquire_owned().await.expect("the semaphore is never closed");
+        self.apart(&self.walks, work).await
+    }
+
+    /// The same for work that changes something.
+    async fn change<R: Send + 'static>(self: &Arc<Self>, work: impl FnOnce(&Self) -> R + Send + 'static) -> Result<R, Problem> {
+        self.apart(&self.changes, work).await
+    }
+
+    async fn apart<R: Send + 'static>(
+        self: &Arc<Self>,
+        places: &Arc<Semaphore>,
+        work: impl FnOnce(&Self) -> R + Send + 'static,
+    ) -> Result<R, Problem> {
+        let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
         let api = self.clone();
-        let walked = tokio::task::spawn_blocking(move || {
+        let done = tokio::task::spawn_blocking(move || {
             let result = work(&api);
             drop(place);
             result
         });
-        walked.await.map_err(|_| Problem::internal("the walk over the sessions failed"))
+        done.await.map_err(|_| Problem::internal("the work over the sessions failed"))
     }
 }
 

@@ -13,6 +13,7 @@ use super::figures::{metrics_of, stats_of, status_of};
 use super::request::Params;
 use super::{Api, Shared};
 use crate::admin::histogram::Histogram;
+use crate::admin::problem::Problem;
 use crate::metrics::QueueFigures;
 
 pub fn routes() -> Router<Arc<Api>> {
@@ -29,18 +30,24 @@ const HISTOGRAMS: [(&str, &str); 3] = [
 /// Rates are for the reader to work out, from two answers and the `uptime_ms` of each.
 async fn overview(State(api): Shared, Extension(caller): Extension<Caller>, params: Params) -> Answer {
     params.finish()?;
+    // Not among the walks: whoever looks at a page should not wait for them.
+    let all = tokio::task::spawn_blocking(move || shown(&api, &caller)).await;
+    ok(&all.map_err(|_| Problem::internal("the figures could not be read"))?)
+}
+
+fn shown(api: &Api, caller: &Caller) -> Value {
     let text = api.exporter.render(&api.metrics);
     let histograms: Map<String, Value> =
         HISTOGRAMS.iter().map(|(name, series)| ((*name).to_owned(), json!(Histogram::read(&text, series)))).collect();
-    ok(&json!({
+    json!({
         "caller": {"name": &*caller.name, "role": caller.role.name()},
         "uptime_ms": api.started.elapsed().as_millis() as u64,
-        "status": status_of(&api),
-        "stats": stats_of(&api),
-        "metrics": metrics_of(&api),
-        "queues": queues_of(&api),
+        "status": status_of(api),
+        "stats": stats_of(api),
+        "metrics": metrics_of(api),
+        "queues": queues_of(api),
         "histograms": histograms,
-    }))
+    })
 }
 
 /// All work queues together, by the figures that are kept of them.

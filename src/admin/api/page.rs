@@ -13,14 +13,18 @@ pub const LIMIT_DEFAULT: usize = 100;
 pub const LIMIT_MAX: usize = 1000;
 /// How far into a list a page may reach; further on there are cursors, which cost the same anywhere.
 pub const REACH: usize = 100_000;
+/// Bytes of a key that a cursor holds: what is asked with it must fit into a request.
+const KEY_MAX: usize = 40_000;
 
 /// Which piece of a list is wanted.
 #[derive(Clone, Debug)]
 pub struct Page {
     pub page: usize,
     pub limit: usize,
-    /// The key behind which to go on: then the page does not count.
+    /// The key behind which to go on, or, where that was too long, its beginning: then the page does not count.
     pub after: Option<Box<str>>,
+    /// Entries that begin with `after` and were on pages before; 0 where it is whole.
+    shown: usize,
 }
 
 /// What a list says of itself.
@@ -39,20 +43,41 @@ pub struct Meta {
 
 impl Page {
     pub fn new(page: usize, limit: usize, cursor: Option<&str>) -> Result<Self, Problem> {
-        let read = |cursor| String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok();
-        let after = cursor.map(|cursor| read(cursor).ok_or_else(|| Problem::bad_request("cursor: it is none of ours")));
-        Ok(Self { page, limit, after: after.transpose()?.map(Into::into) })
+        let Some(cursor) = cursor else { return Ok(Self { page, limit, after: None, shown: 0 }) };
+        let unknown = || Problem::bad_request("cursor: it is none of ours");
+        let (key, shown) = match cursor.split_once('.') {
+            None => (cursor, 0),
+            Some((key, shown)) => (key, shown.parse().ok().filter(|shown| (1..=REACH).contains(shown)).ok_or_else(unknown)?),
+        };
+        let key = URL_SAFE_NO_PAD.decode(key).ok().and_then(|key| String::from_utf8(key).ok()).ok_or_else(unknown)?;
+        Ok(Self { page, limit, after: Some(key.into()), shown })
     }
 
-    /// Entries before the page.
+    /// Entries to pass over before the page, of those that are not behind its cursor.
     pub fn skip(&self) -> usize {
-        if self.after.is_some() { 0 } else { (self.page - 1) * self.limit }
+        if self.after.is_some() { self.shown } else { (self.page - 1) * self.limit }
     }
 
-    /// `last` is the key of the last entry that is shown.
-    pub fn meta(&self, count: Option<usize>, hasnext: bool, last: Option<&str>) -> Meta {
-        let cursor = last.filter(|_| hasnext).map(|last| URL_SAFE_NO_PAD.encode(last));
-        Meta { page: self.page, limit: self.limit, count, hasnext, cursor }
+    /// Whether an entry is behind the cursor.
+    pub fn has_passed(&self, key: &str) -> bool {
+        self.after.as_deref().is_some_and(|after| key < after || (key == after && self.shown == 0))
+    }
+
+    /// Where the page behind this one begins, whose entries have these keys.
+    pub fn cursor(&self, keys: &[impl AsRef<str>]) -> Option<String> {
+        let last = keys.last()?.as_ref();
+        let end = (0..=KEY_MAX.min(last.len())).rev().find(|end| last.is_char_boundary(*end)).unwrap_or(0);
+        let beginning = &last[..end];
+        if end == last.len() {
+            return Some(URL_SAFE_NO_PAD.encode(last));
+        }
+        let alike = keys.iter().rev().take_while(|key| key.as_ref().starts_with(beginning)).count();
+        let before = if self.after.as_deref() == Some(beginning) { self.shown } else { 0 };
+        Some(format!("{}.{}", URL_SAFE_NO_PAD.encode(beginning), before + alike))
+    }
+
+    pub fn meta(&self, count: Option<usize>, hasnext: bool, cursor: Option<String>) -> Meta {
+        Meta { page: self.page, limit: self.limit, count, hasnext, cursor: cursor.filter(|_| hasnext) }
     }
 
     /// The page of a list that is there as a whole, in order.
@@ -87,7 +112,7 @@ impl<T> Selection<T> {
 
     /// The same for a key that may come more than once: `merge` changes the entry that is there, if it is. Such lists have no count.
     pub fn merge(&mut self, key: &str, make: impl FnOnce() -> T, merge: impl FnOnce(&mut T)) {
-        if self.page.after.as_deref().is_some_and(|after| key <= after) {
+        if self.page.has_passed(key) {
             return;
         }
         let is_full = self.kept.len() >= self.kept_max;
@@ -109,7 +134,7 @@ impl<T> Selection<T> {
         let is_whole = !hasnext && self.page.after.is_none();
         let count = if self.offered > 0 { Some(self.offered) } else { is_whole.then_some(self.kept.len()) };
         let (keys, data): (Vec<_>, Vec<_>) = self.kept.into_iter().skip(self.page.skip()).take(self.page.limit).unzip();
-        let meta = self.page.meta(count, hasnext, keys.last().map(|key| &**key));
+        let meta = self.page.meta(count, hasnext, self.page.cursor(&keys));
         (data, meta)
     }
 }
@@ -163,8 +188,32 @@ mod tests {
         assert_eq!((data, meta.hasnext, meta.count), (vec![("a", 3), ("b", 1)], true, None));
     }
 
+    /// Topics may have 64 KiB, and the head of a request has to take the cursor.
+    #[test]
+    fn keys_too_long_for_a_cursor_are_passed_one_by_one() {
+        let long = "ü".repeat(KEY_MAX / 2 + 1);
+        let keys: Vec<String> = (0..7).map(|n| format!("{long}{n}")).chain(["a".into(), "z".into()]).collect();
+        let (mut found, mut cursor): (Vec<String>, Option<String>) = (Vec::new(), None);
+        loop {
+            let mut selection = Selection::new(&Page::new(1, 2, cursor.as_deref()).unwrap());
+            keys.iter().rev().for_each(|key| selection.offer(key, || key.clone()));
+            let (data, meta) = selection.finish();
+            found.extend(data);
+            cursor = meta.cursor;
+            match &cursor {
+                Some(cursor) => assert!(cursor.len() < 60_000),
+                None => break,
+            }
+        }
+        let mut expected = keys;
+        expected.sort();
+        assert_eq!(found, expected);
+    }
+
     #[test]
     fn a_cursor_that_is_none_is_told() {
-        assert!(Page::new(1, 1, Some("!")).is_err());
+        for wrong in ["!", "YQ.", "YQ.0", "YQ.x", "YQ.99999999"] {
+            assert!(Page::new(1, 1, Some(wrong)).is_err(), "{wrong}");
+        }
     }
 }

@@ -11,7 +11,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::answer::{Answer, changed, done, list, ok, with};
-use super::page::Page;
 use super::request::{JsonBody, Params, PathOf};
 use super::{Api, Shared};
 use crate::admin::problem::Problem;
@@ -133,7 +132,7 @@ async fn peek(api: &Api, name: &str, mut params: Params, dead: bool) -> Answer {
     let mut peeked = look(api, peek).await?;
     let messages = peeked["messages"].take();
     let last = messages.as_array().and_then(|messages| messages.last()).map(|last| last["seq"].to_string());
-    list(&messages, &Page::meta(&page, None, peeked["has_more"] == true, last.as_deref()))
+    list(&messages, &page.meta(None, peeked["has_more"] == true, last.and_then(|last| page.cursor(&[last]))))
 }
 
 async fn message(State(api): Shared, PathOf((name, seq)): PathOf<(String, u64)>, params: Params) -> Answer {

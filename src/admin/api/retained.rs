@@ -74,9 +74,8 @@ async fn retained(State(api): Shared, mut params: Params) -> Answer {
         .walk(move |api| {
             let (now, mut skip) = (Instant::now(), page.skip());
             let (mut data, mut hasnext) = (Vec::new(), false);
-            let after = page.after.as_deref();
-            api.broker.visit_retained(Some(&filter), after, |topic, view| {
-                if after == Some(topic.as_str()) || view.message.is_expired(now) {
+            api.broker.visit_retained(Some(&filter), page.after.as_deref(), |topic, view| {
+                if page.has_passed(topic.as_str()) || view.message.is_expired(now) {
                     return ControlFlow::Continue(());
                 }
                 if skip > 0 {
@@ -90,10 +89,11 @@ async fn retained(State(api): Shared, mut params: Params) -> Answer {
                 data.push(RetainedInfo::new(&view, now));
                 ControlFlow::Continue(())
             });
-            let is_all = !hasnext && skip == 0 && after.is_none();
+            let is_all = !hasnext && skip == 0 && page.after.is_none();
             let count = is_all.then_some(page.skip() + data.len());
-            let last = data.last().map(|last: &RetainedInfo| last.topic.clone());
-            (data, page.meta(count, hasnext, last.as_deref()))
+            let topics: Vec<&str> = data.iter().map(|info: &RetainedInfo| &*info.topic).collect();
+            let meta = page.meta(count, hasnext, page.cursor(&topics));
+            (data, meta)
         })
         .await?;
     list(&data, &meta)
@@ -108,6 +108,10 @@ async fn one(State(api): Shared, PathOf(topic): PathOf<String>, params: Params) 
 
 async fn delete(State(api): Shared, PathOf(topic): PathOf<String>, params: Params) -> Answer {
     params.finish()?;
+    if topic.starts_with("$SYS/") {
+        // What does not change is not published again.
+        return Err(Problem::bad_request("topic: what is below $SYS is the broker's own"));
+    }
     let safe = api.broker.forget_retained(name(&topic)?).ok_or_else(missing)?;
     kept(safe).await?;
     changed(done(), "delete retained message")

@@ -33,7 +33,7 @@ async fn session(State(api): Shared, PathOf(client_id): PathOf<String>, mut para
 async fn discard(State(api): Shared, PathOf(client_id): PathOf<String>, mut params: Params) -> Answer {
     let handle = find(&api, &client_id, &mut params).await?;
     params.finish()?;
-    let ended = api.walk(move |api| api.broker.discard_session(&handle, Instant::now())).await?;
+    let ended = api.change(move |api| api.broker.discard_session(&handle, Instant::now())).await?;
     if !ended {
         return Err(Problem::conflict("CONFLICT", "the session was ended or taken up by its client just now"));
     }

@@ -4,11 +4,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::routing::get;
+use axum::{Extension, Router};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::stream;
@@ -29,6 +29,10 @@ pub fn routes() -> Router<Arc<Api>> {
 /// How long one trace goes on, in seconds, where none is asked for, and at most: the connection lives no longer.
 const SECONDS_DEFAULT: u64 = 240;
 const SECONDS_MAX: u64 = 240;
+
+/// When the connection that a request has come on ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends(pub Instant);
 
 /// One line.
 #[derive(Debug, Serialize)]
@@ -64,7 +68,7 @@ impl From<TraceLine> for LineInfo {
 }
 
 /// Events: `line` for what happens, `dropped` with a number of lines that nobody took in time, `end` when the time is over.
-async fn trace(State(api): Shared, mut params: Params) -> Answer {
+async fn trace(State(api): Shared, Extension(Ends(ends)): Extension<Ends>, mut params: Params) -> Answer {
     let what = match (params.text("clientid")?, params.text("topic")?) {
         (Some(client_id), None) if !client_id.is_empty() => Follow::Client(client_id.into()),
         (None, Some(topic)) => {
@@ -83,7 +87,7 @@ async fn trace(State(api): Shared, mut params: Params) -> Answer {
         .broker
         .follow(what)
         .ok_or_else(|| Problem::unavailable("TOO_MANY_TRACES", format!("{FOLLOWERS_MAX} traces are being followed already")))?;
-    let until = Instant::now() + Duration::from_secs(seconds);
+    let until = ends.min(Instant::now() + Duration::from_secs(seconds));
     let events = stream::unfold(Some(Feed { following, until, held: None }), |feed| async move {
         let mut feed = feed?;
         match feed.next().await {

@@ -44,7 +44,9 @@ export function path(...parts) {
 function address(where, query) {
   const url = new URL(ROOT + where);
   for (const [name, value] of Object.entries(query ?? {})) {
-    if (value !== '' && value !== null && value !== undefined) url.searchParams.set(name, value);
+    // No mount point is one too: left out, the broker would take the client of any.
+    const isGiven = value !== '' || name === 'mountpoint';
+    if (isGiven && value !== null && value !== undefined) url.searchParams.set(name, value);
   }
   return url;
 }
@@ -56,6 +58,7 @@ function headers(more) {
 
 /** Asks; the caller looks at the answer. Throws Problem and Unreachable. */
 export async function open(method, where, { query, body, signal } = {}) {
+  const key = session.key();
   const request = { method, signal, cache: 'no-store', credentials: 'omit', redirect: 'error', headers: headers({}) };
   if (method !== 'GET' && method !== 'DELETE') {
     request.headers = headers({ 'Content-Type': 'application/json' });
@@ -72,7 +75,8 @@ export async function open(method, where, { query, body, signal } = {}) {
   setUp(true);
   if (response.ok) return response;
   const problem = await problemOf(response);
-  if (problem.status === 401) session.refused(problem.message);
+  // An answer that comes late says nothing of the key that is there by now.
+  if (problem.status === 401 && session.key() === key) session.refused(problem.message);
   throw problem;
 }
 

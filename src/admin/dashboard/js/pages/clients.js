@@ -41,7 +41,7 @@ export function open({ params, signal }) {
     value: params.get('state') ?? '', kind: 'is-narrow', on: { change: (event) => list.set({ state: event.target.value }) },
   });
   const list = pagedList({
-    where: '/clients', caption: 'Clients', columns: COLUMNS, key: (row) => `${row.mountpoint} ${row.clientid}`, state, signal,
+    where: '/clients', caption: 'Clients', columns: COLUMNS, key: (row) => JSON.stringify([row.mountpoint, row.clientid]), state, signal,
     ascendingOnly: ['clientid'],
     query: ({ like, user: name, state: wanted, sort, order }) => ({
       like_clientid: like, like_username: name, conn_state: wanted, sort: sort || 'clientid', order: order || 'asc',

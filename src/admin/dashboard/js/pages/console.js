@@ -67,6 +67,7 @@ class Messages {
 
 function consoleOf(urls, signal) {
   let client = null;
+  let isOpening = false;
   const filters = new Set();
   const messages = new Messages();
   const status = h('p', { role: 'status', class: 'muted' }, 'Not connected.');
@@ -109,13 +110,19 @@ function consoleOf(urls, signal) {
     const next = new Client({
       onMessage: (message) => messages.add(message),
       onClose: (why) => {
+        if (client !== next) return;
         client = null;
         setConnected(false);
         say(why, why !== 'Disconnected.');
       },
     });
     const wanted = { clientId: control(id).value, userName: control(user).value, password: control(password).value };
-    const name = await next.open(control(url).value, wanted);
+    isOpening = true;
+    const name = await next.open(control(url).value, wanted).finally(() => { isOpening = false; });
+    if (signal.aborted) {
+      next.close();
+      return;
+    }
     client = next;
     setConnected(true);
     say(`Connected as ${name}.`);
@@ -141,8 +148,8 @@ function consoleOf(urls, signal) {
     h('div', { class: 'buttons' }, h('button', { type: 'submit', class: 'button' }, 'Publish'), retain));
 
   onSubmit(connection, async () => {
-    if (client === null) await open();
-    else client.close();
+    if (client !== null) client.close();
+    else if (!isOpening) await open();
   });
   onSubmit(subscription, async () => {
     const wanted = control(filter).value;

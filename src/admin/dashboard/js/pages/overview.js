@@ -98,7 +98,7 @@ const client = (row) => href(['clients', row.clientid], { mountpoint: row.mountp
 
 function ranking({ title, where, columns, nothing, signal }) {
   const table = new Table({
-    caption: title, key: (row) => `${row.mountpoint} ${row.clientid}`,
+    caption: title, key: (row) => JSON.stringify([row.mountpoint, row.clientid]),
     columns: [{ label: 'Client', kind: 'is-name', text: (row) => row.clientid, link: client }, ...columns],
   });
   const body = h('div', { class: 'table-box' }, loading());

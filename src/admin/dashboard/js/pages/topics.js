@@ -23,7 +23,7 @@ function filters(state, signal) {
 
 function subscriptions(state, signal) {
   return pagedList({
-    where: '/subscriptions', caption: 'Subscriptions', state, signal, key: (row) => `${row.mountpoint} ${row.clientid} ${row.topic}`,
+    where: '/subscriptions', caption: 'Subscriptions', state, signal, key: (row) => JSON.stringify([row.mountpoint, row.clientid, row.topic]),
     query: ({ topic, match }) => ({ topic, match_topic: match }),
     columns: [
       { label: 'Client identifier', kind: 'is-name', text: (row) => row.clientid, link: (row) => href(['clients', row.clientid], { mountpoint: row.mountpoint }) },
