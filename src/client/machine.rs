@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, Stage};
 use super::{Message, Options};
 use crate::packet::{
     ConnAck, ConnectReason, Decoder, Delivery, Disconnect, DisconnectReason, MalformedPacket, Packet, PacketId, Peer, Publish,
@@ -13,12 +13,16 @@ use crate::packet::{
 ///
 /// [`Self::connect`] begins one, [`Self::receive`] takes what the server sent, [`Self::poll_event`] tells what came of it,
 /// [`Self::take_output`] is what must be sent. [`Self::poll_timeout`] says when [`Self::handle_timeout`] is due.
+///
+/// A message is acknowledged when the caller is done with it: when it asks for the next event, or says goodbye.
 #[derive(Debug)]
 pub struct Machine {
     options: Options,
     state: State,
     output: Vec<u8>,
     events: VecDeque<Event>,
+    /// The message that the caller has taken last, as long as it is not acknowledged.
+    owed: Option<Delivery>,
     outgoing: Outgoing,
     /// SUBSCRIBE and UNSUBSCRIBE that wait for their answers.
     asked: HashSet<PacketId>,
@@ -62,7 +66,7 @@ pub enum Event {
         reason: ConnectReason,
         reason_string: Option<String>,
     },
-    /// A message has come; it is acknowledged already.
+    /// A message has come; it is acknowledged when the next event is asked for.
     Message(Message),
     /// A message of ours has been acknowledged to the end, or refused.
     Published {
@@ -119,6 +123,7 @@ impl Machine {
             state: State::Offline,
             output: Vec::new(),
             events: VecDeque::new(),
+            owed: None,
             outgoing: Outgoing::default(),
             asked: HashSet::new(),
             received: HashSet::new(),
@@ -133,6 +138,12 @@ impl Machine {
     /// How many messages of QoS 1 and 2 may be unacknowledged; more wait. The server may allow fewer.
     pub fn set_max_inflight(&mut self, max_inflight: u16) {
         self.max_inflight = max_inflight.max(1);
+    }
+
+    /// Which packet identifier is the first. A session that is taken up without what it had under way may know low ones from before:
+    /// it would take a new message of QoS 2 for an old one.
+    pub fn set_first_packet_id(&mut self, packet_id: PacketId) {
+        self.outgoing.set_next_id(packet_id);
     }
 
     pub const fn options(&self) -> &Options {
@@ -151,6 +162,7 @@ impl Machine {
     /// A Network Connection has been opened: CONNECT goes out. What the last one left unsent or unread is forgotten.
     pub fn connect(&mut self, now: Instant) {
         self.output.clear();
+        self.owed = None;
         self.aliases.clear(); // [MQTT-3.3.2-7]
         self.asked.clear();
         self.ping_due = None;
@@ -169,19 +181,50 @@ impl Machine {
         self.output.len()
     }
 
-    pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+    /// The next event. To ask for it is to be done with the one before: a message is acknowledged now.
+    pub fn poll_event(&mut self, now: Instant) -> Option<Event> {
+        self.acknowledge(now);
+        let event = self.events.pop_front()?;
+        if let Event::Message(message) = &event {
+            self.owed = message.packet_id.map(|packet_id| delivery(message.qos, packet_id));
+        }
+        Some(event)
     }
 
-    /// Takes the whole packets that `bytes` begin with; returns how many bytes they were. After a failure the connection is
-    /// to be closed.
+    fn acknowledge(&mut self, now: Instant) {
+        let ack = |packet_id| PublishAck::new(packet_id, PublishReason::Success);
+        match self.owed.take() {
+            None | Some(Delivery::AtMostOnce) => {}
+            Some(Delivery::AtLeastOnce(packet_id)) => self.send(&Packet::PubAck(ack(packet_id)), now),
+            Some(Delivery::ExactlyOnce(packet_id)) => self.send(&Packet::PubRec(ack(packet_id)), now),
+        }
+    }
+
+    /// The message that was taken last is not acknowledged: it stays with the server.
+    pub fn decline(&mut self) {
+        if let Some(Delivery::ExactlyOnce(packet_id)) = self.owed.take() {
+            self.received.remove(&packet_id);
+        }
+    }
+
+    /// Takes the whole packets that `bytes` begin with, up to one that brings an event: the next is taken when the caller is done with
+    /// that, so that what it does not get to is not acknowledged. Returns how many bytes they were. After a failure the connection is to
+    /// be closed.
     pub fn receive(&mut self, bytes: &[u8], now: Instant) -> Result<usize, Failure> {
         let mut consumed = 0;
-        while let Some((packet, length)) = self.decoder().decode(&bytes[consumed..])? {
+        while self.events.is_empty() && self.owed.is_none() {
+            let Some((packet, length)) = self.decoder().decode(&bytes[consumed..])? else { break };
             consumed += length;
             self.handle(packet, now)?;
         }
         Ok(consumed)
+    }
+
+    /// Bytes went to or came from the server that would not have if it were gone: the answer to a PINGREQ may come later.
+    pub fn shows_life(&mut self, now: Instant) {
+        if let Some(due) = &mut self.ping_due {
+            *due = now + Duration::from_secs(self.server.keep_alive.into());
+        }
     }
 
     fn decoder(&self) -> Decoder {
@@ -204,10 +247,10 @@ impl Machine {
         }
         match packet {
             Packet::Publish(publish) => self.handle_publish(&publish, now)?,
-            Packet::PubAck(ack) => self.settle(ack.packet_id, ack.reason, now),
-            Packet::PubRec(ack) => self.handle_pubrec(&ack, now),
+            Packet::PubAck(ack) => self.handle_puback(&ack, now)?,
+            Packet::PubRec(ack) => self.handle_pubrec(&ack, now)?,
             Packet::PubRel(release) => self.handle_pubrel(&release, now),
-            Packet::PubComp(release) => self.settle(release.packet_id, PublishReason::Success, now),
+            Packet::PubComp(release) => self.handle_pubcomp(&release, now)?,
             Packet::SubAck(ack) => {
                 self.asked.remove(&ack.packet_id);
                 self.events.push_back(Event::Subscribed { packet_id: ack.packet_id, reasons: ack.reasons });
@@ -266,17 +309,12 @@ impl Machine {
 
     fn handle_publish(&mut self, publish: &Publish<'_>, now: Instant) -> Result<(), Failure> {
         let topic = self.resolve_topic(publish)?;
-        match publish.delivery {
-            Delivery::AtMostOnce => {}
-            Delivery::AtLeastOnce(packet_id) => {
-                self.send(&Packet::PubAck(PublishAck::new(packet_id, PublishReason::Success)), now);
-            }
-            Delivery::ExactlyOnce(packet_id) => {
-                self.send(&Packet::PubRec(PublishAck::new(packet_id, PublishReason::Success)), now);
-                if !self.received.insert(packet_id) {
-                    return Ok(()); // It has come before [MQTT-4.3.3-10].
-                }
-            }
+        if let Delivery::ExactlyOnce(packet_id) = publish.delivery
+            && !self.received.insert(packet_id)
+        {
+            // It has come before [MQTT-4.3.3-10], and was taken then.
+            self.send(&Packet::PubRec(PublishAck::new(packet_id, PublishReason::Success)), now);
+            return Ok(());
         }
         self.events.push_back(Event::Message(Message::of(publish, &topic)));
         Ok(())
@@ -301,18 +339,42 @@ impl Machine {
         }
     }
 
-    fn handle_pubrec(&mut self, ack: &PublishAck<'_>, now: Instant) {
-        if ack.reason.is_error() {
-            return self.settle(ack.packet_id, ack.reason, now);
+    fn handle_puback(&mut self, ack: &PublishAck<'_>, now: Instant) -> Result<(), Failure> {
+        match self.outgoing.stage(ack.packet_id) {
+            Some(Stage::Sent(QoS::AtLeastOnce)) => self.settle(ack.packet_id, ack.reason, now),
+            Some(_) => return Err(Failure::Protocol("PUBACK for a message of QoS 2")),
+            None => {}
         }
-        let reason = match self.outgoing.get(ack.packet_id) {
-            Some(exchange) => {
-                exchange.message = None;
+        Ok(())
+    }
+
+    fn handle_pubrec(&mut self, ack: &PublishAck<'_>, now: Instant) -> Result<(), Failure> {
+        let is_error = ack.reason.is_error();
+        let reason = match self.outgoing.stage(ack.packet_id) {
+            Some(Stage::Sent(QoS::ExactlyOnce)) if is_error => {
+                self.settle(ack.packet_id, ack.reason, now);
+                return Ok(());
+            }
+            Some(Stage::Sent(QoS::ExactlyOnce)) => {
+                self.outgoing.release(ack.packet_id);
                 ReleaseReason::Success
             }
+            Some(Stage::Released) if !is_error => ReleaseReason::Success,
+            Some(_) => return Err(Failure::Protocol("a PUBREC that does not fit its message")),
+            None if is_error => return Ok(()),
             None => ReleaseReason::PacketIdentifierNotFound,
         };
         self.send(&Packet::PubRel(Release::new(ack.packet_id, reason)), now);
+        Ok(())
+    }
+
+    fn handle_pubcomp(&mut self, release: &Release<'_>, now: Instant) -> Result<(), Failure> {
+        match self.outgoing.stage(release.packet_id) {
+            Some(Stage::Released) => self.settle(release.packet_id, PublishReason::Success, now),
+            Some(Stage::Sent(_)) => return Err(Failure::Protocol("PUBCOMP before PUBREL")),
+            None => {}
+        }
+        Ok(())
     }
 
     fn handle_pubrel(&mut self, release: &Release<'_>, now: Instant) {
@@ -416,7 +478,7 @@ impl Machine {
         Some(packet_id)
     }
 
-    /// Says goodbye; the connection is to be closed when that is sent.
+    /// Says goodbye, and is done with the message that was taken last; the connection is to be closed when that is sent.
     pub fn disconnect(
         &mut self,
         reason: DisconnectReason,
@@ -424,6 +486,7 @@ impl Machine {
         user_properties: UserProperties<'_>,
         now: Instant,
     ) {
+        self.acknowledge(now);
         let disconnect = Disconnect { session_expiry_interval, user_properties, ..Disconnect::new(reason) };
         self.send(&Packet::Disconnect(disconnect), now);
         self.state = State::Offline;
@@ -433,6 +496,7 @@ impl Machine {
     pub fn lost(&mut self) {
         self.state = State::Offline;
         self.ping_due = None;
+        self.owed = None;
         self.output.clear();
     }
 

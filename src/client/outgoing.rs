@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
 use super::Message;
-use crate::packet::PacketId;
+use crate::packet::{PacketId, QoS};
 
 /// Messages of QoS 1 and 2 that have not been acknowledged to the end, in the order in which they were published, so that
 /// they are sent again in that order `[MQTT-4.6.0-1]`.
@@ -20,6 +20,15 @@ pub(super) struct Exchange {
     pub(super) is_sent: bool,
     /// It counts against the server's Receive Maximum on this Network Connection.
     pub(super) is_in_flight: bool,
+}
+
+/// How far a message has come that is on its way over this Network Connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// PUBLISH has gone out; PUBACK or PUBREC is to come.
+    Sent(QoS),
+    /// PUBREC has come, PUBREL has gone out; PUBCOMP is to come.
+    Released,
 }
 
 impl Default for Outgoing {
@@ -49,8 +58,22 @@ impl Outgoing {
         None
     }
 
-    pub(super) fn get(&mut self, packet_id: PacketId) -> Option<&mut Exchange> {
-        self.exchanges.iter_mut().find(|exchange| exchange.packet_id == packet_id)
+    /// Where the search for identifiers goes on.
+    pub(super) fn set_next_id(&mut self, packet_id: PacketId) {
+        self.next_id = packet_id;
+    }
+
+    /// `None` for what is not on its way: it cannot be answered.
+    pub(super) fn stage(&self, packet_id: PacketId) -> Option<Stage> {
+        let exchange = self.exchanges.iter().find(|exchange| exchange.packet_id == packet_id && exchange.is_in_flight)?;
+        Some(exchange.message.as_ref().map_or(Stage::Released, |message| Stage::Sent(message.qos)))
+    }
+
+    /// The server owns the message.
+    pub(super) fn release(&mut self, packet_id: PacketId) {
+        if let Some(exchange) = self.exchanges.iter_mut().find(|exchange| exchange.packet_id == packet_id) {
+            exchange.message = None;
+        }
     }
 
     pub(super) fn remove(&mut self, packet_id: PacketId) -> Option<Exchange> {

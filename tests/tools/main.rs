@@ -6,6 +6,8 @@
 mod support;
 
 mod documents;
+mod faults;
 mod interchangeable;
 mod options;
+mod scripted;
 mod tool;

@@ -100,7 +100,7 @@ fn wrong_usage_is_told_before_anything_is_sent() {
         ("pub", &["-m", "x"]),
         ("pub", &["-t", "a", "-m", "x", "-n"]),
         ("pub", &["-t", "a", "-m", "x", "-q", "3"]),
-        ("pub", &["-t", "a", "-m", "x", "-D", "publish", "content-type", "t"]),
+        ("pub", &["-t", "a", "-m", "x", "-V", "mqttv311", "-D", "publish", "content-type", "t"]),
         ("pub", &["-t", "a", "-m", "x", "-V", "mqttv5", "-D", "publish", "receive-maximum", "1"]),
         ("sub", &["-t", "a#"]),
         ("sub", &["-t", "a", "-F", "%z"]),

@@ -14,7 +14,8 @@ pub(crate) struct ConnectArgs {
     /// Host to connect to.
     #[arg(short = 'h', long, value_name = "HOST", default_value = "localhost")]
     host: String,
-    /// Port to connect to; 1883 unless given, 8883 with TLS.
+    /// Port to connect to; 1883 unless given, 8883 with TLS. At 8883 it is TLS with the authorities that this machine trusts, unless
+    /// others are given.
     #[arg(short, long, value_name = "PORT")]
     port: Option<u16>,
     /// Connect to a Unix socket instead.
@@ -41,9 +42,9 @@ pub(crate) struct ConnectArgs {
     /// Keep alive in seconds.
     #[arg(short, long, value_name = "SECONDS", default_value_t = 60)]
     keepalive: u16,
-    /// Version of the protocol: mqttv31, mqttv311 or mqttv5 (also 31, 311, 5).
-    #[arg(short = 'V', long, value_name = "VERSION", default_value = "mqttv311", value_parser = version)]
-    protocol_version: ProtocolVersion,
+    /// Version of the protocol: mqttv31, mqttv311 or mqttv5 (also 31, 311, 5); mqttv311 unless given, mqttv5 with -D.
+    #[arg(short = 'V', long, value_name = "VERSION", value_parser = version)]
+    protocol_version: Option<ProtocolVersion>,
     /// Take up the session of the client identifier, and leave it there for the next time.
     #[arg(short = 'c', long)]
     disable_clean_session: bool,
@@ -168,6 +169,17 @@ impl<'a> Url<'a> {
     }
 }
 
+/// Where brokers listen with TLS.
+const TLS_PORT: u16 = 8883;
+
+/// Checks what packets have two bytes for the length of (1.5.4, 1.5.6).
+fn check_length(name: &str, value: &[u8]) -> Result<(), Error> {
+    if value.len() > usize::from(u16::MAX) {
+        return Err(Error::usage(format!("{name}: it is longer than {} bytes", u16::MAX)));
+    }
+    Ok(())
+}
+
 impl ConnectArgs {
     pub(super) fn plan(&self) -> Result<Plan, Error> {
         let url = self
@@ -175,15 +187,15 @@ impl ConnectArgs {
             .as_deref()
             .map(|url| Url::parse(url).ok_or_else(|| Error::usage("-L takes mqtt(s)://[user[:password]@]host[:port]/topic")));
         let url = url.transpose()?;
-        let tls = self.tls(&url)?;
-        let port = url.as_ref().map_or(self.port, |url| url.port).unwrap_or_else(|| if tls.is_some() { 8883 } else { 1883 });
+        let tls = self.tls(url.as_ref())?;
+        let port = self.given_port(url.as_ref()).unwrap_or_else(|| if tls.is_some() { TLS_PORT } else { 1883 });
         let host = url.as_ref().map_or(self.host.as_str(), |url| url.host).to_owned();
         let endpoint = match &self.unix {
             Some(path) => Endpoint::Unix(path.clone()),
             None => Endpoint::Tcp { host, port },
         };
         let properties = Properties::parse(&self.property).map_err(Error::usage)?;
-        let is_v5 = self.protocol_version == ProtocolVersion::V5;
+        let is_v5 = self.version() == ProtocolVersion::V5;
         if !is_v5 && (!self.property.is_empty() || self.session_expiry.is_some()) {
             return Err(Error::usage("-D and -x are MQTT 5.0's: they need -V mqttv5"));
         }
@@ -193,10 +205,24 @@ impl ConnectArgs {
         Ok(Plan { endpoint, tls, bind, options, properties, topic, is_debug, is_quiet })
     }
 
-    fn tls(&self, url: &Option<Url<'_>>) -> Result<Option<TlsConnector>, Error> {
-        let wants_tls = url.as_ref().is_some_and(|url| url.is_tls);
+    fn version(&self) -> ProtocolVersion {
+        // Whoever gives a property means the version that has them.
+        let default = if self.property.is_empty() { ProtocolVersion::V311 } else { ProtocolVersion::V5 };
+        self.protocol_version.unwrap_or(default)
+    }
+
+    fn given_port(&self, url: Option<&Url<'_>>) -> Option<u16> {
+        url.map_or(self.port, |url| url.port)
+    }
+
+    /// Whether the address says that it is TLS: a password must not go to the port of TLS in clear text.
+    fn is_tls_address(&self, url: Option<&Url<'_>>) -> bool {
+        self.unix.is_none() && (url.is_some_and(|url| url.is_tls) || self.given_port(url) == Some(TLS_PORT))
+    }
+
+    fn tls(&self, url: Option<&Url<'_>>) -> Result<Option<TlsConnector>, Error> {
         let has_authorities = self.cafile.is_some() || self.capath.is_some() || self.tls_use_os_certs;
-        if !wants_tls && !has_authorities {
+        if !has_authorities && !self.is_tls_address(url) {
             if self.cert.is_some() || self.insecure {
                 return Err(Error::usage("TLS needs --cafile, --capath or --tls-use-os-certs"));
             }
@@ -218,7 +244,7 @@ impl ConnectArgs {
             (Some(id), _) => id.clone(),
             (None, Some(prefix)) => format!("{prefix}{}", std::process::id()),
             // 3.1 knows no identifiers that the server makes up.
-            (None, None) if self.protocol_version == ProtocolVersion::V31 => format!("dunlin-{:08x}", rand::random::<u32>()),
+            (None, None) if self.version() == ProtocolVersion::V31 => format!("dunlin-{:08x}", rand::random::<u32>()),
             (None, None) => String::new(),
         };
         if self.disable_clean_session && client_id.is_empty() {
@@ -226,7 +252,7 @@ impl ConnectArgs {
         }
         let for_ever = if self.disable_clean_session { u32::MAX } else { 0 };
         let mut options = Options {
-            version: self.protocol_version,
+            version: self.version(),
             client_id,
             clean_start: !self.disable_clean_session,
             keep_alive: self.keepalive,
@@ -240,12 +266,16 @@ impl ConnectArgs {
             return Err(Error::usage("a password needs a user name: -u"));
         }
         properties.connect(&mut options);
+        check_length("the client identifier", options.client_id.as_bytes())?;
+        check_length("the user name", options.username.as_deref().unwrap_or_default().as_bytes())?;
+        check_length("the password", options.password.as_deref().unwrap_or_default())?;
         Ok(options)
     }
 
     fn will(&self, properties: &Properties) -> Result<Option<WillOptions>, Error> {
         let Some(topic) = &self.will_topic else { return Ok(None) };
         TopicName::new(topic).map_err(|error| Error::usage(format!("--will-topic {topic:?}: {error}")))?;
+        check_length("--will-payload", self.will_payload.as_deref().unwrap_or_default().as_bytes())?;
         Ok(Some(WillOptions {
             topic: topic.clone(),
             payload: self.will_payload.clone().unwrap_or_default().into_bytes(),
@@ -259,7 +289,68 @@ impl ConnectArgs {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    #[command(disable_help_flag = true)]
+    struct Tool {
+        #[command(flatten)]
+        connect: ConnectArgs,
+    }
+
+    fn args(words: &[&str]) -> ConnectArgs {
+        Tool::parse_from([&["tool"][..], words].concat()).connect
+    }
+
+    #[test]
+    fn port_8883_means_tls() {
+        for (words, expected) in [
+            (&["-p", "8883"][..], true),
+            (&["-p", "8883", "-P", "secret", "-u", "me"], true),
+            (&["-L", "mqtt://h:8883/t"], true),
+            (&["-L", "mqtts://h:1883/t"], true),
+            (&["-L", "mqtt://h/t"], false),
+            (&["-p", "1883"], false),
+            (&["--unix", "/s"], false),
+            (&[], false),
+        ] {
+            let args = args(words);
+            let url = args.url.as_deref().map(|url| Url::parse(url).unwrap());
+            assert_eq!(args.is_tls_address(url.as_ref()), expected, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_property_means_the_version_that_has_them() {
+        let property = ["-D", "publish", "content-type", "t"];
+        assert_eq!(args(&property).version(), ProtocolVersion::V5);
+        assert_eq!(args(&[]).version(), ProtocolVersion::V311);
+        assert!(args(&[&property[..], &["-V", "mqttv311"][..]].concat()).plan().is_err());
+        assert!(args(&["-x", "5"]).plan().is_err());
+    }
+
+    #[test]
+    fn what_no_packet_can_say_whole_is_refused() {
+        let (long, fits) = ("x".repeat(65_536), "x".repeat(65_535));
+        let property = |property: &'static str| vec!["-D", "publish", property];
+        for words in [
+            vec!["-i"],
+            vec!["-u"],
+            vec!["-u", "me", "-P"],
+            vec!["--will-topic", "t", "--will-payload"],
+            property("content-type"),
+            property("correlation-data"),
+            [property("user-property"), vec!["name"]].concat(),
+        ] {
+            let code = |value: &str| {
+                let all = [&words[..], &[value][..]].concat();
+                args(&all).plan().map(|_| ()).map_err(|error| error.code)
+            };
+            assert_eq!((code(&long), code(&fits)), (Err(2), Ok(())), "{words:?}");
+        }
+    }
 
     #[test]
     fn a_url_is_taken_apart() {

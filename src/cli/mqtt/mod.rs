@@ -14,9 +14,10 @@ pub(super) use publish::PubArgs;
 pub(super) use subscribe::SubArgs;
 
 /// The same exit codes as mosquitto's tools have, so that scripts need not know which it is.
-pub(super) const EXIT_CODES: &str = "Exit codes: 0 done; 1 there is no connection, or another error; 2 wrong usage; 27 the time of -W \
-    has passed; 1 to 5 the server's return code if it refuses an MQTT 3.1 or 3.1.1 connection, its reason code (128 and more) if it \
-    refuses an MQTT 5.0 connection.";
+pub(super) const EXIT_CODES: &str = "Exit codes: 0 done; 1 there is no connection, the server has refused a message, one could not \
+    be sent, or another error; 2 wrong usage; 27 the time of -W has passed; 130 or 143 pub was interrupted by SIGINT or SIGTERM before \
+    it was done (sub ends with 0 then); 1 to 5 the server's return code if it refuses an MQTT 3.1 or 3.1.1 connection, its reason code \
+    (128 and more) if it refuses an MQTT 5.0 connection.";
 
 const FAILED: u8 = 1;
 const TIMED_OUT: u8 = 27;
@@ -57,8 +58,9 @@ struct Error {
 }
 
 impl Error {
+    /// Code 0 becomes 1: a server may give a reason that sounds like a success.
     fn new(code: u8, message: impl std::fmt::Display) -> Self {
-        Self { code, message: message.to_string() }
+        Self { code: code.max(FAILED), message: message.to_string() }
     }
 
     fn usage(message: impl std::fmt::Display) -> Self {

@@ -1,3 +1,5 @@
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -18,9 +20,9 @@ pub(crate) struct PubArgs {
     /// Topic to publish to.
     #[arg(short, long, value_name = "TOPIC", required_unless_present = "url", conflicts_with = "url")]
     topic: Option<String>,
-    /// Message to send.
+    /// Message to send; it need not be UTF-8.
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
-    message: Option<String>,
+    message: Option<OsString>,
     /// Send a message of no bytes.
     #[arg(short, long)]
     null_message: bool,
@@ -66,7 +68,7 @@ pub(super) fn run(args: PubArgs) -> Result<impl Future<Output = Result<u8, Error
     TopicName::new(&topic).map_err(|error| Error::usage(format!("topic {topic:?}: {error}")))?;
     let failed = |error| Error::new(FAILED, error);
     let payload = match (&args.message, &args.file) {
-        (Some(text), _) => text.clone().into_bytes(),
+        (Some(text), _) => text.clone().into_vec(),
         (None, Some(file)) => Source::file(file).map_err(failed)?,
         (None, None) if args.stdin_file => Source::standard_input().map_err(failed)?,
         (None, None) => Vec::new(),
@@ -77,8 +79,22 @@ pub(super) fn run(args: PubArgs) -> Result<impl Future<Output = Result<u8, Error
         let source = if args.stdin_line { Source::lines() } else { Source::repeated(payload, args.repeat, delay) };
         let mut machine = Machine::new(plan.options.clone(), Instant::now());
         machine.set_max_inflight(args.max_inflight);
+        if !plan.options.clean_start {
+            // The server may remember exchanges of a run that was cut off.
+            machine.set_first_packet_id(PacketId::new(rand::random()).unwrap_or(PacketId::FIRST));
+        }
         let (qos, retain) = (args.qos, args.retain);
-        let mut task = Publishing { topic, qos, retain, properties, source, is_over: false, unacknowledged: 0, qos0_count: 0 };
+        let mut task = Publishing {
+            topic,
+            qos,
+            retain,
+            properties,
+            source,
+            is_over: false,
+            has_failed: false,
+            unacknowledged: 0,
+            qos0_count: 0,
+        };
         session::run(&plan, &mut machine, &mut task).await
     })
 }
@@ -91,14 +107,20 @@ struct Publishing {
     source: Source,
     /// The source has no more.
     is_over: bool,
+    /// A message was refused, or is known not to have gone out whole.
+    has_failed: bool,
     unacknowledged: usize,
     /// Messages without a packet identifier, for `-d`.
     qos0_count: u64,
 }
 
 impl Publishing {
-    fn next(&self) -> Next {
-        if self.is_over && self.unacknowledged == 0 { Next::End(0) } else { Next::Continue }
+    /// The `unwritten` bytes may be messages of QoS 0, which are done with when they are written.
+    fn next(&self, unwritten: usize) -> Next {
+        if !self.is_over || self.unacknowledged > 0 || unwritten > 0 {
+            return Next::Continue;
+        }
+        Next::End(if self.has_failed { FAILED } else { 0 })
     }
 
     fn publish(&mut self, link: &mut Link<'_>, log: &Log, payload: Vec<u8>) -> Result<(), Error> {
@@ -125,15 +147,16 @@ impl Publishing {
 }
 
 impl Task for Publishing {
-    fn connected(&mut self, _: &mut Link<'_>, _: &Log, _: bool) -> Result<Next, Error> {
-        Ok(self.next())
+    fn connected(&mut self, link: &mut Link<'_>, _: &Log, _: bool) -> Result<Next, Error> {
+        Ok(self.next(link.waiting()))
     }
 
-    fn event(&mut self, _: &mut Link<'_>, log: &Log, event: Event) -> Result<Next, Error> {
+    fn event(&mut self, link: &mut Link<'_>, log: &Log, event: Event) -> Result<Next, Error> {
         match event {
             Event::Published { packet_id, reason } => {
                 self.acknowledged(packet_id, log);
                 if reason.is_error() {
+                    self.has_failed = true;
                     log.warn(format_args!("Warning: Publish {packet_id} failed: {}.", reason.code().name()));
                 }
             }
@@ -142,7 +165,36 @@ impl Task for Publishing {
             }
             _ => {}
         }
-        Ok(self.next())
+        Ok(self.next(link.waiting()))
+    }
+
+    fn written(&mut self) -> Next {
+        self.next(0)
+    }
+
+    fn lost(&mut self, unwritten: usize, log: &Log) -> Result<(), Error> {
+        if self.qos != QoS::AtMostOnce || unwritten == 0 {
+            return Ok(()); // What was not acknowledged is sent again.
+        }
+        if self.is_over {
+            return Err(Error::new(FAILED, "the connection was lost before all was sent"));
+        }
+        self.has_failed = true;
+        log.warn("Warning: a message was lost with the connection.");
+        Ok(())
+    }
+
+    /// It ends by itself when it is done.
+    fn interrupted(&self, signal: u8) -> u8 {
+        128 + signal
+    }
+
+    fn room(&self) -> usize {
+        if self.is_over { 1 } else { session::WAITING_MAX }
+    }
+
+    fn is_unanswered(&self) -> bool {
+        self.qos == QoS::AtMostOnce
     }
 
     async fn other(&mut self, has_room: bool) -> Other {
@@ -157,11 +209,14 @@ impl Task for Publishing {
 
     fn handle_other(&mut self, link: &mut Link<'_>, log: &Log, other: Other) -> Result<Next, Error> {
         match other {
-            Other::Message(Some(payload)) => self.publish(link, log, payload)?,
+            Other::Message(Some(payload)) => {
+                self.publish(link, log, payload)?;
+                self.is_over = self.source.is_over();
+            }
             Other::Message(None) => self.is_over = true,
             Other::Failed(error) => return Err(Error::new(FAILED, format_args!("standard input: {error}"))),
             Other::TimedOut => {}
         }
-        Ok(self.next())
+        Ok(self.next(link.waiting()))
     }
 }

@@ -54,6 +54,11 @@ impl Source {
         Self::Lines(lines)
     }
 
+    /// Whether it is known that there are no more.
+    pub(super) const fn is_over(&self) -> bool {
+        matches!(self, Self::Repeated { left: 0, .. })
+    }
+
     /// The next message; none when there are no more. Nothing is lost if the future is dropped.
     pub(super) async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         match self {

@@ -10,7 +10,7 @@ use super::properties::Properties;
 use super::session::{self, Log, Next, Other, Task};
 use super::{EXIT_CODES, Error, FAILED};
 use crate::client::{Event, Link, Machine, Message};
-use crate::packet::{PacketId, QoS, SubscriptionOptions, TopicFilter, TopicName, UserPropertiesBuf};
+use crate::packet::{PacketId, ProtocolVersion, QoS, SubscriptionOptions, TopicFilter, TopicName, UserPropertiesBuf};
 
 /// Subscribe to topics of a broker and print the messages, with mosquitto_sub's letters.
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ pub(crate) struct SubArgs {
     /// QoS of the subscriptions.
     #[arg(short, long, value_name = "QOS", default_value = "0", value_parser = qos)]
     qos: QoS,
-    /// End after so many messages.
+    /// End after so many messages; what comes behind them is not acknowledged.
     #[arg(short = 'C', value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// End after so many seconds, with exit code 27.
@@ -55,6 +55,9 @@ pub(crate) struct SubArgs {
     /// Do not print retained messages.
     #[arg(short = 'R')]
     no_retained: bool,
+    /// Have the retained flag of messages as they were published. MQTT 5.0 only.
+    #[arg(long)]
+    retain_as_published: bool,
     /// Only take retained messages, and end at the first that is not.
     #[arg(long)]
     retained_only: bool,
@@ -66,7 +69,14 @@ pub(crate) struct SubArgs {
 }
 
 pub(super) fn run(args: SubArgs) -> Result<impl Future<Output = Result<u8, Error>>, Error> {
-    let plan = args.connect.plan()?;
+    let mut plan = args.connect.plan()?;
+    if args.retain_as_published && plan.options.version != ProtocolVersion::V5 {
+        return Err(Error::usage("--retain-as-published is MQTT 5.0's: it needs -V mqttv5"));
+    }
+    if let Some(count) = args.count {
+        // More would only come to be given back.
+        plan.options.receive_maximum = plan.options.receive_maximum.min(u16::try_from(count).unwrap_or(u16::MAX));
+    }
     let topics: Vec<String> = args.topic.iter().chain(&plan.topic).cloned().collect();
     let subscriptions = filters(&topics)?;
     let unsubscriptions = filters(&args.unsubscribe)?;
@@ -139,11 +149,11 @@ impl Subscribing {
             "received PUBLISH (d{}, q{qos}, r{retain}, m{mid}, '{topic}', ... ({size} bytes))",
             u8::from(message.dup)
         ));
-        if self.end.is_some() {
-            return Ok(());
-        }
         if self.args.retained_only && !message.retain {
-            self.end = Some(0);
+            self.end = self.end.or(Some(0));
+        }
+        if self.end.is_some() {
+            link.machine.decline();
             return Ok(());
         }
         let is_out = |topic| self.filtered_out.iter().any(|filter| filter.matches(topic));
@@ -192,13 +202,15 @@ impl Subscribing {
 
     fn subscribe(&mut self, link: &mut Link<'_>, log: &Log, filter: TopicFilter) -> Result<(), Error> {
         let qos = self.args.qos;
-        let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
+        let retain_as_published = self.args.retain_as_published;
+        let options = SubscriptionOptions { qos, retain_as_published, ..SubscriptionOptions::default() };
+        let bits = u8::from(retain_as_published) << 3;
         let name = filter.clone();
         let now = Instant::now();
         let sent = link.machine.subscribe(vec![(filter, options)], self.subscription_identifier, &self.subscribe_user, now);
         let packet_id = sent.ok_or_else(|| Error::new(FAILED, "no packet identifier is left"))?;
         self.unanswered.push(packet_id);
-        log.debug(format_args!("sending SUBSCRIBE (Mid: {packet_id}, Topic: {name}, QoS: {qos}, Options: 0x00)"));
+        log.debug(format_args!("sending SUBSCRIBE (Mid: {packet_id}, Topic: {name}, QoS: {qos}, Options: 0x{bits:02x})"));
         Ok(())
     }
 }
@@ -239,10 +251,14 @@ impl Task for Subscribing {
                     self.end = Some(0);
                 }
             }
-            Event::Unsubscribed { packet_id, .. } => {
+            Event::Unsubscribed { packet_id, reasons } => {
                 log.debug(format_args!("received UNSUBACK (Mid: {packet_id})"));
+                let refused: Vec<_> = reasons.iter().filter(|reason| reason.is_error()).collect();
+                for reason in &refused {
+                    log.warn(format_args!("Warning: an unsubscription was refused: {}.", reason.code().name()));
+                }
                 if self.subscriptions.is_empty() {
-                    self.end = Some(0);
+                    self.end = Some(if refused.is_empty() { 0 } else { FAILED });
                 }
             }
             Event::Disconnected { reason, .. } => {
