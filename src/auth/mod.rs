@@ -30,7 +30,7 @@ pub use grants::{Grants, InvalidGrants};
 pub use hook::{Action, Answering, Hook, LoginAnswer, LoginQuestion, Place, RightAnswer, RightQuestion, Welcome};
 pub use password_file::{InvalidPasswordLine, InvalidUserName, PasswordFile, PasswordFileError, check_user_name};
 pub use password_hash::{HashError, InvalidHash, Kind, PasswordHash, hash_password};
-pub use password_update::{Change, update_password_file};
+pub use password_update::{Change, give_to_owner_of, update_password_file};
 pub use scram::{ScramError, ScramExchange, ScramServer, ScramSuccess};
 pub use template::{Facts, InvalidTemplate, MountPoint, Template};
 pub use text_file::TextFileError;

@@ -1,6 +1,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use super::password_file::{check_user_name, read_text, split_line};
@@ -17,7 +17,8 @@ pub enum Change {
 /// that is not there is made.
 ///
 /// The new file is written beside the old one and renamed over it, so that a reader sees one or the other. A new file is for its owner
-/// only (0600); an existing one keeps owner, group and the group's rights, and loses those of all others.
+/// only (0600), who is the folder's if root makes it; an existing one keeps owner, group and the group's rights, and loses those of all
+/// others.
 ///
 /// `InvalidInput` for a user name that no file can hold, `NotFound` for a user to be taken out who is not there.
 pub fn update_password_file(path: &Path, user: &str, hash: Option<&str>) -> io::Result<Change> {
@@ -31,18 +32,25 @@ pub fn update_password_file(path: &Path, user: &str, hash: Option<&str>) -> io::
 
 /// Puts a new text in the place of a file's, as told above; `None`, and nothing is written, where `edit` gives none.
 pub(super) fn rewrite<T>(path: &Path, edit: impl FnOnce(&str) -> Option<(String, T)>) -> io::Result<Option<T>> {
-    let old = match fs::canonicalize(path) {
-        Ok(path) => Some(path), // through a symbolic link, which the rename would replace
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+    let path = match fs::canonicalize(path) {
+        Ok(path) => path, // through a symbolic link, which the rename would replace
+        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
         Err(error) => return Err(error),
     };
-    let text = match &old {
-        Some(path) => read_text(path).map_err(io::Error::other)?,
-        None => String::new(),
-    };
+    let _lock = lock_folder(&path);
+    let exists = path.try_exists()?;
+    let text = if exists { read_text(&path).map_err(io::Error::other)? } else { String::new() };
     let Some((text, change)) = edit(&text) else { return Ok(None) };
-    replace(old.as_deref().unwrap_or(path), &text, old.is_some())?;
+    replace(&path, &text, exists)?;
     Ok(Some(change))
+}
+
+/// Others wait as long as this lives: of two that read the file before either has written it, one's change would be lost. Not the file is
+/// locked but its folder, since each change makes a new file. A file system that cannot lock a folder has done what it can.
+fn lock_folder(path: &Path) -> Option<File> {
+    let folder = File::open(parent(path)).ok()?;
+    folder.lock().ok()?;
+    Some(folder)
 }
 
 /// The text with the user's line set or taken out; `None` if there was nothing to take out.
@@ -98,13 +106,24 @@ fn write_new(path: &Path, text: &str, like: Option<&Path>) -> io::Result<()> {
         let (old, new) = (fs::metadata(old)?, file.metadata()?);
         if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
             // Else the broker could not read what root has written.
-            chown(path, Some(old.uid()), Some(old.gid()))
+            fchown(&file, Some(old.uid()), Some(old.gid()))
                 .map_err(|error| io::Error::new(error.kind(), format!("the file's owner and group cannot be kept: {error}")))?;
         }
         file.set_permissions(fs::Permissions::from_mode(0o600 | old.mode() & 0o060))?;
+    } else {
+        give_to_owner_of(parent(path), &file);
     }
     file.write_all(text.as_bytes())?;
     file.sync_all()
+}
+
+/// Gives a new file to the owner and the group of its folder, if we may, as root does: else the broker, which is another user, could not
+/// open it.
+pub fn give_to_owner_of(folder: &Path, file: &File) {
+    if let Ok(owner) = fs::metadata(folder) {
+        // Who may not is not root: what it makes is its own.
+        let _ = fchown(file, Some(owner.uid()), Some(owner.gid()));
+    }
 }
 
 fn name_beside(path: &Path) -> io::Result<PathBuf> {
@@ -183,6 +202,37 @@ mod tests {
         update_password_file(&link, "dave", Some("HASH")).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert!(fs::read_to_string(&path).unwrap().ends_with("\ndave:HASH\n"));
+    }
+
+    #[test]
+    fn of_changes_at_the_same_time_none_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("passwords");
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let path = &path;
+                scope.spawn(move || {
+                    for user in 0..8 {
+                        update_password_file(path, &format!("{thread}-{user}"), Some("HASH")).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 64);
+    }
+
+    #[test]
+    fn what_root_makes_belongs_to_the_owner_of_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        if std::os::unix::fs::chown(folder.path(), Some(12_345), Some(12_346)).is_err() {
+            return; // Only root gives folders away.
+        }
+        let path = folder.path().join("passwords");
+        for user in ["ada", "dave"] {
+            update_password_file(&path, user, Some("HASH")).unwrap();
+            let made = fs::metadata(&path).unwrap();
+            assert_eq!((made.uid(), made.gid(), mode(&path)), (12_345, 12_346, 0o600));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{complain, say};
+use super::{complain, output, say};
 use crate::auth::{ApiKeys, Role, new_secret, update_api_key_file};
 
 #[derive(Debug, Subcommand)]
@@ -69,6 +69,11 @@ pub(super) fn apikey(command: &ApikeyCommand) -> Result<(), String> {
             update_api_key_file(&file.file, name, Some(((*role).into(), &secret)))
                 .map_err(|error| wrong(&file.file, &error))?;
             say(format_args!("{name}.{secret}"));
+            if output::is_gone() {
+                // Nobody has its secret, and nobody can get it any more.
+                update_api_key_file(&file.file, name, None).map_err(|error| wrong(&file.file, &error))?;
+                return Err(format!("key {name:?} is not added: its secret could not be printed"));
+            }
             complain(format_args!("key {name:?} ({}) added to {}", Role::from(*role), file.file.display()));
             complain("Authorization: Bearer with the line above, or Basic with the name and what is behind the dot.");
         }

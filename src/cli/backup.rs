@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, lchown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -11,6 +11,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::say;
+use crate::auth::give_to_owner_of;
 use crate::broker::{QueueFold, wall_clock};
 use crate::server::connect_control;
 use crate::storage::{Clock, FileBackend, Summary};
@@ -76,7 +77,13 @@ fn backup_running(args: &BackupArgs, stream: UnixStream) -> Result<(), String> {
 
 /// Nobody is writing: the lock tells.
 fn backup_stopped(args: &BackupArgs) -> Result<(), String> {
+    let path = args.data_dir.join("LOCK");
+    let is_new = path.symlink_metadata().is_err();
     let _lock = crate::server::lock_data_dir(&args.data_dir)?;
+    if is_new && let Ok(owner) = fs::metadata(&args.data_dir) {
+        // Else the broker could not take the lock that root has made.
+        let _ = lchown(&path, Some(owner.uid()), Some(owner.gid()));
+    }
     copy_all(&args.data_dir, &args.dir)
 }
 
@@ -109,11 +116,12 @@ fn copy_all(from: &Path, to: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Copies the first `bytes` of a file, synced.
+/// Copies the first `bytes` of a file, synced. What root copies belongs to the owner of the folder.
 pub fn copy(from: &Path, to: &Path, name: &str, bytes: u64) -> Result<(), String> {
     let copied = || {
         let mut source = File::open(from.join(name))?.take(bytes);
         let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to.join(name))?;
+        give_to_owner_of(to, &target);
         let count = io::copy(&mut source, &mut target)?;
         target.sync_all()?;
         if count < bytes { Err(io::ErrorKind::UnexpectedEof.into()) } else { File::open(to)?.sync_all() }
@@ -130,7 +138,7 @@ pub fn empty_folder(folder: &Path) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, chown};
 
     use super::*;
 
@@ -142,6 +150,20 @@ mod tests {
         let copied = to.path().join("segment");
         assert_eq!(fs::read(&copied).unwrap(), b"cont");
         assert_eq!(fs::metadata(&copied).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_root_makes_belongs_to_the_owner_of_the_folder() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        if [&from, &to].iter().any(|folder| chown(folder.path(), Some(12_345), Some(12_346)).is_err()) {
+            return; // Only root gives folders away.
+        }
+        fs::write(from.path().join("segment-1"), "content").unwrap();
+        backup_stopped(&BackupArgs { dir: to.path().into(), data_dir: from.path().into() }).unwrap();
+        for made in [from.path().join("LOCK"), to.path().join("segment-1")] {
+            let owner = fs::metadata(&made).unwrap();
+            assert_eq!((owner.uid(), owner.gid()), (12_345, 12_346), "{}", made.display());
+        }
     }
 
     #[test]

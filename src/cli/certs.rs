@@ -49,7 +49,20 @@ fn write(args: &CertsArgs) -> Result<(), String> {
     if !args.force {
         refuse_to_overwrite(&args.dir, &files)?;
     }
-    files.iter().try_for_each(|file| file.write(&args.dir))
+    put_in_place(&args.dir, &files)
+}
+
+/// All are written before the first takes its place: a disk that gets full leaves the old ones, which fit each other.
+fn put_in_place(dir: &Path, files: &[PemFile]) -> Result<(), String> {
+    let written = files.iter().try_for_each(|file| file.write_beside(dir));
+    let done = written.and_then(|()| files.iter().try_for_each(|file| file.take_place(dir)));
+    if done.is_err() {
+        for file in files {
+            // The first error is the one to tell.
+            let _ = fs::remove_file(file.beside(dir));
+        }
+    }
+    done
 }
 
 struct PemFile {
@@ -67,16 +80,26 @@ impl PemFile {
         Self { name, text: key.serialize_pem(), mode: 0o600 }
     }
 
+    fn beside(&self, dir: &Path) -> PathBuf {
+        dir.join(format!(".{}.new", self.name))
+    }
+
     /// Always makes a new file: writing into one that is there would keep its mode.
-    fn write(&self, dir: &Path) -> Result<(), String> {
-        let path = dir.join(self.name);
+    fn write_beside(&self, dir: &Path) -> Result<(), String> {
+        let path = self.beside(dir);
         let wrong = |error| format!("cannot write {}: {error}", path.display());
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(wrong(error)),
             Ok(()) | Err(_) => {}
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(self.mode).open(&path).map_err(wrong)?;
-        file.write_all(self.text.as_bytes()).map_err(wrong)
+        file.write_all(self.text.as_bytes()).map_err(wrong)?;
+        file.sync_all().map_err(wrong)
+    }
+
+    fn take_place(&self, dir: &Path) -> Result<(), String> {
+        let path = dir.join(self.name);
+        fs::rename(self.beside(dir), &path).map_err(|error| format!("cannot write {}: {error}", path.display()))
     }
 }
 
@@ -203,6 +226,18 @@ mod tests {
         write(&args).unwrap();
         assert!(fs::read_to_string(&key).unwrap().starts_with("-----BEGIN PRIVATE KEY-----"));
         assert_eq!(mode(&key), 0o600);
+    }
+
+    #[test]
+    fn what_cannot_be_written_whole_leaves_the_old_files_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let args = CertsArgs { force: true, ..args(dir.path()) };
+        // In the way of the last one.
+        fs::create_dir_all(args.dir.join(".client-key.pem.new/full")).unwrap();
+        fs::write(args.dir.join("server-key.pem"), "mine").unwrap();
+        assert!(write(&args).unwrap_err().contains("client-key.pem"));
+        assert_eq!(fs::read_to_string(args.dir.join("server-key.pem")).unwrap(), "mine");
+        assert_eq!(fs::read_dir(&args.dir).unwrap().count(), 2, "nothing is left beside");
     }
 
     #[test]

@@ -14,16 +14,16 @@ mod import;
 mod inspect;
 pub mod logging;
 mod mqtt;
+mod output;
 mod passwd;
 mod queue;
 mod run;
 
-use std::fmt::Display;
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use output::{complain, say};
 use run::RunArgs;
 
 /// An MQTT 3.1, 3.1.1 and 5.0 broker.
@@ -86,7 +86,10 @@ enum Command {
 
 /// Runs the program with this process's arguments.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    output::end(run_command(Cli::parse()))
+}
+
+fn run_command(cli: Cli) -> ExitCode {
     match cli.command {
         None => run::run(&cli.run),
         Some(Command::Run(args)) => run::run(&args),
@@ -122,16 +125,6 @@ fn result(result: Result<(), String>) -> ExitCode {
             ExitCode::from(exit::FAILURE)
         }
     }
-}
-
-/// A line to standard output; a reader that went away (`| head`) is no error.
-fn say(text: impl Display) {
-    let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-/// A line to standard error.
-fn complain(text: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `dunlin ctl`, as a person and as a script use it.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
 
@@ -156,12 +157,45 @@ fn exit_codes_tell_what_is_wrong() {
     assert_eq!(code(&broker, &["kick", "c", "--key", key.trim()]), Some(5), "a viewer may not");
     assert_eq!(code(&broker, &["client", "c", "--key", key.trim()]), Some(4));
     assert_eq!(code(&broker, &["clients", "--like"]), Some(2));
+    let with_line_feed = ctl(&broker, &["status", "--key", &key]);
+    assert_eq!(with_line_feed.status.code(), Some(2), "the line feed is no part of a key");
+    assert!(String::from_utf8_lossy(&with_line_feed.stderr).contains("DUNLIN_API_KEY"), "{with_line_feed:?}");
     assert_eq!(code(&broker, &["status", "--url", "ftp://x"]), Some(2));
     assert_eq!(code(&broker, &["status", "--url", "http://127.0.0.1:1"]), Some(69));
 }
 
 #[test]
-fn a_trace_is_followed_line_by_line() {
+fn the_url_may_name_the_api() {
+    let broker = Broker::start();
+    for rest in ["", "/", "/api/v1", "/api/v1/"] {
+        let url = format!("http://{}{rest}", broker.admin.unwrap());
+        assert_eq!(code(&broker, &["status", "--url", &url]), Some(0), "{url}");
+    }
+}
+
+#[test]
+fn names_that_mean_folders_elsewhere_are_names() {
+    let broker = Broker::start();
+    for id in [".", "..", "a/../b", "%2e"] {
+        let _client = Client::connect(broker.address(), V5, id);
+        assert_eq!(json(&broker, &["client", id])["clientid"], id);
+    }
+    assert_eq!(code(&broker, &["client", ""]), Some(4));
+}
+
+#[test]
+fn a_payload_that_is_too_large_is_not_published_in_part() {
+    let broker = Broker::start();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("payload");
+    std::fs::write(&path, vec![b'x'; (1 << 20) + 1]).unwrap();
+    let output = command(&broker, &["publish", "-r", "kept/a"]).stdin(File::open(&path).unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(code(&broker, &["retained", "get", "kept/a"]), Some(4));
+}
+
+#[test]
+fn a_trace_is_followed_line_by_line_until_its_reader_is_gone() {
     let broker = Broker::start();
     let mut child = command(&broker, &["trace", "--topic", "t/+"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
@@ -180,6 +214,21 @@ fn a_trace_is_followed_line_by_line() {
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     publishing.join().unwrap();
     assert!(line.contains(" c publish t/1 q0 (6 bytes) hello\\u{1b}"), "{line}");
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(lines);
+    eventually("it ends, though nothing happens", || child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_trace_ends_where_its_lines_are_lost() {
+    let broker = Broker::start();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut child = command(&broker, &["trace", "--topic", "t/+"]).stdout(full).stderr(Stdio::null()).spawn().unwrap();
+    let mut client = Client::connect(broker.address(), V5, "c");
+    eventually("it has ended", || {
+        client.publish("t/1", "hello", QoS::AtMostOnce);
+        child.try_wait().unwrap().is_some()
+    });
+    assert_eq!(child.wait().unwrap().code(), Some(1));
 }

@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
@@ -101,6 +102,34 @@ fn wrong_usage_is_2() {
         let (code, _, told) = outcome(&dunlin(folder.path(), arguments));
         assert_eq!(code, 2, "{told}");
         assert!(told.contains("--help"), "{told}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_lost_on_a_full_disk_is_1_and_told_once() {
+    let folder = folder();
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    for arguments in [&["version"][..], &["config", "print"], &["completions", "bash"], &["man"]] {
+        let (code, _, told) = outcome(&command(folder.path(), arguments).stdout(full()).output().unwrap());
+        assert_eq!((code, told.matches("standard output: ").count()), (1, 1), "{arguments:?}: {told}");
+    }
+    let add = ["apikey", "add", "grafana", "--file", "keys"];
+    let (code, _, told) = outcome(&command(folder.path(), &add).stdout(full()).output().unwrap());
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains("\"grafana\" is not added"), "{told}");
+    let keys = std::fs::read_to_string(folder.path().join("keys")).unwrap();
+    assert!(!keys.contains("grafana"), "nobody has its secret: {keys}");
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_error() {
+    let folder = folder();
+    for arguments in [&["version"][..], &["completions", "bash"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let (code, _, told) = outcome(&command(folder.path(), arguments).stdout(writer).output().unwrap());
+        assert_eq!((code, told.as_str()), (0, ""), "{arguments:?}");
     }
 }
 

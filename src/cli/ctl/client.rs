@@ -24,7 +24,7 @@ use crate::cli::exit;
 /// Where the API is, and what it wants to see.
 #[derive(Debug, Args)]
 pub struct Target {
-    /// The admin port.
+    /// The admin port, with or without /api/v1.
     #[arg(long, global = true, env = "DUNLIN_API_URL", value_name = "URL", default_value = "http://127.0.0.1:18083")]
     url: String,
     /// A key, as `dunlin apikey add` prints it. Better by the environment, where other users do not see it.
@@ -69,6 +69,11 @@ impl Api {
             Some("https") => (Some(Arc::new(tls_config(target.cafile.as_ref()).map_err(usage)?)), 443),
             _ => return Err(usage(format!("{:?} begins neither with http:// nor with https://", target.url))),
         };
+        // A line feed comes along from a file easily; the key itself is not told.
+        if target.key.as_deref().is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
+            let why = "the key (--key, DUNLIN_API_KEY) cannot be one: it holds a space, a line feed or what is not ASCII";
+            return Err(usage(why.into()));
+        }
         Ok(Self { port: url.port_u16().unwrap_or(default_port), host, tls, key: target.key.clone(), url })
     }
 
@@ -105,9 +110,7 @@ impl Api {
             }
             pairs.extend_pairs(cursor.iter().map(|cursor| ("cursor", cursor.as_str())));
             let mut answer = self.get(&format!("{path}?{}", pairs.finish())).await?;
-            if let Some(data) = answer["data"].as_array_mut() {
-                entries.append(data);
-            }
+            entries.append(&mut entries_of(&mut answer)?);
             cursor = answer["meta"]["cursor"].as_str().map(Into::into);
             if cursor.is_none() {
                 break;
@@ -136,7 +139,7 @@ impl Api {
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Response<Incoming>, Failure> {
         let authority =
             self.url.authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default().to_owned());
-        let base = self.url.path().trim_end_matches('/');
+        let base = base(&self.url);
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{base}/api/v1{path}"))
@@ -146,7 +149,9 @@ impl Api {
             request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
         }
         let body = body.map(Value::to_string).unwrap_or_default();
-        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| self.unreachable(&error))?;
+        let request = request.body(Full::new(Bytes::from(body)));
+        let request =
+            request.map_err(|error| Failure { code: exit::USAGE, message: format!("this cannot be asked: {error}") })?;
         let sent = async {
             let stream = self.connect().await.map_err(|error| self.unreachable(&error))?;
             let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| self.unreachable(&error))?;
@@ -173,6 +178,18 @@ impl Api {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// The path that the API is below; who names the API itself means the same.
+fn base(url: &Uri) -> &str {
+    let path = url.path().trim_end_matches('/');
+    path.strip_suffix("/api/v1").unwrap_or(path).trim_end_matches('/')
+}
+
+/// What is in one page of a list.
+fn entries_of(answer: &mut Value) -> Result<Vec<Value>, Failure> {
+    let data = answer.get_mut("data").and_then(Value::as_array_mut);
+    data.map(std::mem::take).ok_or_else(|| Failure { code: exit::FAILURE, message: "the answer is no list".into() })
+}
 
 /// A part of a path.
 pub fn encoded(part: &str) -> String {
@@ -214,4 +231,52 @@ fn tls_config(cafile: Option<&PathBuf>) -> Result<ClientConfig, String> {
         roots.add(certificate).map_err(|error| wrong(&error))?;
     }
     Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_no_list_is_an_error_and_no_panic() {
+        for mut answer in [json!([1]), json!("text"), json!(7), json!(true), json!(null), json!({}), json!({"data": 1})] {
+            let failure = entries_of(&mut answer).unwrap_err();
+            assert_eq!((failure.code, failure.message.as_str()), (exit::FAILURE, "the answer is no list"));
+        }
+        assert_eq!(entries_of(&mut json!({"data": [1, 2]})).unwrap(), [json!(1), json!(2)]);
+    }
+
+    #[test]
+    fn the_url_may_name_the_api() {
+        for (url, wanted) in [
+            ("http://a:1", ""),
+            ("http://a:1/", ""),
+            ("http://a:1/api/v1", ""),
+            ("http://a:1/api/v1/", ""),
+            ("http://a:1/broker/", "/broker"),
+            ("http://a:1/broker/api/v1", "/broker"),
+            ("http://a:1/my-api/v1", "/my-api/v1"),
+        ] {
+            assert_eq!(base(&url.parse().unwrap()), wanted, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_one_is_wrong_usage_and_is_not_told() {
+        let new = |key: &str| Api::new(&Target { url: "http://a:1".into(), key: Some(key.into()), cafile: None });
+        assert!(new("ops.abc-_1").is_ok());
+        for key in ["ops.abc\n", "ops.abc\u{e4}", "ops abc"] {
+            let failure = new(key).err().unwrap();
+            assert_eq!(failure.code, exit::USAGE, "{key:?}");
+            assert!(failure.message.contains("DUNLIN_API_KEY") && !failure.message.contains("abc"), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_path_stays_one_part() {
+        assert_eq!(encoded("a/b?c#d%e"), "a%2Fb%3Fc%23d%25e");
+        assert_eq!([encoded("."), encoded(".."), encoded("")], [".", "..", ""]);
+    }
 }

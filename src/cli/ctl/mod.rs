@@ -16,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{complain, exit, say};
+use super::{complain, exit, output, say};
 use client::{Api, Failure, Target, encoded};
 
 /// Ask and act on a running broker, over its admin API.
@@ -169,7 +169,7 @@ impl BanKind {
 #[derive(Debug, Args)]
 struct PublishArgs {
     topic: String,
-    /// The payload; without it, standard input.
+    /// The payload; without it, standard input, of 1 MiB at most.
     message: Option<String>,
     #[arg(short, long, value_name = "0|1|2", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
     qos: u8,
@@ -253,7 +253,7 @@ async fn retained(api: &Api, print: Print, command: &RetainedCommand) -> Result<
                 print.one(&message);
             } else {
                 let payload = STANDARD.decode(message["payload"].as_str().unwrap_or_default()).unwrap_or_default();
-                let _ = std::io::Write::write_all(&mut std::io::stdout(), &payload); // a reader that went away is no error
+                output::say_bytes(&payload);
             }
         }
         RetainedCommand::Delete { topic } => {
@@ -290,10 +290,7 @@ async fn publish(api: &Api, print: Print, message: &PublishArgs) -> Result<(), F
             if std::io::stdin().is_terminal() {
                 complain("the payload is read from standard input, to its end (Ctrl-D)");
             }
-            let mut payload = Vec::new();
-            let read = std::io::stdin().take(PAYLOAD_MAX + 1).read_to_end(&mut payload);
-            read.map_err(|error| Failure { code: exit::FAILURE, message: format!("standard input: {error}") })?;
-            payload
+            payload(std::io::stdin())?
         }
     };
     let body = json!({
@@ -302,6 +299,18 @@ async fn publish(api: &Api, print: Print, message: &PublishArgs) -> Result<(), F
     });
     print.one(&api.post("/publish", &body).await?);
     Ok(())
+}
+
+/// The whole of what is read; a part of a message is none.
+fn payload(input: impl Read) -> Result<Vec<u8>, Failure> {
+    let failure = |what: String| Failure { code: exit::FAILURE, message: format!("standard input: {what}") };
+    let mut payload = Vec::new();
+    // One byte over the limit tells what is too large.
+    input.take(PAYLOAD_MAX + 1).read_to_end(&mut payload).map_err(|error| failure(error.to_string()))?;
+    if payload.len() as u64 > PAYLOAD_MAX {
+        return Err(failure(format!("it holds more than {PAYLOAD_MAX} bytes; nothing is published")));
+    }
+    Ok(payload)
 }
 
 async fn backup(api: &Api, print: Print) -> Result<(), Failure> {
@@ -341,5 +350,20 @@ impl Print {
     /// Something was done that has nothing to show.
     fn done(self, text: impl std::fmt::Display) {
         if self.is_json { say("{}") } else { say(text) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_that_is_too_large_is_refused_and_not_cut() {
+        let payload_of = |bytes: u64| payload(std::io::repeat(b'x').take(bytes));
+        assert_eq!(payload_of(0).unwrap(), b"");
+        assert_eq!(payload_of(PAYLOAD_MAX).unwrap().len() as u64, PAYLOAD_MAX);
+        let failure = payload_of(PAYLOAD_MAX + 1).unwrap_err();
+        assert_eq!(failure.code, exit::FAILURE);
+        assert!(failure.message.contains("more than 1048576 bytes"), "{}", failure.message);
     }
 }

@@ -26,9 +26,13 @@ pub fn rows(entries: &[Value], columns: &[&str]) -> String {
 pub fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
-        Value::String(text) => text.chars().flat_map(shown).collect(),
-        other => other.to_string(),
+        Value::String(text) => harmless(text),
+        other => harmless(&other.to_string()), // JSON escapes some of it only
     }
+}
+
+fn harmless(text: &str) -> String {
+    text.chars().flat_map(shown).collect()
 }
 
 fn shown(letter: char) -> Vec<char> {
@@ -55,5 +59,12 @@ mod tests {
     #[test]
     fn nothing_commands_the_terminal() {
         assert_eq!(text(&json!("a\u{1b}[2Jb\n\u{202e}")), "a\\u{1b}[2Jb\\u{a}\\u{202e}");
+    }
+
+    #[test]
+    fn nothing_within_lists_and_objects_commands_the_terminal_either() {
+        let consumers = json!([{"clientid": "a\u{9b}2Jb\u{7f}\u{202e}"}]);
+        assert_eq!(text(&consumers), r#"[{"clientid":"a\u{9b}2Jb\u{7f}\u{202e}"}]"#);
+        assert!(fields(&json!({ "consumers": consumers })).contains("a\\u{9b}2J"));
     }
 }

@@ -1,14 +1,24 @@
 //! `dunlin ctl trace`.
 
+use std::fmt::Display;
+use std::io::stdout;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use axum::body::Bytes;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use http_body_util::BodyExt;
+use hyper::body::Body;
 use serde_json::Value;
+use tokio::io::Interest;
+use tokio::net::unix::pipe;
+use tokio::time::timeout;
 
 use super::client::{Api, Failure};
 use super::table::text;
-use crate::cli::{complain, exit, say};
+use crate::cli::{complain, exit, output, say};
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
@@ -23,29 +33,75 @@ pub struct TraceArgs {
 
 /// Bytes of one event.
 const EVENT_MAX: usize = 1 << 20;
+/// How long the broker may say nothing: where nothing happens it says so every 15 seconds.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// Until Ctrl-C, or until nobody reads any more.
+pub async fn trace(api: &Api, args: &TraceArgs, is_json: bool) -> Result<(), Failure> {
+    tokio::select! {
+        ended = follow(api, args, is_json) => ended,
+        () = reader_gone() => Ok(()),
+    }
+}
+
+/// Ends when the reader of standard output has gone away, as `head` does, though nothing is written; never where that cannot be told.
+async fn reader_gone() {
+    let watched = stdout().as_fd().try_clone_to_owned().and_then(pipe::Sender::from_owned_fd_unchecked);
+    if let Ok(writer) = watched
+        && writer.ready(Interest::ERROR).await.is_ok_and(|state| state.is_error())
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+/// Why one trace is over though nothing is wrong with it.
+#[derive(Debug)]
+enum End {
+    Time,
+    Silence,
+    NobodyReads,
+}
 
 /// One trace after the other: each ends after a while.
-pub async fn trace(api: &Api, args: &TraceArgs, is_json: bool) -> Result<(), Failure> {
+async fn follow(api: &Api, args: &TraceArgs, is_json: bool) -> Result<(), Failure> {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for (name, value) in [("clientid", &args.client), ("topic", &args.topic)] {
         query.extend_pairs(value.iter().map(|value| (name, value.as_str())));
     }
     let path = format!("/trace?{}", query.finish());
     loop {
-        let mut body = api.stream(&path).await?.into_body();
-        let mut waiting = Vec::new();
-        loop {
-            let Some(frame) = body.frame().await else { return Err(broken("the broker has ended it")) };
-            let frame = frame.map_err(|error| broken(&error.to_string()))?;
-            if let Some(data) = frame.data_ref() {
-                waiting.extend_from_slice(data);
-            }
-            if !show_events(&mut waiting, is_json) {
-                break;
-            }
-            if waiting.len() > EVENT_MAX {
-                return Err(broken("an event has no end"));
-            }
+        match show(api.stream(&path).await?.into_body(), is_json).await? {
+            End::Time => {}
+            End::Silence => complain("nothing has come from the broker for too long: connecting again"),
+            End::NobodyReads => return Ok(()),
+        }
+    }
+}
+
+/// Shows one trace to its end.
+async fn show<B>(mut body: B, is_json: bool) -> Result<End, Failure>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    let mut waiting = Vec::new();
+    loop {
+        let Ok(frame) = timeout(SILENCE_MAX, body.frame()).await else { return Ok(End::Silence) };
+        let frame = frame.ok_or_else(|| broken("the broker has ended it"))?;
+        let frame = frame.map_err(|error| broken(&error.to_string()))?;
+        if let Some(data) = frame.data_ref() {
+            waiting.extend_from_slice(data);
+        }
+        let goes_on = show_events(&mut waiting, is_json);
+        if output::is_gone() {
+            return Ok(End::NobodyReads);
+        }
+        if !goes_on {
+            return Ok(End::Time);
+        }
+        if waiting.len() > EVENT_MAX {
+            return Err(broken("an event has no end"));
         }
     }
 }
@@ -88,7 +144,28 @@ fn broken(why: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream::pending;
+    use http_body_util::{Full, StreamBody};
+    use hyper::body::Frame;
+
     use super::*;
+
+    /// Time is virtual: it jumps when everything waits.
+    #[tokio::test(start_paused = true)]
+    async fn a_broker_that_says_nothing_is_not_waited_for() {
+        let body = StreamBody::new(pending::<Result<Frame<Bytes>, Infallible>>());
+        assert!(matches!(show(body, true).await, Ok(End::Silence)));
+    }
+
+    #[tokio::test]
+    async fn a_trace_whose_time_is_over_is_told_from_one_that_breaks_off() {
+        let over = Full::new(Bytes::from_static(b": alive\n\nevent: end\ndata: {}\n\n"));
+        assert!(matches!(show(over, true).await, Ok(End::Time)));
+        let broken_off = Full::new(Bytes::from_static(b": alive\n\nevent: e"));
+        assert!(show(broken_off, true).await.unwrap_err().message.contains("has ended it"));
+    }
 
     #[test]
     fn events_are_taken_as_they_are_whole() {
