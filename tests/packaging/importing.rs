@@ -251,6 +251,29 @@ fn what_cannot_start_is_told_with_its_reason() {
     assert!(nothing.contains("cannot read /nonexistent.conf"), "{nothing}");
 }
 
+/// mosquitto does not start then. What stands in such a file may be what closes a door.
+#[test]
+fn an_included_file_that_cannot_be_read_ends_the_import() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("conf.d")).unwrap();
+    fs::write(folder.path().join("conf.d/a.conf"), "listener 1883\n").unwrap();
+    std::os::unix::fs::symlink("/nonexistent", folder.path().join("conf.d/b.conf")).unwrap();
+    let import = Import::in_folder(folder, "include_dir @DIR@/conf.d\n", &[], 1);
+    assert!(import.told.contains("conf.d/b.conf"), "{}", import.told);
+    assert!(!import.out("dunlin.toml").exists());
+}
+
+/// Of mosquitto's denials those that have no like here deny more, and none is lost.
+#[test]
+fn a_denial_that_cannot_be_said_as_it_is_denies_more() {
+    let config = "listener 1883\nallow_anonymous true\nacl_file acl\n";
+    let import = Import::of(config, &[("acl", "pattern deny a/x%c/s\npattern readwrite a/#\n")], &[], 0);
+    assert!(import.told.contains("acl:1: pattern deny a/x%c/s"), "{}", import.told);
+    let broker = import.start();
+    let mut client = Client::connect(broker.address(), V5, "me");
+    assert_eq!(client.publish("a/xme/s", "", QoS::AtLeastOnce), 0x87);
+}
+
 #[test]
 fn a_bridge_is_noted_and_the_rest_starts() {
     let config = "listener 1883\nallow_anonymous true\n\nconnection cloud\naddress broker.example.org:8883\ntopic sensors/# out 1 \"\" site/\n\

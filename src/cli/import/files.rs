@@ -128,18 +128,17 @@ fn rights(file: &str, text: &str, report: &mut Report) -> String {
         let place = || format!("{file}:{}", index + 1);
         let line = line.trim_end();
         let ours = with_access(line).unwrap_or_else(|| line.to_owned());
-        match AclFile::parse(&ours) {
-            Err((_, cause)) => {
-                copy.push_str(&format!("# not taken over: {line}\n"));
-                report.entry(place(), line.into(), Verdict::Dropped(cause.to_string()));
-            }
-            Ok(_) => {
-                if let Some(how) = means_more(line) {
-                    report.entry(place(), line.into(), Verdict::Differs(how.into()));
-                }
-                copy.push_str(&format!("{ours}\n"));
-            }
+        let wrong = AclFile::parse(&ours).err();
+        let wider = wrong.as_ref().and_then(|_| wider_denial(line));
+        if let (Some((_, cause)), None) = (&wrong, &wider) {
+            copy.push_str(&format!("# not taken over: {line}\n"));
+            report.entry(place(), line.into(), Verdict::Dropped(cause.to_string()));
+            continue;
         }
+        if let Some(how) = means_more(line, wider.is_some()) {
+            report.entry(place(), line.into(), Verdict::Differs(how));
+        }
+        copy.push_str(&format!("{}\n", wider.unwrap_or(ours)));
     }
     copy
 }
@@ -153,10 +152,32 @@ fn with_access(line: &str) -> Option<String> {
     (["topic", "pattern"].contains(&keyword) && !is_access).then(|| format!("{keyword} readwrite {rest}"))
 }
 
-fn means_more(line: &str) -> Option<&'static str> {
-    let words: Vec<&str> = line.split_whitespace().take(2).collect();
-    (words == ["pattern", "deny"])
-        .then_some("here it takes away also what a topic line grants; mosquitto asks topic lines first")
+/// A denial with a `+` for each level that our reader refuses, as `%c` is but a part of it. Left out, it would grant what it denied.
+fn wider_denial(line: &str) -> Option<String> {
+    let pattern = denied_pattern(line)?;
+    let is_part = |level: &str, name: &str| level != name && level.contains(name);
+    let has_part = |level: &str| is_part(level, "%c") || is_part(level, "%u");
+    let levels: Vec<&str> = pattern.split('/').map(|level| if has_part(level) { "+" } else { level }).collect();
+    // A + does not reach what begins with $.
+    let is_beyond = pattern.starts_with('$') && levels[0] == "+";
+    let wider = format!("pattern deny {}", levels.join("/"));
+    (!is_beyond && AclFile::parse(&wider).is_ok()).then_some(wider)
+}
+
+/// The pattern of a `pattern deny` line.
+fn denied_pattern(line: &str) -> Option<&str> {
+    let blanks = [' ', '\t'];
+    let rest = line.trim_start().strip_prefix("pattern")?.strip_prefix(blanks)?.trim_start();
+    Some(rest.strip_prefix("deny")?.strip_prefix(blanks)?.trim_start())
+}
+
+fn means_more(line: &str, is_wider: bool) -> Option<String> {
+    let wider =
+        "%c and %u are levels of their own here, so that a + stands in place of this one: it takes away as much for all names";
+    let pattern = "here it takes away also what a topic line grants; mosquitto asks topic lines first";
+    let parts = [is_wider.then_some(wider), denied_pattern(line).map(|_| pattern)];
+    let parts: Vec<&str> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(". "))
 }
 
 /// The PEM texts of a file, or of all files of a folder (`capath`) that hold one. Links to the same file count once.
@@ -179,7 +200,11 @@ fn with_line_end(text: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::auth::{Asker, Authorizer, Claim, Principal};
+    use crate::packet::TopicName;
 
     const HASH: &str =
         "$7$101$rSzWFBWixXixnDRf$LOevje1+R8kSxaYQH6D2JJrPEwqav9sYK6JBNCwBZuxX5NUctyGM7XbGrOQxgMKIz6CgwXFtDCTvs0Gv/mfFkg==";
@@ -214,6 +239,26 @@ mod tests {
             assert!(told.contains(place), "{place} is not in:\n{told}");
         }
         assert_eq!(report.count(), (3, 2));
+    }
+
+    #[test]
+    fn a_denial_that_cannot_be_said_takes_away_more_rather_than_nothing() {
+        let mut report = Report::default();
+        let text =
+            "pattern deny a/x%c/s\npattern read a/#\n  pattern  deny  %c/%u-/%c%u\npattern deny $x%c/s\npattern deny a/%c\n";
+        let copy = rights("acl", text, &mut report);
+        assert_eq!(
+            copy,
+            "pattern deny a/+/s\npattern read a/#\npattern deny %c/+/+\n# not taken over: pattern deny $x%c/s\npattern deny a/%c\n"
+        );
+        let rights = Authorizer::new(Some(Arc::new(AclFile::parse(&copy).unwrap())));
+        let principal = Principal { client_id: "me".into(), username: None };
+        let asker = Asker { principal: &principal, claim: Claim::None };
+        let may_read = |topic: &str| rights.on_read(&asker, TopicName::new(topic).unwrap());
+        assert!(!may_read("a/xme/s") && may_read("a/xme"));
+        assert_eq!(report.count(), (4, 1));
+        let told = report.urgent();
+        assert!(told.contains("acl:1: pattern deny a/x%c/s\n      %c and %u are levels of their own here"), "{told}");
     }
 
     #[test]

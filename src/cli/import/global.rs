@@ -1,5 +1,7 @@
 //! The options that stand for the whole broker, apart from users and rights.
 
+use std::collections::BTreeMap;
+
 use super::document::{Document, Table};
 use super::report::Verdict;
 use super::source::Line;
@@ -23,6 +25,8 @@ pub(super) struct Global {
     log_comment: String,
     logs_nothing: bool,
     topic_aliases: i64,
+    /// The limits of a packet with the lines that they come from, by their options: the smallest holds.
+    packet_sizes: BTreeMap<String, (i64, String)>,
 }
 
 impl Global {
@@ -97,8 +101,8 @@ impl Global {
         Ok(Some(match line.key.as_str() {
             "max_inflight_messages" => {
                 let number = match line.number()? {
-                    0 => 65_535,
-                    number => number.clamp(1, 65_535),
+                    ..=0 => 65_535,
+                    number => number.min(65_535),
                 };
                 self.limits.set("max_inflight", number, note);
                 Verdict::taken("limits.max_inflight")
@@ -118,10 +122,10 @@ impl Global {
                 self.limits.set("queue_qos0", line.flag()?, note);
                 Verdict::taken("limits.queue_qos0")
             }
-            "max_packet_size" => {
-                self.limits.set("max_packet_size", packet_size(line.number()?), note);
-                Verdict::taken("limits.max_packet_size")
-            }
+            "max_packet_size" => match self.bound_packets(line, packet_size(line.number()?)) {
+                Some(both) => Verdict::differs("limits.max_packet_size", both),
+                None => Verdict::taken("limits.max_packet_size"),
+            },
             "message_size_limit" => return self.take_message_size(line).map(Some),
             "max_keepalive" => return self.take_keep_alive(line).map(Some),
             "max_topic_alias" => {
@@ -156,19 +160,26 @@ impl Global {
         }))
     }
 
-    /// The limit of the payload, where there is none of the packet.
+    /// The limit of the payload.
     fn take_message_size(&mut self, line: &Line) -> Result<Verdict, String> {
         let size = line.number()?;
         if size <= 0 {
+            self.packet_sizes.remove(&line.key);
             return Ok(Verdict::needless("0 is no limit, which is mosquitto's default"));
         }
-        if self.limits.has("max_packet_size") {
-            return Ok(Verdict::needless("max_packet_size is set above, and holds"));
-        }
-        self.limits.set("max_packet_size", packet_size(size.saturating_add(BESIDE_PAYLOAD)), comment(line));
+        let both = self.bound_packets(line, packet_size(size.saturating_add(BESIDE_PAYLOAD)));
         let how = "of the whole packet, so that there is room for topic and properties; a larger one ends the connection with 0x95, \
                    where mosquitto acknowledges and drops it";
-        Ok(Verdict::differs("limits.max_packet_size", how))
+        Ok(Verdict::differs(
+            "limits.max_packet_size",
+            &format!("{how}{}", both.map(|both| format!(". {both}")).unwrap_or_default()),
+        ))
+    }
+
+    /// Takes a limit of packets; what is to be told if there is another one.
+    fn bound_packets(&mut self, line: &Line, size: i64) -> Option<&'static str> {
+        self.packet_sizes.insert(line.key.clone(), (size, comment(line)));
+        (self.packet_sizes.len() > 1).then_some("both max_packet_size and message_size_limit are set: the smaller one holds")
     }
 
     fn take_keep_alive(&mut self, line: &Line) -> Result<Verdict, String> {
@@ -255,6 +266,9 @@ impl Global {
 
     /// What mosquitto does where nothing is said and Dunlin would do otherwise.
     fn complete(&mut self) {
+        if let Some((size, comment)) = self.packet_sizes.values().min_by_key(|(size, _)| *size) {
+            self.limits.set("max_packet_size", *size, comment.clone());
+        }
         for (key, value, comment) in [
             ("max_inflight", toml::Value::from(20), "mosquitto's default; Dunlin's is 256."),
             ("max_queued_messages", 1000.into(), "mosquitto's default; Dunlin's is 10000."),

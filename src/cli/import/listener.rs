@@ -1,5 +1,7 @@
 //! One `listener` of mosquitto, or its default one.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::document::Table;
@@ -12,6 +14,8 @@ use super::source::Line;
 pub(super) struct Listener {
     /// Where it comes from.
     pub(super) comment: String,
+    /// What is said of it.
+    pub(super) lines: Vec<Line>,
     pub(super) port: Option<u16>,
     pub(super) host: Option<String>,
     pub(super) unix: Option<PathBuf>,
@@ -28,12 +32,13 @@ pub(super) struct Listener {
     key: Option<PathBuf>,
     authorities: Vec<PathBuf>,
     requires_certificate: bool,
-    identity: Option<&'static str>,
+    takes_common_name: bool,
+    takes_subject: bool,
     crl: Option<PathBuf>,
     min_version: Option<&'static str>,
     psk: bool,
-    /// Whether an option says something else than mosquitto's default.
-    is_touched: bool,
+    /// The options for which mosquitto opens its default listener.
+    opening: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,10 +103,21 @@ impl Listener {
 
     /// Takes a line for which [`is_of_listener`] holds.
     pub(super) fn take(&mut self, line: &Line, locate: impl Fn(&str) -> PathBuf) -> Result<Verdict, String> {
-        self.is_touched |= !matches!((line.key.as_str(), line.word()), ("protocol", "mqtt"));
-        if let Some(verdict) = self.take_tls(line, locate)? {
-            return Ok(verdict);
+        let verdict = match self.take_tls(line, locate)? {
+            Some(verdict) => verdict,
+            None => self.take_other(line)?,
+        };
+        // The last line of an option is the one that holds.
+        if opens_default(line) {
+            self.opening.insert(line.key.clone());
+        } else {
+            self.opening.remove(&line.key);
         }
+        self.lines.push(line.clone());
+        Ok(verdict)
+    }
+
+    fn take_other(&mut self, line: &Line) -> Result<Verdict, String> {
         Ok(match line.key.as_str() {
             "protocol" => return self.take_protocol(line),
             "max_connections" => {
@@ -182,12 +198,13 @@ impl Listener {
                 self.requires_certificate = line.flag()?;
                 Verdict::taken("listeners.tls.client_certificates")
             }
-            "use_identity_as_username" | "use_subject_as_username" => {
-                let identity = if line.key.starts_with("use_identity") { "common-name" } else { "subject" };
-                if line.flag()? {
-                    self.identity = Some(identity);
-                }
+            "use_identity_as_username" => {
+                self.takes_common_name = line.flag()?;
                 Verdict::taken("listeners.tls.identity")
+            }
+            "use_subject_as_username" => {
+                self.takes_subject = line.flag()?;
+                Verdict::taken("listeners.tls.identity, unless use_identity_as_username is true")
             }
             "crlfile" => {
                 self.crl = Some(locate(line.text()?));
@@ -223,9 +240,9 @@ impl Listener {
         Ok(verdict)
     }
 
-    /// Whether mosquitto would open it though no port is said: the default listener once it is set up in some way.
-    pub(super) const fn is_meant(&self) -> bool {
-        self.port.is_some() || self.host.is_some() || self.unix.is_some() || self.is_touched
+    /// Whether mosquitto would open it beside others: the default listener once something is said of it that counts.
+    pub(super) fn is_meant(&self) -> bool {
+        self.port.is_some() || self.host.is_some() || !self.opening.is_empty() || self.security.opens_default()
     }
 
     /// Why it cannot be had here.
@@ -233,12 +250,24 @@ impl Listener {
         if self.protocol == Protocol::HttpApi {
             return Some("is mosquitto's HTTP interface");
         }
-        // Without its keys it would be an open door.
-        if self.psk { Some("has TLS with pre-shared keys") } else { None }
+        // Without its keys, or its certificates, it would be an open door.
+        if self.psk {
+            return Some("has TLS with pre-shared keys");
+        }
+        (self.unix.is_some() && self.is_tls()).then_some("has TLS on a Unix socket")
     }
 
     fn is_tls(&self) -> bool {
         self.certificate.is_some() || self.key.is_some()
+    }
+
+    /// What of a certificate is the user name. Of both, mosquitto takes the common name.
+    const fn identity(&self) -> Option<&'static str> {
+        match (self.takes_common_name, self.takes_subject) {
+            (true, _) => Some("common-name"),
+            (false, true) => Some("subject"),
+            (false, false) => None,
+        }
     }
 
     /// Its name without what makes it unlike others: `tls-8883`.
@@ -267,14 +296,20 @@ impl Listener {
             return format!("unix://{}", path.display());
         }
         let path = if self.protocol == Protocol::WebSocket { around.websocket_path } else { "" };
-        let host = match &self.host {
+        let host = match self.address() {
             Some(host) if host.contains(':') => format!("[{host}]"),
-            Some(host) => host.clone(),
+            Some(host) => host.into(),
             None if around.is_local || self.interface.is_some() => "127.0.0.1".into(),
             None if self.is_ipv6 => "[::]".into(),
             None => "0.0.0.0".into(),
         };
         format!("{}://{host}:{}{path}", self.scheme(), self.port_or_default())
+    }
+
+    /// The address that is said. One that is all of the machine's says nothing beside an interface.
+    fn address(&self) -> Option<&str> {
+        let is_all = |host: &str| host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
+        self.host.as_deref().filter(|host| self.interface.is_none() || !is_all(host))
     }
 
     /// The tables of the result, under this name.
@@ -286,7 +321,8 @@ impl Listener {
             table.set("max_connections", i64::try_from(self.max_connections).unwrap_or(i64::MAX), "");
         }
         if let Some(mount_point) = &self.mount_point {
-            table.set("mount_point", mount_point.clone(), "");
+            // There a % is a letter like others, here it begins a place to fill in.
+            table.set("mount_point", mount_point.replace('%', "%%"), "");
         }
         if self.proxy_protocol {
             table.set("proxy_protocol", true, "");
@@ -298,7 +334,7 @@ impl Listener {
             Some(unless_said) => self.security.write(&mut table, unless_said, files, report),
             None => self.security.write_anonymous(&mut table),
         }
-        let tls = (self.is_tls() && self.unix.is_none()).then(|| self.tls(name, files, report));
+        let tls = self.is_tls().then(|| self.tls(name, files, report));
         std::iter::once(table).chain(tls).collect()
     }
 
@@ -313,7 +349,7 @@ impl Listener {
         if let Some(version) = self.min_version {
             table.set("min_version", version, "");
         }
-        if self.requires_certificate || self.identity.is_some() {
+        if self.requires_certificate || self.identity().is_some() {
             self.client_certificates(name, &mut table, files, report);
         }
         table
@@ -335,7 +371,7 @@ impl Listener {
             "The user name comes from it."
         };
         table.set("client_certificates", "required", comment);
-        if let Some(identity) = self.identity {
+        if let Some(identity) = self.identity() {
             table.set("identity", identity, "");
         }
         if let Some(crl) = &self.crl {
@@ -360,6 +396,27 @@ impl Listener {
                 "listener {name}: WebSocket clients must use the path {path} (--websocket-path); mosquitto takes any"
             ));
         }
+    }
+}
+
+/// Whether mosquitto opens its default listener for this line: where it says something else than the default, and that counts.
+fn opens_default(line: &Line) -> bool {
+    match line.key.as_str() {
+        "max_connections" => line.number().is_ok_and(|number| number >= 0),
+        "max_qos" | "maximum_qos" => line.number().is_ok_and(|number| number < 2),
+        "protocol" => line.word() != "mqtt",
+        "tls_keyform" => line.word() == "engine",
+        "require_certificate" | "use_identity_as_username" | "use_subject_as_username" | "use_username_as_clientid" => {
+            line.flag() == Ok(true)
+        }
+        "accept_protocol_versions"
+        | "disable_client_cert_date_checks"
+        | "enable_proxy_protocol"
+        | "http_dir"
+        | "proxy_protocol_v2_require_tls"
+        | "tls_version"
+        | "websockets_origin" => false,
+        _ => true,
     }
 }
 

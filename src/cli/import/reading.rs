@@ -1,5 +1,7 @@
 //! The lines one after the other, each to who knows it; then what they come to.
 
+use std::collections::HashMap;
+
 use super::bridge::{Bridge, NOTED, is_of_bridge};
 use super::document::{Document, Table, commented};
 use super::files::{Files, NewFile};
@@ -18,13 +20,21 @@ pub(super) struct Reading<'a> {
     global: Global,
     security: Security,
     listeners: Vec<Listener>,
-    /// What `port`, `bind_address` and options before the first `listener` speak of.
+    /// What `port` and `bind_address` speak of, and options above the first `listener` of their file.
     default_listener: Listener,
-    /// Whether options of listeners are for the default one: until the first `listener`, and behind a `port`.
-    in_default: bool,
+    /// What the lines of each file are about: what one file says last is nothing to another.
+    subjects: HashMap<usize, Subject>,
     is_per_listener: bool,
     says_persistence: bool,
     bridges: Vec<Bridge>,
+}
+
+/// What the next line is about: places in the lists of [`Reading`], which only grow.
+#[derive(Debug, Default)]
+struct Subject {
+    /// `None`: the default one.
+    listener: Option<usize>,
+    bridge: Option<usize>,
 }
 
 /// What is to be written.
@@ -56,7 +66,7 @@ impl<'a> Reading<'a> {
             security: Security::default(),
             listeners: Vec::new(),
             default_listener: Listener::default(),
-            in_default: true,
+            subjects: HashMap::new(),
             is_per_listener: false,
             says_persistence: false,
             bridges: Vec::new(),
@@ -74,6 +84,7 @@ impl<'a> Reading<'a> {
         let at = |path: &str| locate(args, path);
         self.says_persistence |= line.key == "persistence";
         match line.key.as_str() {
+            "include_dir" if line.source > 0 => Ok(Verdict::needless("mosquitto looks for it in its main file only")),
             "include_dir" => Ok(Verdict::needless("its files are read in its place; write what they say into one config")),
             "per_listener_settings" => {
                 self.is_per_listener |= line.flag()?;
@@ -82,41 +93,52 @@ impl<'a> Reading<'a> {
             "listener" => self.take_listener(line),
             "port" => {
                 self.default_listener.port = Some(port(line)?);
-                self.default_listener.comment = comment(line);
-                self.in_default = true;
-                Ok(Verdict::taken("listeners.url"))
+                Ok(self.take_place(line))
             }
             "bind_address" => {
                 self.default_listener.host = Some(line.text()?.into());
-                self.default_listener.comment = comment(line);
-                self.in_default = true;
-                Ok(Verdict::taken("listeners.url"))
+                Ok(self.take_place(line))
             }
             "connection" => {
                 self.bridges.push(Bridge::new(line)?);
+                self.subjects.entry(line.source).or_default().bridge = Some(self.bridges.len() - 1);
                 Ok(Verdict::dropped(NOTED))
             }
             "global_plugin" => self.security.take(line, "auth", at),
-            key if is_security(key) => {
-                let is_own = self.is_per_listener || key.starts_with("listener_");
-                let (security, table) =
-                    if is_own { (&mut self.listener().security, "listeners") } else { (&mut self.security, "auth") };
-                security.take(line, table, at)
+            key if is_security(key) && (self.is_per_listener || key.starts_with("listener_")) => {
+                let listener = self.listener(line);
+                listener.lines.push(line.clone());
+                listener.security.take(line, "listeners", at)
             }
-            key if is_of_listener(key) => self.listener().take(line, at),
-            key if is_of_bridge(key) => match self.bridges.last_mut() {
+            key if is_security(key) => self.security.take(line, "auth", at),
+            key if is_of_listener(key) => self.listener(line).take(line, at),
+            key if is_of_bridge(key) => match self.bridge(line) {
                 Some(bridge) => bridge.take(line),
-                None => Err("it stands before the first connection".into()),
+                None => Err("it stands before the first connection of its file".into()),
             },
             key => Ok(self.global.take(line)?.unwrap_or_else(|| Verdict::Unknown(options::unknown(key)))),
         }
     }
 
-    fn listener(&mut self) -> &mut Listener {
-        match self.listeners.last_mut() {
-            Some(listener) if !self.in_default => listener,
-            _ => &mut self.default_listener,
+    /// The listener that the line is about.
+    fn listener(&mut self, line: &Line) -> &mut Listener {
+        match self.subjects.get(&line.source).and_then(|subject| subject.listener) {
+            Some(index) => &mut self.listeners[index],
+            None => &mut self.default_listener,
         }
+    }
+
+    /// The bridge that the line is about.
+    fn bridge(&mut self, line: &Line) -> Option<&mut Bridge> {
+        let index = self.subjects.get(&line.source)?.bridge?;
+        self.bridges.get_mut(index)
+    }
+
+    /// Where the default listener is. Other options go on being about the same listener as before.
+    fn take_place(&mut self, line: &Line) -> Verdict {
+        self.default_listener.comment = comment(line);
+        self.default_listener.lines.push(line.clone());
+        Verdict::taken("listeners.url")
     }
 
     fn take_listener(&mut self, line: &Line) -> Result<Verdict, String> {
@@ -131,8 +153,9 @@ impl<'a> Reading<'a> {
                 listener.host = host.map(String::from);
             }
         }
+        listener.lines.push(line.clone());
         self.listeners.push(listener);
-        self.in_default = false;
+        self.subjects.entry(line.source).or_default().listener = Some(self.listeners.len() - 1);
         Ok(Verdict::taken("listeners.url"))
     }
 
@@ -147,6 +170,7 @@ impl<'a> Reading<'a> {
         );
         self.global.write_log(&mut document);
         let is_local_only = self.settle_listeners();
+        self.spread_plugin();
         self.write_listeners(&mut document, is_local_only, &mut files);
         if !self.is_per_listener {
             let anonymous = self.anonymous_by_default(is_local_only);
@@ -165,6 +189,10 @@ impl<'a> Reading<'a> {
         let is_said = !self.listeners.is_empty() || default.port.is_some() || default.host.is_some();
         if default.is_meant() || self.listeners.is_empty() {
             self.listeners.insert(0, default);
+        } else {
+            let why =
+                "it is about mosquitto's default listener, which this config does not open: it holds nowhere, there as here";
+            self.report.revise(&default.lines, &Verdict::needless(why));
         }
         let is_local_only = !is_said && self.args.mosquitto == Version::Two;
         if is_local_only {
@@ -176,6 +204,15 @@ impl<'a> Reading<'a> {
         is_local_only
     }
 
+    /// A plugin of the whole broker decides at listeners with settings of their own, too.
+    fn spread_plugin(&mut self) {
+        if self.is_per_listener {
+            for listener in &mut self.listeners {
+                listener.security.inherit_plugin(&self.security);
+            }
+        }
+    }
+
     fn write_listeners(&mut self, document: &mut Document, is_local_only: bool, files: &mut Files) {
         let anonymous = self.anonymous_by_default(is_local_only);
         let mut names: Vec<String> = Vec::new();
@@ -183,11 +220,11 @@ impl<'a> Reading<'a> {
             let name = free_name(&listener.name(), &names);
             if let Some(why) = listener.refusal() {
                 self.report.note(format!("listener {name} {why}: it is left out"));
+                self.report.revise(&listener.lines, &Verdict::dropped(format!("its listener is left out, since it {why}")));
                 continue;
             }
             let own_security = self.is_per_listener.then_some(anonymous);
-            let is_local = is_local_only || (listener.port.is_none() && self.args.mosquitto == Version::Two);
-            let around = Surroundings { websocket_path: &self.args.websocket_path, is_local, own_security };
+            let around = Surroundings { websocket_path: &self.args.websocket_path, is_local: is_local_only, own_security };
             listener.note(&name, &around, &mut self.report);
             listener.write(&name, &around, files, &mut self.report).into_iter().for_each(|table| document.push(table));
             names.push(name);

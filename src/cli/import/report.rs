@@ -79,6 +79,17 @@ impl Report {
         self.entries.push(Entry { place, text, verdict });
     }
 
+    /// Tells something else of lines that were taken, since what they are for is not there in the end. Why one is lost anyway stays.
+    pub(super) fn revise(&mut self, lines: &[Line], verdict: &Verdict) {
+        for line in lines {
+            let (place, text) = (line.place(), line.to_string());
+            let taken = self.entries.iter_mut().filter(|entry| !entry.verdict.is_lost());
+            for entry in taken.filter(|entry| entry.place == place && entry.text == text) {
+                entry.verdict = verdict.clone();
+            }
+        }
+    }
+
     pub(super) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
     }

@@ -1,6 +1,6 @@
 //! Who may in, and what they may do: the options that stand for the whole broker, or with `per_listener_settings` for one listener.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::document::Table;
 use super::files::Files;
@@ -14,6 +14,11 @@ pub(super) struct Security {
     acl_file: Option<(PathBuf, String)>,
     /// The first plugin that may decide about users and rights.
     plugin: Option<String>,
+    /// Whether there is any plugin.
+    has_plugin: bool,
+    has_psk: bool,
+    /// Whether clients must bring an identifier.
+    needs_identifier: bool,
 }
 
 /// Whether clients without a user name are let in where nothing is said of them.
@@ -77,10 +82,17 @@ impl Security {
             "auth_opt_files_password_path" => {
                 Verdict::dropped("the plugin hashes in a way of its own; give its users new passwords with `dunlin passwd`")
             }
-            "psk_file" => Verdict::dropped("there is no TLS with pre-shared keys here; use certificates, or SCRAM over TLS"),
-            "allow_zero_length_clientid" if line.flag()? => Verdict::needless("clients without an identifier are given one"),
+            "psk_file" => {
+                self.has_psk = true;
+                Verdict::dropped("there is no TLS with pre-shared keys here; use certificates, or SCRAM over TLS")
+            }
             "allow_zero_length_clientid" => {
-                Verdict::dropped("clients of 3.1.1 and 5.0 without an identifier are let in, and are given one")
+                self.needs_identifier = !line.flag()?;
+                if self.needs_identifier {
+                    Verdict::dropped("clients of 3.1.1 and 5.0 without an identifier are let in, and are given one")
+                } else {
+                    Verdict::needless("clients without an identifier are given one")
+                }
             }
             "auto_id_prefix" | "listener_auto_id_prefix" => {
                 Verdict::dropped("assigned client identifiers have no prefix of one's own")
@@ -91,7 +103,10 @@ impl Security {
 
     fn plugin(&mut self, line: &Line) -> Result<Verdict, String> {
         let plugin = line.text()?;
-        if plugin.contains("persist") {
+        self.has_plugin = true;
+        // The folders say nothing of what it does.
+        let name = Path::new(plugin).file_name().unwrap_or_default().to_string_lossy();
+        if name.contains("persist") {
             return Ok(Verdict::needless("sessions and messages are stored anyway, see [durability]"));
         }
         self.plugin.get_or_insert_with(|| plugin.into());
@@ -99,6 +114,18 @@ impl Security {
             "mosquitto's plugins do not run here. If it knew users or rights: those are not taken over, and until `dunlin passwd` adds \
              users and the ACL file grants something, it lets nobody in and grants nothing",
         ))
+    }
+
+    /// A plugin that decides at all listeners does so at one with its own settings, too.
+    pub(super) fn inherit_plugin(&mut self, all: &Self) {
+        if self.plugin.is_none() {
+            self.plugin.clone_from(&all.plugin);
+        }
+    }
+
+    /// Whether mosquitto opens its default listener for this. Neither an ACL file nor a word about anonymous clients does that.
+    pub(super) const fn opens_default(&self) -> bool {
+        self.password_file.is_some() || self.has_plugin || self.has_psk || self.needs_identifier
     }
 
     fn lets_anonymous_in(&self, unless_said: Anonymous) -> bool {

@@ -9,6 +9,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     pub(super) file: Arc<str>,
+    /// Which of the files that is: 0 for the main one. Two of them may have the same name.
+    pub(super) source: usize,
     /// From 1.
     pub(super) number: usize,
     pub(super) key: String,
@@ -46,11 +48,15 @@ impl Line {
         format!("{}:{}", self.file, self.number)
     }
 
+    /// What a plugin is told may be a password under any name, or have one in it.
     fn is_secret(&self) -> bool {
+        const WORDS: [&str; 7] = ["pass", "pasw", "pwd", "psk", "secret", "token", "uri"];
         let key = self.key.to_ascii_lowercase();
-        let is_file = key.ends_with("_file") || key.ends_with("_path");
-        let hides = ["password", "psk", "secret", "token", "passwd", "kpass"].iter().any(|word| key.contains(word));
-        hides && !is_file && key != "psk_hint"
+        if key.ends_with("_file") || key.ends_with("_path") || key == "psk_hint" {
+            return false;
+        }
+        let is_of_plugin = key.starts_with("auth_opt_") || key.starts_with("plugin_opt_");
+        is_of_plugin || WORDS.iter().any(|word| key.contains(word))
     }
 }
 
@@ -62,7 +68,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// A folder or a file of it that could not be read.
+/// A folder that could not be read.
 #[derive(Debug)]
 pub(super) struct Unread {
     pub(super) line: Line,
@@ -70,18 +76,23 @@ pub(super) struct Unread {
 }
 
 /// The lines in mosquitto's order, and the `include_dir` lines that led nowhere.
+///
+/// # Errors
+/// If one of the files cannot be read: mosquitto does not start then, and what its lines say may be what keeps a door closed.
 pub(super) fn read(path: &Path, locate: impl Fn(&str) -> PathBuf) -> Result<(Vec<Line>, Vec<Unread>), String> {
-    let text = read_text(path)?;
-    let (mut lines, mut unread) = (Vec::new(), Vec::new());
-    for line in lines_of(&name_of(path), &text) {
+    let (mut lines, mut unread, mut source) = (Vec::new(), Vec::new(), 0);
+    for line in lines_of(&name_of(path), source, &read_text(path)?) {
         if line.key != "include_dir" {
             lines.push(line);
             continue;
         }
-        match line.text().and_then(|folder| include(&locate(folder))) {
-            Ok(included) => {
+        match line.text().and_then(|folder| configs_in(&locate(folder))) {
+            Ok(files) => {
                 lines.push(line);
-                lines.extend(included);
+                for file in files {
+                    source += 1;
+                    lines.extend(lines_of(&name_of(&file), source, &read_text(&file)?));
+                }
             }
             Err(why) => unread.push(Unread { line, why }),
         }
@@ -89,21 +100,23 @@ pub(super) fn read(path: &Path, locate: impl Fn(&str) -> PathBuf) -> Result<(Vec
     Ok((lines, unread))
 }
 
-/// Every `*.conf` of the folder in the order of the names' bytes.
-fn include(folder: &Path) -> Result<Vec<Line>, String> {
+/// Every `*.conf` of the folder in mosquitto's order, whatever it is: what cannot be read is found out when it is.
+fn configs_in(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let cannot = |error| format!("cannot read {}: {error}", folder.display());
     let entries = fs::read_dir(folder).map_err(cannot)?.collect::<Result<Vec<_>, _>>().map_err(cannot)?;
     let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(|path| is_config(path)).collect();
-    files.sort();
-    let mut lines = Vec::new();
-    for file in files {
-        lines.extend(lines_of(&name_of(&file), &read_text(&file)?));
-    }
-    Ok(lines)
+    files.sort_by_cached_key(|path| place_in_order(path));
+    Ok(files)
 }
 
 fn is_config(path: &Path) -> bool {
-    path.extension().is_some_and(|end| end == "conf") && path.is_file()
+    path.extension().is_some_and(|end| end == "conf")
+}
+
+/// mosquitto compares letter by letter, each first without its case: `Ac` comes before `a`, and `ab` before `B`.
+fn place_in_order(path: &Path) -> Vec<(u8, u8)> {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.iter().map(|byte| (byte.to_ascii_uppercase(), *byte)).collect()
 }
 
 fn read_text(path: &Path) -> Result<String, String> {
@@ -114,7 +127,7 @@ fn name_of(path: &Path) -> Arc<str> {
     path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned()).into()
 }
 
-fn lines_of(file: &Arc<str>, text: &str) -> Vec<Line> {
+fn lines_of(file: &Arc<str>, source: usize, text: &str) -> Vec<Line> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let says_something = |(index, line): (usize, &str)| {
         let line = line.trim();
@@ -122,7 +135,7 @@ fn lines_of(file: &Arc<str>, text: &str) -> Vec<Line> {
             return None;
         }
         let (key, value) = line.split_once([' ', '\t']).unwrap_or((line, ""));
-        Some(Line { file: Arc::clone(file), number: index + 1, key: key.into(), value: value.trim_start().into() })
+        Some(Line { file: Arc::clone(file), source, number: index + 1, key: key.into(), value: value.trim_start().into() })
     };
     text.lines().enumerate().filter_map(says_something).collect()
 }
@@ -133,14 +146,14 @@ mod tests {
 
     #[test]
     fn comments_blank_lines_and_line_ends_are_no_lines() {
-        let lines = lines_of(&"m".into(), "\u{feff}# a\n\nport 1883\r\n  user  mosq uitto \n#b\npersistence");
+        let lines = lines_of(&"m".into(), 0, "\u{feff}# a\n\nport 1883\r\n  user  mosq uitto \n#b\npersistence");
         let told: Vec<_> = lines.iter().map(|line| (line.number, line.key.as_str(), line.value.as_str())).collect();
         assert_eq!(told, [(3, "port", "1883"), (4, "user", "mosq uitto"), (6, "persistence", "")]);
     }
 
     #[test]
     fn values_are_read_as_mosquitto_reads_them() {
-        let lines = lines_of(&"m".into(), "a true # so\na 1\na 20 x\na yes\na\n");
+        let lines = lines_of(&"m".into(), 0, "a true # so\na 1\na 20 x\na yes\na\n");
         assert_eq!(lines[0].flag(), Ok(true));
         assert_eq!(lines[1].flag(), Ok(true));
         assert_eq!(lines[2].number(), Ok(20));
@@ -153,30 +166,68 @@ mod tests {
         for (line, shown) in [
             ("remote_password geheim", "remote_password ********"),
             ("bridge_psk 1234", "bridge_psk ********"),
+            ("remote_pasword geheim", "remote_pasword ********"),
             ("auth_opt_http_token abc", "auth_opt_http_token ********"),
+            ("auth_opt_pass s3cret", "auth_opt_pass ********"),
+            ("auth_opt_redis_pass x", "auth_opt_redis_pass ********"),
+            ("auth_opt_mongo_uri mongodb://u:p@h", "auth_opt_mongo_uri ********"),
+            ("plugin_opt_dsn host=h pw=x", "plugin_opt_dsn ********"),
+            ("redis_pwd x", "redis_pwd ********"),
             ("password_file /etc/pw", "password_file /etc/pw"),
+            ("plugin_opt_config_file /x.json", "plugin_opt_config_file /x.json"),
             ("psk_hint broker", "psk_hint broker"),
             ("auth_opt_files_password_path /pw", "auth_opt_files_password_path /pw"),
         ] {
-            assert_eq!(lines_of(&"m".into(), line)[0].to_string(), shown);
+            assert_eq!(lines_of(&"m".into(), 0, line)[0].to_string(), shown);
         }
+    }
+
+    fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("conf.d")).unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    fn read_in(folder: &tempfile::TempDir) -> Result<(Vec<Line>, Vec<Unread>), String> {
+        read(&folder.path().join("m.conf"), |path| folder.path().join(path))
     }
 
     #[test]
     fn included_files_come_in_the_order_of_their_names_where_they_are_named() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("conf.d")).unwrap();
-        for (name, text) in [
-            ("m.conf", "a\ninclude_dir conf.d\ninclude_dir none\ninclude_dir\nb"),
-            ("conf.d/2.conf", "d"),
-            ("conf.d/1.conf", "c"),
-            ("conf.d/3.txt", "e"),
-        ] {
-            fs::write(folder.path().join(name), text).unwrap();
-        }
-        let (lines, unread) = read(&folder.path().join("m.conf"), |path| folder.path().join(path)).unwrap();
+        let folder = folder(&[
+            ("m.conf", b"a\ninclude_dir conf.d\ninclude_dir none\ninclude_dir\nb"),
+            ("conf.d/2.conf", b"d"),
+            ("conf.d/1.conf", b"c"),
+            ("conf.d/3.txt", b"e"),
+        ]);
+        let (lines, unread) = read_in(&folder).unwrap();
         assert_eq!(lines.iter().map(|line| line.key.as_str()).collect::<Vec<_>>(), ["a", "include_dir", "c", "d", "b"]);
+        assert_eq!(lines.iter().map(|line| line.source).collect::<Vec<_>>(), [0, 0, 1, 2, 0]);
         assert_eq!(lines[2].place(), "1.conf:1");
         assert!(unread.len() == 2 && unread[0].why.contains("none"), "{unread:?}");
+    }
+
+    /// As mosquitto 2.0.11 logs it.
+    #[test]
+    fn the_case_of_a_name_counts_where_its_letters_are_the_same() {
+        let names = ["Ac", "a", "ab", "B"];
+        let files: Vec<_> = names.iter().map(|name| (format!("conf.d/{name}.conf"), name.as_bytes())).collect();
+        let folder = folder(&files.iter().map(|(name, text)| (name.as_str(), *text)).collect::<Vec<_>>());
+        fs::write(folder.path().join("m.conf"), "include_dir conf.d").unwrap();
+        let (lines, _) = read_in(&folder).unwrap();
+        assert_eq!(lines[1..].iter().map(|line| line.key.as_str()).collect::<Vec<_>>(), names);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_passed_over() {
+        let main: (&str, &[u8]) = ("m.conf", b"include_dir conf.d");
+        let latin = folder(&[main, ("conf.d/a.conf", b"c"), ("conf.d/b.conf", b"mount_point \xe9/")]);
+        assert!(read_in(&latin).unwrap_err().contains("b.conf"));
+        let broken = folder(&[main, ("conf.d/a.conf", b"c")]);
+        std::os::unix::fs::symlink("/nonexistent", broken.path().join("conf.d/b.conf")).unwrap();
+        assert!(read_in(&broken).unwrap_err().contains("b.conf"));
     }
 }
