@@ -39,7 +39,7 @@ const IDLE_PATIENCE: Duration = Duration::from_millis(200);
 impl HashingThreads {
     /// `idle` has so many threads, which may never get on: what they do not come to `nice` does.
     pub fn new(idle: Handle, threads: usize, nice: Handle) -> Self {
-        Self { idle, idle_free: Arc::new(Semaphore::new(threads)), nice }
+        Self { idle, idle_free: Arc::new(Semaphore::new(threads.min(Semaphore::MAX_PERMITS))), nice }
     }
 
     /// `None` if it went wrong.
@@ -69,12 +69,9 @@ pub type Checked = (Box<Login>, Verdict);
 
 impl LoginChecks {
     pub fn new(running_max: usize, waiting_max: usize, threads: Option<HashingThreads>) -> Self {
-        let running_max = running_max.max(1);
-        Self {
-            hashing: Arc::new(Semaphore::new(running_max)),
-            admitted: Arc::new(Semaphore::new((running_max + waiting_max).min(Semaphore::MAX_PERMITS))),
-            threads,
-        }
+        let running_max = running_max.clamp(1, Semaphore::MAX_PERMITS);
+        let admitted_max = running_max.saturating_add(waiting_max).min(Semaphore::MAX_PERMITS);
+        Self { hashing: Arc::new(Semaphore::new(running_max)), admitted: Arc::new(Semaphore::new(admitted_max)), threads }
     }
 
     /// Goes on from a step that takes its time; `None` when too many wait already.
@@ -218,6 +215,16 @@ mod tests {
         idle.block_on(idle.spawn_blocking(|| ())).unwrap();
         assert_eq!(threads.idle_free.available_permits(), 1);
         assert_eq!(run(), Some(idle_thread));
+    }
+
+    #[test]
+    fn numbers_beyond_what_can_be_counted_are_as_good_as_the_highest() {
+        let checks = LoginChecks::new(usize::MAX, usize::MAX, None);
+        let places = [&checks.hashing, &checks.admitted].map(|places| places.available_permits());
+        assert_eq!(places, [Semaphore::MAX_PERMITS; 2]);
+        let (idle, nice, _) = threads();
+        let threads = HashingThreads::new(idle.handle().clone(), usize::MAX, nice.handle().clone());
+        assert_eq!(threads.idle_free.available_permits(), Semaphore::MAX_PERMITS);
     }
 
     #[test]

@@ -29,6 +29,25 @@ pub fn fixed_changes(old: &Config, new: &Config) -> Vec<&'static str> {
     FIXED.into_iter().filter(|key| at(&old, key) != at(&new, key)).collect()
 }
 
+/// What holds once `new` is read: keys that take effect at a start only are as they were in `running`. `[[listeners]]` is left to who
+/// has opened them.
+pub fn keep_fixed(running: &Config, new: &Config) -> Config {
+    let mut config = new.clone();
+    config.data_dir.clone_from(&running.data_dir);
+    config.durability.clone_from(&running.durability);
+    config.server.clone_from(&running.server);
+    config.log.format = running.log.format;
+    config.auth.max_password_checks = running.auth.max_password_checks;
+    config.auth.max_waiting_password_checks = running.auth.max_waiting_password_checks;
+    config.limits.connect_timeout = running.limits.connect_timeout;
+    config.quotas.clone_from(&running.quotas);
+    config.rates.burst = running.rates.burst;
+    config.shared_subscriptions.clone_from(&running.shared_subscriptions);
+    config.admin.clone_from(&running.admin);
+    config.sys.clone_from(&running.sys);
+    config
+}
+
 /// Whether the admin API may change the key; if not, why.
 ///
 /// What names files or servers is not for it: with a key of the API one could make the broker read a file and tell of it in an error,
@@ -95,6 +114,29 @@ mod tests {
         new.sys.node = "other".into();
         new.data_dir = "elsewhere".into();
         assert_eq!(fixed_changes(&old, &new), ["data_dir", "limits.connect_timeout", "sys"]);
+    }
+
+    #[test]
+    fn every_fixed_key_stays_as_it_was_and_the_others_do_not() {
+        let old = Config::default();
+        let mut new = old.clone();
+        new.data_dir = "elsewhere".into();
+        new.durability.max_unwritten.0 += 1;
+        new.server.worker_threads = 3;
+        new.log.format = crate::config::LogFormat::Json;
+        new.auth.max_password_checks += 1;
+        new.auth.max_waiting_password_checks += 1;
+        new.limits.connect_timeout = crate::units::Span::seconds(3);
+        new.quotas.user_connections += 1;
+        new.rates.burst = crate::units::Span::seconds(3);
+        new.shared_subscriptions.strategy = crate::routing::Strategy::Random;
+        new.admin.dashboard = !old.admin.dashboard;
+        new.sys.node = "other".into();
+        new.limits.max_inflight = 3;
+        assert_eq!(fixed_changes(&old, &new), FIXED, "a key is missing above");
+        let held = keep_fixed(&old, &new);
+        assert!(fixed_changes(&old, &held).is_empty());
+        assert_eq!(held.limits.max_inflight, 3);
     }
 
     #[test]

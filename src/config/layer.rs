@@ -41,16 +41,22 @@ impl Places {
         self.0.insert(key, place);
     }
 
-    /// The place of a key, or of the nearest table around it.
+    /// The place of a key; or of one in it, as a variable makes a table of one key; or of the nearest table around it.
     pub(super) fn find(&self, key: &str) -> Place {
-        let mut key = key;
-        loop {
-            if let Some(place) = self.0.get(key) {
-                return place.clone();
-            }
-            let Some(end) = key.rfind(['.', '[']) else { return Place::Default };
-            key = &key[..end];
+        let mut found = self.0.get(key).or_else(|| self.inside(key));
+        let mut around = key;
+        while found.is_none() {
+            let Some(end) = around.rfind(['.', '[']) else { return Place::Default };
+            around = &around[..end];
+            found = self.0.get(around);
         }
+        found.cloned().unwrap_or(Place::Default)
+    }
+
+    /// The place of the first key in a table.
+    fn inside(&self, table: &str) -> Option<&Place> {
+        let is_inside = |key: &str| key.strip_prefix(table).is_some_and(|rest| rest.starts_with(['.', '[']));
+        self.0.iter().find(|(key, _)| is_inside(key)).map(|(_, place)| place)
     }
 
     pub(super) fn contains(&self, key: &str) -> bool {

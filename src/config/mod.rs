@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use changeable::fixed_changes;
+pub use changeable::{fixed_changes, keep_fixed};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use flags::Flags;
 pub use overrides::Overrides;

@@ -214,6 +214,14 @@ fn wrong_variables_are_told_by_their_names() {
 }
 
 #[test]
+fn a_variable_that_makes_a_table_is_told_where_something_else_is_missing_in_it() {
+    let variables = [("DUNLIN__AUTH__HTTP__TIMEOUT", "1s")];
+    let told = "DUNLIN__AUTH__HTTP__TIMEOUT: auth.http: needs authenticate_url, authorize_url or both";
+    assert_eq!(without_file(&variables, Flags::default()).load().unwrap_err().to_string(), told);
+    assert_eq!(Folder::new("[auth]\nallow_anonymous = true\n").errors(&variables, Flags::default()), [told]);
+}
+
+#[test]
 fn wrong_flags_are_told_by_their_names() {
     let flags = Flags {
         listen: vec!["mqtt://a".into(), "tls://127.0.0.1".into()],
@@ -386,6 +394,13 @@ fn limits_that_let_nothing_through_are_refused() {
             }
         }
     }
+}
+
+#[test]
+fn more_threads_than_any_machine_runs_are_refused() {
+    let told = "dunlin.toml:2: auth.max_password_checks: must be at most 1024: each is a thread";
+    assert_eq!(errors("[auth]\nmax_password_checks = 3000000000000000000\n"), [told]);
+    load("[auth]\nmax_password_checks = 1024\nmax_waiting_password_checks = 9223372036854775807\n");
 }
 
 #[test]

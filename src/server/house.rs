@@ -41,6 +41,7 @@ use crate::transport::{
 
 /// The parts of a running broker that its signals work on.
 pub struct House {
+    /// What holds: not all of what was read last does before the next start.
     pub config: Config,
     pub source: ConfigSource,
     pub broker: Arc<Broker>,

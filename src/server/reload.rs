@@ -10,25 +10,27 @@ use super::rights::{Outside, RightsLoader, RightsSource};
 use crate::admin::{ConfigChanged, ConfigRefusal};
 use crate::broker::{Door, Revocations, Rights};
 use crate::cli::logging;
-use crate::config::{Change, Changed, Config, Loaded, fixed_changes};
+use crate::config::{Change, Changed, Config, Loaded, fixed_changes, keep_fixed};
 use crate::transport::ListenerConfig;
 use crate::transport::config::TlsConfig;
 use crate::transport::tls::Revoked;
 
 impl House {
-    /// Reads the config again and takes over what can be taken over while running; a config with an error changes nothing. Connections
-    /// keep the limits that they began with; rights hold at once.
+    /// Reads the config again and takes over what can be taken over while running; an error in it, or in a file that it names, changes
+    /// nothing. Connections keep the limits that they began with; rights hold at once.
     /// Gives the keys that take effect at the next start only, or what is wrong.
     pub async fn reload(&mut self) -> Reloaded {
         let started = Instant::now();
         let source = self.source.read_again();
         let loaded = match source.load_all() {
             Ok(loaded) => loaded,
-            Err(errors) => {
-                tracing::error!(%errors, "the config has errors; all stays as it was");
-                return Err(errors.to_string());
-            }
+            Err(errors) => return refused(errors.to_string()),
         };
+        // A right that is taken away must not look gone while the file that says so cannot be read.
+        let errors = file_errors(&loaded.config);
+        if !errors.is_empty() {
+            return refused(errors.join("\n"));
+        }
         let unchangeable = self.unchangeable(&loaded.config);
         for key in &unchangeable {
             tracing::warn!(key, "a change of this takes effect at the next start");
@@ -36,6 +38,7 @@ impl House {
         for warning in loaded.overrides.warnings() {
             tracing::warn!("{warning}");
         }
+        self.tell_of_left_over(&loaded.config);
         self.source = source;
         self.take_over(loaded, true, started).await;
         tracing::info!(seconds = started.elapsed().as_secs_f64(), "config reloaded");
@@ -79,8 +82,9 @@ impl House {
         kept.map_err(|error| ConfigRefusal::NotKept(format!("{}: {error}", file.display())))
     }
 
-    /// Lets a config hold that is right.
-    async fn take_over(&mut self, loaded: Loaded, sets_level: bool, started: Instant) {
+    /// Lets a config hold that is right, as far as it can while running.
+    async fn take_over(&mut self, mut loaded: Loaded, sets_level: bool, started: Instant) {
+        loaded.config = self.in_force(&loaded.config);
         let config = &loaded.config;
         if sets_level {
             if let Err(error) = logging::set_level(&config.log.level) {
@@ -105,6 +109,40 @@ impl House {
         }
         self.office.reloaded(&loaded, self.source.changeable());
         self.config = loaded.config;
+    }
+
+    /// The config as it holds once `new` is read: with what takes effect at a start only as it was, and with the listeners that are open.
+    fn in_force(&self, new: &Config) -> Config {
+        let listeners = self.config.listeners.iter().map(|running| {
+            match new.listeners.iter().find(|listener| listener.name == running.name) {
+                Some(listener) => with_fixed_of(running, listener),
+                None => self.left_over(running, new),
+            }
+        });
+        Config { listeners: listeners.collect(), ..keep_fixed(&self.config, new) }
+    }
+
+    /// A listener that the config names no more, with users and rights of its own, so that a change of `[auth]` opens it no wider. If it
+    /// has them together with one that is named, they are that one's.
+    fn left_over(&self, running: &ListenerConfig, new: &Config) -> ListenerConfig {
+        let Some(open) = self.doors.get(&running.name) else { return running.clone() };
+        let of_sharer = new.listeners.iter().find_map(|listener| {
+            let sharer = self.doors.get(&listener.name).filter(|sharer| Arc::ptr_eq(&sharer.door.rights, &open.door.rights))?;
+            Some(RightsSource::of(new, listener, sharer.context.is_loopback))
+        });
+        let own = || RightsSource::of(&self.config, running, open.context.is_loopback);
+        of_sharer.unwrap_or_else(own).said_by(running)
+    }
+
+    /// Doors that the config names no more stay open, which whoever took them out hardly expects.
+    fn tell_of_left_over(&self, new: &Config) {
+        let is_named = |name: &str| new.listeners.iter().any(|listener| listener.name == name);
+        for listener in self.config.listeners.iter().filter(|listener| !is_named(&listener.name)) {
+            tracing::error!(
+                listener = listener.name,
+                "the config does not name this listener any more: it stays open as it is until the next start"
+            );
+        }
     }
 
     fn reload_doors(&self, config: &Config) -> Outside {
@@ -177,10 +215,10 @@ impl House {
         outside
     }
 
-    /// The keys that differ from the running config and cannot be changed while running.
+    /// The keys that differ from the config in force and cannot be changed while running.
     fn unchangeable(&self, new: &Config) -> Vec<&'static str> {
         let fixed = |listeners: &[ListenerConfig]| -> Vec<_> {
-            listeners
+            let mut all: Vec<_> = listeners
                 .iter()
                 .map(|listener| {
                     let ListenerConfig { name, url, versions, mount_point, proxy_protocol, .. } = listener;
@@ -190,12 +228,40 @@ impl House {
                     let bounds = (listener.max_connections, listener.connection_rate);
                     (parts, *proxy_protocol, bounds, identity, origins)
                 })
-                .collect()
+                .collect();
+            // In which order they stand means nothing.
+            all.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+            all
         };
         let mut changes = fixed_changes(&self.config, new);
         if fixed(&self.config.listeners) != fixed(&new.listeners) {
             changes.push("listeners");
         }
         changes
+    }
+}
+
+/// Tells the log what is wrong, and whoever asked.
+fn refused(errors: String) -> Reloaded {
+    tracing::error!(%errors, "the config has errors; all stays as it was");
+    Err(errors)
+}
+
+/// A listener as it holds: what it began with, and of the new config what can change.
+fn with_fixed_of(running: &ListenerConfig, new: &ListenerConfig) -> ListenerConfig {
+    let tls = running.tls.as_ref().map(|running| match &new.tls {
+        Some(new) => TlsConfig { identity: running.identity, ..new.clone() },
+        None => running.clone(),
+    });
+    ListenerConfig {
+        url: running.url.clone(),
+        versions: running.versions.clone(),
+        mount_point: running.mount_point.clone(),
+        proxy_protocol: running.proxy_protocol,
+        max_connections: running.max_connections,
+        connection_rate: running.connection_rate,
+        allowed_origins: running.allowed_origins.clone(),
+        tls,
+        ..new.clone()
     }
 }

@@ -57,6 +57,12 @@ impl RightsSource {
         });
         Self { methods, password_file, acl_file }
     }
+
+    /// The listener with all of this in its own table.
+    pub fn said_by(self, listener: &ListenerConfig) -> ListenerConfig {
+        let Self { methods, password_file, acl_file } = self;
+        ListenerConfig { methods: Some(methods), allow_anonymous: None, password_file, acl_file, ..listener.clone() }
+    }
 }
 
 /// Those outside, and the keys of tokens: one for all listeners.

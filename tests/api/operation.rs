@@ -35,12 +35,31 @@ fn the_config_is_shown_and_read_again() {
     std::fs::write(&path, config.replace("= 7", "= 8").replace("[limits]", "[server]\nworker_threads = 3\n[limits]")).unwrap();
     let reloaded = api.post("/reload", &json!({}));
     assert_eq!((reloaded.status, reloaded.json()), (200, json!({"needs_restart": ["server"]})));
-    assert_eq!(api.get("/config").json()["limits"]["max_connections"], 8);
+    let shown = api.get("/config").json();
+    assert_eq!(shown["limits"]["max_connections"], 8);
+    assert_eq!(shown["server"]["worker_threads"], 0, "what holds is shown");
+    assert_eq!(api.post("/reload", &json!({})).json(), json!({"needs_restart": ["server"]}));
     std::fs::write(&path, config.replace("max_connections", "max_conections")).unwrap();
     let refused = api.post("/reload", &json!({}));
     assert_eq!((refused.status, refused.code().as_str()), (409, "CONFIG_ERROR"));
     assert!(refused.body.contains("max_connections"), "the nearest key is named: {}", refused.body);
     assert_eq!(api.get("/config").json()["limits"]["max_connections"], 8);
+}
+
+/// A right that is taken away must not look gone.
+#[test]
+fn a_reload_that_cannot_read_the_rights_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let acl = folder.path().join("acl");
+    std::fs::write(&acl, "topic #\n").unwrap();
+    let config = "[auth]\nacl_file = \"acl\"\n[[listeners]]\nname = \"tcp\"\nurl = \"tcp://127.0.0.1:0\"\n";
+    let broker = Broker::with_config_in(folder, config);
+    let api = Http::new(broker.admin.unwrap());
+    assert_eq!(api.post("/reload", &json!({})).status, 200);
+    std::fs::write(&acl, "topic open/#\ntopic\n").unwrap();
+    let refused = api.post("/reload", &json!({}));
+    assert_eq!((refused.status, refused.code().as_str()), (409, "CONFIG_ERROR"));
+    assert!(refused.body.contains("acl:2"), "{}", refused.body);
 }
 
 #[test]

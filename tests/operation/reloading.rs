@@ -80,6 +80,79 @@ fn a_config_with_an_error_changes_nothing_and_is_told_whole() {
     assert_eq!(size, Some(1 << 20));
 }
 
+/// Neither do the limits beside it hold.
+#[test]
+fn a_mistake_in_a_file_that_the_config_names_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("acl"), "topic open/#\n").unwrap();
+    let config = |limits: &str| format!("{limits}[auth]\nacl_file = \"acl\"\n{LISTENER}");
+    let mut broker = Broker::with_config_in(folder, &config(""));
+    let mut client = Client::connect(broker.address(), V5, "a");
+    fs::write(broker.folder.path().join("acl"), "topics closed/#\n").unwrap();
+    change(&mut broker, &config("[limits]\nmax_packet_size = \"77B\"\n"));
+    let line = broker.wait_for_log("all stays as it was");
+    assert!(line.contains("acl:1"), "{line}");
+    let size = Client::connack(broker.address(), connect(V5), |told| told.maximum_packet_size).1;
+    assert_eq!(size, Some(1 << 20));
+    assert_eq!(client.publish("open/x", "", QoS::AtLeastOnce), 0x10);
+    assert_eq!(client.publish("closed/x", "", QoS::AtLeastOnce), 0x87);
+}
+
+#[test]
+fn what_needs_a_start_is_told_at_each_reload_until_it_is_taken_back() {
+    let mut broker = Broker::with_config(LISTENER);
+    let mut told = |config: &str| {
+        let before = broker.log_lines().len();
+        change(&mut broker, config);
+        broker.wait_for_log("config reloaded");
+        broker.log_lines()[before..].iter().filter(|line| line.contains("next start")).count()
+    };
+    let changed = format!("[server]\nworker_threads = 3\n{LISTENER}mount_point = \"m/\"\n");
+    assert_eq!(told(&changed), 2);
+    assert_eq!(told(&changed), 2, "it still does");
+    assert_eq!(told(LISTENER), 0, "it was taken back");
+}
+
+/// Who takes a listener out of the file hears that its door is open, and whose rights are taken away there is denied them. What becomes of
+/// `[auth]` is about other doors.
+#[test]
+fn a_listener_that_is_named_no_more_is_told_at_each_reload_and_its_files_are_still_read() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("acl"), "topic open/#\n").unwrap();
+    let config = |name: &str, auth: &str| format!("{auth}[[listeners]]\nname = \"{name}\"\nurl = \"tcp://127.0.0.1:0\"\n");
+    let auth = "[auth]\nacl_file = \"acl\"\n";
+    let mut broker = Broker::with_config_in(folder, &config("tcp", auth));
+    let mut client = Client::connect(broker.address(), V5, "a");
+    for (acl, auth, code) in [("topic open/#\n", auth, 0x10), ("topic other/#\n", auth, 0x87), ("topic other/#\n", "", 0x87)] {
+        fs::write(broker.folder.path().join("acl"), acl).unwrap();
+        change(&mut broker, &config("renamed", auth));
+        let line = broker.wait_for_log("does not name this listener any more");
+        assert!(line.contains("\"listener\":\"tcp\""), "{line}");
+        broker.wait_for_log("config reloaded");
+        assert_eq!(client.publish("open/x", "", QoS::AtLeastOnce), code, "{acl}{auth}");
+    }
+}
+
+#[test]
+fn a_listener_that_is_named_no_more_goes_on_sharing_its_rights() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["one", "other"] {
+        fs::write(folder.path().join(name), format!("topic {name}/#\n")).unwrap();
+    }
+    let config = |name: &str, acl: &str| {
+        let listener = |name: &str| format!("[[listeners]]\nname = \"{name}\"\nurl = \"tcp://127.0.0.1:0\"\n");
+        format!("[auth]\nacl_file = \"{acl}\"\n{}{}", listener(name), listener("second"))
+    };
+    let mut broker = Broker::with_config_in(folder, &config("first", "one"));
+    change(&mut broker, &config("renamed", "other"));
+    broker.wait_for_log("config reloaded");
+    for name in ["first", "second"] {
+        let mut client = Client::connect(broker.listener(name), V5, name);
+        assert_eq!(client.publish("other/x", "", QoS::AtLeastOnce), 0x10, "{name}");
+        assert_eq!(client.publish("one/x", "", QoS::AtLeastOnce), 0x87, "{name}");
+    }
+}
+
 #[test]
 fn a_broker_without_a_config_file_survives_sighup() {
     let mut broker = Broker::start();

@@ -151,6 +151,7 @@ fn queues(config: &Config, findings: &mut Findings) {
 fn auth(config: &Config, findings: &mut Findings) {
     let auth = &config.auth;
     findings.check(auth.max_password_checks > 0, "auth.max_password_checks", "must not be 0: nobody could log in");
+    findings.check(auth.max_password_checks <= 1024, "auth.max_password_checks", "must be at most 1024: each is a thread");
     if let Some(named) = &auth.methods {
         let of_listener = |listener: &ListenerConfig| listener.methods.is_some() || listener.password_file.is_some();
         let has_passwords = auth.password_file.is_some() || config.listeners.iter().all(of_listener);
