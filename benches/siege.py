@@ -12,6 +12,7 @@ done and what it cost is told beside the healthy clients' figures. Needs Python 
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -99,7 +100,10 @@ class Attacker:
         """One that is let in, waits for its CONNACK, and is kept apart from the others."""
         link = self.dial(first=connect(name), keeps=False, **more)
         link.settimeout(10)
-        link.recv(1024)
+        try:
+            link.recv(1024)
+        except OSError:
+            self.failed += 1
         return link
 
 
@@ -288,6 +292,12 @@ def yield_to_all():
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
+def turn(late, rate):
+    """How many of those that are due are done now, and how many never: who is a second late does not make up for it in a burst."""
+    now = min(late, 2 * rate // TURNS + 1)
+    return now, late - now if late > rate else 0
+
+
 def attack(name, ports, folder):
     """Runs until SIGTERM, then tells what it did."""
     yield_to_all()
@@ -298,16 +308,14 @@ def attack(name, ports, folder):
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
     attacker = Attacker(ports, folder, held)
     act = make(attacker)
-    begun, done = time.monotonic(), 0
+    begun, done, skipped = time.monotonic(), 0, 0
     while not stopped:
-        due = int((time.monotonic() - begun) * rate)
-        # One that cannot keep up does not make up for it: it would be a burst.
-        for _ in range(min(due - done, 2 * rate // TURNS + 1)):
+        now, skips = turn(int((time.monotonic() - begun) * rate) - done - skipped, rate)
+        for _ in range(now):
             next(act)
-        done = due if due - done > rate else min(due, done + 2 * rate // TURNS + 1)
+        done, skipped = done + now, skipped + skips
         time.sleep(1 / TURNS)
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = time.monotonic() - begun
+    used, seconds = resource.getrusage(resource.RUSAGE_SELF), time.monotonic() - begun
     told = {"per_second": done / seconds, "failed": attacker.failed, "cpu": (used.ru_utime + used.ru_stime) / seconds}
     print(json.dumps(told), flush=True)
 
@@ -377,15 +385,15 @@ auto_create = "anybody"
 
 
 class Broker:
-    def __init__(self, dunlin, folder):
+    def __init__(self, dunlin, folder, stack):
         run = lambda *args, **more: subprocess.run([dunlin, *args], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more)
         run("certs", f"{folder}/certs")
         run("passwd", "--stdin", f"{folder}/users", "alice", input=b"secret\n")
         with open(f"{folder}/dunlin.toml", "w") as file:
             file.write(CONFIG.format(folder=folder))
-        self.log = open(f"{folder}/log", "wb")
+        log = stack.enter_context(open(f"{folder}/log", "wb"))
         command = [dunlin, "--config", f"{folder}/dunlin.toml", "--data-dir", f"{folder}/data", "--log-format", "json"]
-        self.process = subprocess.Popen([*command, "--admin", "127.0.0.1:0"], stderr=self.log)
+        self.process = started(stack, [*command, "--admin", "127.0.0.1:0"], stderr=log)
         self.ports = self.wait(f"{folder}/log")
 
     def wait(self, log):
@@ -393,7 +401,7 @@ class Broker:
         for _ in range(200):
             time.sleep(0.05)
             with open(log) as file:
-                lines = [json.loads(line) for line in file if line.endswith("\n")]
+                lines = [json.loads(line) for line in file if line.startswith("{") and line.endswith("}\n")]
             for line in lines:
                 if line["message"] == "admin listening":
                     self.admin = line["address"]
@@ -401,23 +409,34 @@ class Broker:
                     ports[line["listener"]] = int(line["address"].rsplit(":", 1)[1])
             if any(line["message"] == "ready" for line in lines):
                 return ports
-        sys.exit(f"the broker does not start; its log is {log}")
+        with open(log) as file:
+            raise ChildProcessError(f"the broker does not start; it said last: {file.read()[-300:]}")
 
     def limits(self):
         """Those that were hit, and how often."""
-        with urllib.request.urlopen(f"http://{self.admin}/metrics", timeout=30) as answer:
-            series = (line.split() for line in answer.read().decode().splitlines() if line.startswith("dunlin_limit_hits_total"))
+        with urllib.request.urlopen(f"http://{self.admin}/metrics", timeout=30) as page:
+            series = (line.split() for line in page.read().decode().splitlines() if line.startswith("dunlin_limit_hits_total"))
             return {name.split('"')[1]: int(float(value)) for name, value in series if float(value)}
 
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
-        self.log.close()
+
+def started(stack, command, **more):
+    """A process that is killed and waited for with the stack, whatever ends that."""
+    process = stack.enter_context(subprocess.Popen(command, **more))
+    stack.callback(process.kill)
+    return process
 
 
-def helper(*args):
+def helper(stack, *args):
     """Another process of this program, whose answer is read."""
-    return subprocess.Popen([sys.executable, __file__, *args], stdout=subprocess.PIPE, text=True)
+    return started(stack, [sys.executable, __file__, *args], stdout=subprocess.PIPE, text=True)
+
+
+def answer(process, what):
+    """The line that a helper says."""
+    line = process.stdout.readline()
+    if not line:
+        raise ChildProcessError(f"{what} has died")
+    return json.loads(line)
 
 
 def busy_seconds():
@@ -438,37 +457,35 @@ def measure(options, name, on_sink):
 
 def run_beside(options, name, on_sink):
     """The healthy clients' report, and what the attacker told; it attacks the sink instead of the broker if it is to."""
-    with tempfile.TemporaryDirectory(prefix="siege-") as folder:
-        broker = Broker(options.dunlin, folder)
-        attacker = sunk = None
-        try:
-            ports = json.dumps(broker.ports)
-            if on_sink:
-                sunk = helper("--sink", "--folder", folder)
-                ports = sunk.stdout.readline()
-            if name:
-                attacker = helper("--attack", name, "--ports", ports, "--folder", folder)
-            report = f"{folder}/report.json"
-            load = ["-p", broker.ports["tcp"], "-q", 1, "-c", 10, "--rate", options.rate, "--threads", 1]
-            times = ["--warmup", "2s", "--duration", f"{options.seconds}s", "--pid", broker.process.pid]
-            command = [options.dunlin, "bench", "p2p", *load, *times, "--quiet", "--json", report]
-            healthy = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True)
-            if healthy.returncode:
-                print(healthy.stdout, file=sys.stderr)
-            told = None
-            if attacker:
-                attacker.terminate()
-                told = {**json.loads(attacker.communicate()[0]), "limits": broker.limits()}
-            if broker.process.poll() is not None:
-                sys.exit(f"{name}: the broker has ended")
-            with open(report) as file:
-                return json.load(file), told
-        finally:
-            for process in filter(None, (attacker, sunk)):
-                process.kill()
-                process.wait()
-                process.stdout.close()
-            broker.stop()
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="siege-"))
+        broker = Broker(options.dunlin, folder, stack)
+        ports = answer(helper(stack, "--sink", "--folder", folder), "the sink") if on_sink else broker.ports
+        attacker = told = None
+        if name:
+            attacker = helper(stack, "--attack", name, "--ports", json.dumps(ports), "--folder", folder)
+        report = healthy_clients(options, broker, f"{folder}/report.json")
+        if broker.process.poll() is not None:
+            raise ChildProcessError("the broker has ended")
+        if attacker:
+            attacker.terminate()
+            told = {**answer(attacker, "the attacker"), "limits": broker.limits()}
+        return report, told
+
+
+def healthy_clients(options, broker, file_name):
+    """Their report, which is there and has latencies, or nothing can be said."""
+    load = ["-p", broker.ports["tcp"], "-q", 1, "-c", 10, "--rate", options.rate, "--threads", 1]
+    times = ["--warmup", "2s", "--duration", f"{options.seconds}s", "--pid", broker.process.pid]
+    command = [options.dunlin, "bench", "p2p", *load, *times, "--quiet", "--json", file_name]
+    healthy = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True)
+    if healthy.returncode:
+        print(healthy.stdout, file=sys.stderr)
+    with open(file_name) as file:
+        report = json.load(file)
+    if not report["latency_us"]:
+        raise ChildProcessError("nothing came to the healthy clients")
+    return report
 
 
 def row(name, runs, alone, sunk=()):
@@ -541,32 +558,42 @@ def main():
         return attack(options.attack, json.loads(options.ports), options.folder)
     if options.sink:
         return serve_sink(options.folder)
+    # As Ctrl-C does: what was started is ended on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     names = options.only or list(ATTACKS)
     # Rounds go round, so that a machine that is busy for a while does not fall on one attack.
     sinks = [False] if options.no_sink else [False, True]
     runs = {key: [] for key in [(None, False), *itertools.product(names, sinks)]}
+    failures = []
     for number in range(options.rounds):
         for name, on_sink in runs:
+            what = f"round {number + 1}: {name or 'alone'}{' on the sink' if on_sink else ''}"
             if sys.stderr.isatty():
-                print(f"round {number + 1}: {name or 'alone'}{' on the sink' if on_sink else ''} ...", file=sys.stderr)
-            runs[name, on_sink].append(measure(options, name, on_sink))
+                print(f"{what} ...", file=sys.stderr)
+            try:
+                runs[name, on_sink].append(measure(options, name, on_sink))
+            except (OSError, subprocess.CalledProcessError) as failure:  # the other runs tell something all the same
+                failures.append(f"{what}: {failure}")
+                print(failures[-1], file=sys.stderr)
+    if not runs[None, False] or not any(runs[name, False] for name in names):
+        sys.exit("too few runs have come to their ends: there is nothing to compare")
     rows = [row("alone", runs[None, False], None)]
-    rows += [row(name, runs[name, False], rows[0]["latency_us"], runs.get((name, True), ())) for name in names]
+    rows += [row(name, runs[name, False], rows[0]["latency_us"], runs.get((name, True), ())) for name in names if runs[name, False]]
     show(HEAD)
     for found in rows:
         show_row(found)
     if options.json:
         with open(options.json, "w") as file:
-            json.dump({"rate": options.rate, "seconds": options.seconds, "rounds": options.rounds, "rows": rows}, file, indent=2)
+            settings = ("rate", "seconds", "rounds")
+            json.dump({**{key: getattr(options, key) for key in settings}, "rows": rows, "failures": failures}, file, indent=2)
     ratio = lambda found: found["sink"]["broker_ratio"] if found["sink"] else found["ratio"]["p99"]
     worst = max(rows[1:], key=ratio)
-    is_lost = any(found["lost"] for found in rows)
     beside = "without an attack" if options.no_sink else "without an attack, or with it on the sink"
     print(f"\nThe worst p99 is {ratio(worst):.2f} times that {beside}: {worst['name']}.")
     others = max(found["others_cores"] for found in rows)
     if others > QUIET:
         print(f"Other programs have used {100 * others:.0f} % of a core: the figures are no better than that.")
-    return 1 if ratio(worst) > 2 or is_lost else 0
+    return 1 if ratio(worst) > 2 or any(found["lost"] for found in rows) or failures else 0
 
 
 if __name__ == "__main__":

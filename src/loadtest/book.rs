@@ -12,8 +12,8 @@ pub(super) enum Book {
     Own { first: u32, ledgers: Vec<Ledger> },
     /// Consumers of whom one gets each message.
     Shared(SharedBook),
-    /// A receiver who does not know who publishes.
-    Open(HashMap<(u32, u32), Ledger>),
+    /// A receiver who does not know who publishes, nor what others get if it shares with them.
+    Open { ledgers: HashMap<(u32, u32), Ledger>, is_shared: bool },
 }
 
 #[derive(Debug)]
@@ -29,6 +29,10 @@ pub(super) struct SharedBook {
 impl Book {
     pub(super) fn own(streams: &Range<u32>) -> Self {
         Self::Own { first: streams.start, ledgers: ledgers(streams) }
+    }
+
+    pub(super) fn open(is_shared: bool) -> Self {
+        Self::Open { ledgers: HashMap::new(), is_shared }
     }
 
     pub(super) fn shared(streams: &Range<u32>, consumers: usize) -> Self {
@@ -47,7 +51,7 @@ impl Book {
                 let index = stamp.stream.checked_sub(book.first).filter(|_| stamp.run == run)?;
                 book.note(index as usize, stamp.sequence, member)
             }
-            Self::Open(ledgers) => {
+            Self::Open { ledgers, .. } => {
                 let ledger = ledgers.entry((stamp.run, stamp.stream)).or_insert_with(|| Ledger::starting_at(stamp.sequence));
                 Some(ledger.note(stamp.sequence))
             }
@@ -61,7 +65,13 @@ impl Book {
                 (*first..).zip(ledgers).map(|(stream, ledger)| (stream, ledger.faults(sent(stream)))).collect()
             }
             Self::Shared(book) => book.faults(sent),
-            Self::Open(ledgers) => ledgers.iter().map(|((_, stream), ledger)| (*stream, ledger.faults_so_far())).collect(),
+            Self::Open { ledgers, is_shared } => {
+                let faults = |ledger: &Ledger| {
+                    let faults = ledger.faults_so_far();
+                    if *is_shared { Faults { lost: 0, ..faults } } else { faults }
+                };
+                ledgers.iter().map(|((_, stream), ledger)| (*stream, faults(ledger))).collect()
+            }
         };
         all.retain(|(_, faults)| faults.any());
         all
@@ -130,10 +140,19 @@ mod tests {
 
     #[test]
     fn a_receiver_who_knows_nobody_counts_from_what_comes_first() {
-        let mut book = Book::Open(HashMap::new());
+        let mut book = Book::open(false);
         for (stream, sequence) in [(1, 50), (1, 51), (2, 0), (1, 53)] {
             assert_eq!(book.note(&stamp(stream, sequence), 99, 0), Some(Seen::InOrder));
         }
         assert_eq!(book.faults(|_| unreachable!()), [(1, Faults { lost: 1, ..Faults::default() })]);
+    }
+
+    #[test]
+    fn what_goes_to_other_members_is_not_lost() {
+        let mut book = Book::open(true);
+        for sequence in [3, 7, 9, 9] {
+            book.note(&stamp(1, sequence), 99, 0);
+        }
+        assert_eq!(book.faults(|_| unreachable!()), [(1, Faults { doubled: 1, ..Faults::default() })]);
     }
 }

@@ -58,8 +58,8 @@ impl Campaign {
         }
     }
 
-    /// Between two messages of one publisher.
-    fn interval(&self) -> Option<Duration> {
+    /// Between two messages of one publisher, in an open loop.
+    pub(super) fn interval(&self) -> Option<Duration> {
         match self.pace {
             Pace::Window(_) => None,
             Pace::Every(interval) => Some(interval),

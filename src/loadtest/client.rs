@@ -24,7 +24,7 @@ pub(super) enum Role {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+enum State {
     Offline,
     /// The network connection is on its way.
     Opening,
@@ -39,9 +39,9 @@ pub(super) enum State {
 pub(super) struct Client {
     pub(super) id: String,
     pub(super) role: Role,
-    pub(super) state: State,
-    /// Which publisher of the run it is, if it is one.
-    pub(super) flight: usize,
+    state: State,
+    /// Which of the run's publishers it is, or else which of the others.
+    pub(super) number: usize,
     source: Option<IpAddr>,
     wire: Option<Box<Wire>>,
     /// The beginning of a packet whose rest has not come.
@@ -53,18 +53,22 @@ pub(super) struct Client {
     is_blocked: bool,
     /// There is something to read.
     is_readable: bool,
+    /// The other side sends nothing more: behind what is to be read is the end, of which no further event tells.
+    is_hung_up: bool,
     opened_at: u64,
-    pub(super) written_at: u64,
+    written_at: u64,
+    /// Seconds, as the broker has agreed to.
+    keep_alive: u16,
     wish: SessionWish,
 }
 
 impl Client {
-    pub(super) const fn new(id: String, role: Role, flight: usize, source: Option<IpAddr>) -> Self {
+    pub(super) const fn new(id: String, role: Role, number: usize, source: Option<IpAddr>) -> Self {
         Self {
             id,
             role,
             state: State::Offline,
-            flight,
+            number,
             source,
             wire: None,
             rest: Vec::new(),
@@ -72,8 +76,10 @@ impl Client {
             written: 0,
             is_blocked: false,
             is_readable: false,
+            is_hung_up: false,
             opened_at: 0,
             written_at: 0,
+            keep_alive: 0,
             wish: SessionWish::Clean,
         }
     }
@@ -95,6 +101,7 @@ impl Client {
         self.written = 0;
         self.rest.clear();
         self.is_blocked = true;
+        self.is_hung_up = false;
         self.opened_at = desk.now;
         self.wish = wish;
         self.state = State::Opening;
@@ -111,8 +118,9 @@ impl Client {
         matches!(self.state, State::Opening | State::AwaitConnack)
     }
 
-    pub(super) fn note_event(&mut self, is_readable: bool, is_writable: bool) {
+    pub(super) const fn note_event(&mut self, is_readable: bool, is_writable: bool, is_hung_up: bool) {
         self.is_readable |= is_readable;
+        self.is_hung_up |= is_hung_up;
         self.is_blocked &= !is_writable;
     }
 
@@ -131,8 +139,25 @@ impl Client {
         if let Role::Subscriber(subscriber) = &mut self.role
             && self.state == State::Online
         {
+            subscriber.rewind();
             subscriber.subscribe(&mut self.out);
         }
+    }
+
+    /// A publisher sends nothing new. What an open loop should have sent by now and could not is told.
+    pub(super) fn stop(&mut self, desk: &mut Desk) {
+        let Role::Publisher(publisher) = &mut self.role else { return };
+        let held_up = publisher.held_up(desk.now);
+        publisher.orders = None;
+        if let Some(held_up) = held_up.filter(|_| self.state == State::Online) {
+            desk.note_held_up(held_up);
+        }
+    }
+
+    /// It has said nothing for half its keep alive.
+    pub(super) fn is_too_silent(&self, now: u64) -> bool {
+        let silence = u64::from(self.keep_alive) * 500_000_000;
+        self.state == State::Online && silence > 0 && self.written_at + silence < now
     }
 
     pub(super) fn ping(&mut self) {
@@ -157,6 +182,7 @@ impl Client {
         self.wire = None;
         self.state = State::Offline;
         self.is_readable = false;
+        self.is_hung_up = false;
         self.rest = Vec::new();
         self.out = Vec::new();
         self.written = 0;
@@ -172,8 +198,8 @@ impl Client {
         let got = match wire.read(&mut buffer[kept..]) {
             Ok(got) => got,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.is_readable = false;
-                return false;
+                self.is_readable = self.is_hung_up;
+                return self.is_readable;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => return true,
             Err(error) => {
@@ -185,10 +211,10 @@ impl Client {
             self.end(desk, "the broker closed the connection");
             return false;
         }
-        self.is_readable = got.more;
+        self.is_readable = got.more || self.is_hung_up;
         desk.now = clock::now();
         self.handle_bytes(desk, &buffer[..kept + got.count]);
-        got.more
+        self.is_readable
     }
 
     fn handle_bytes(&mut self, desk: &mut Desk, bytes: &[u8]) {
@@ -229,10 +255,10 @@ impl Client {
             }
             (kind::CONNACK, _) if self.state == State::AwaitConnack => self.handle_connack(desk, frame),
             (kind::SUBACK, Role::Subscriber(subscriber)) => {
-                let (granted, refused) = codec::suback(frame, desk.shared.target.version)?;
-                desk.tally[Figure::Granted] += granted;
-                desk.tally[Figure::Denied] += refused.len() as u64;
-                refused.into_iter().for_each(|reason| desk.shared.complain(reason));
+                let answers = codec::suback(frame, desk.shared.target.version, subscriber.qos)?;
+                desk.tally[Figure::Granted] += answers.granted;
+                desk.tally[Figure::Denied] += answers.denied;
+                answers.complaints.into_iter().for_each(|reason| desk.shared.complain(reason));
                 subscriber.subscribe(&mut self.out);
                 Ok(())
             }
@@ -247,13 +273,12 @@ impl Client {
         self.state = State::Online;
         desk.count(Figure::Connected);
         desk.times.connect.note(desk.now.saturating_sub(self.opened_at));
+        self.keep_alive = welcome.keep_alive.unwrap_or(desk.shared.target.keep_alive);
         if welcome.session_present {
             desk.count(Figure::Resumed);
         }
-        match &mut self.role {
-            Role::Publisher(publisher) => publisher.exchanges.set_max(welcome.receive_maximum),
-            Role::Subscriber(subscriber) if !welcome.session_present => subscriber.rewind(),
-            Role::Subscriber(_) | Role::Idle => {}
+        if let Role::Publisher(publisher) = &mut self.role {
+            publisher.exchanges.set_max(welcome.receive_maximum);
         }
         Ok(())
     }
@@ -263,13 +288,13 @@ impl Client {
         let (Role::Publisher(publisher), State::Online, false) = (&mut self.role, self.state, self.is_blocked) else {
             return false;
         };
-        let flight = &desk.shared.flights[self.flight];
+        let flight = &desk.shared.flights[self.number];
         let now = clock::now();
         let filled = publisher.fill(&mut self.out, &desk.filler, now, flight.delivered());
         if publisher.waits_for_deliveries(flight.delivered()) {
             flight.starve();
             if !publisher.waits_for_deliveries(flight.delivered()) {
-                desk.ready.push(desk.shared.flights[self.flight].client);
+                desk.ready.push(desk.shared.flights[self.number].client);
             }
         }
         desk.tally[Figure::Sent] += filled.messages;

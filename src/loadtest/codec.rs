@@ -15,6 +15,18 @@ pub(super) struct Welcome {
     pub(super) session_present: bool,
     /// How many QoS 1 and 2 messages the broker takes at once.
     pub(super) receive_maximum: u16,
+    /// Seconds, if the broker wants it otherwise than the client has said.
+    pub(super) keep_alive: Option<u16>,
+}
+
+/// What a SUBACK says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Answers {
+    /// Filters.
+    pub(super) granted: u64,
+    pub(super) denied: u64,
+    /// Why filters were denied, and which QoS was granted instead of that which was asked for.
+    pub(super) complaints: Vec<String>,
 }
 
 /// What becomes of the session.
@@ -73,15 +85,17 @@ pub(super) fn connack(frame: &Frame<'_>, version: Version) -> Result<Welcome, St
     match version {
         Version::V4 => match v4::read(&mut bytes, ANSWER_MAX) {
             Ok(v4::Packet::ConnAck(ack)) if ack.code == v4::ConnectReturnCode::Success => {
-                Ok(Welcome { session_present: ack.session_present, receive_maximum: u16::MAX })
+                Ok(Welcome { session_present: ack.session_present, receive_maximum: u16::MAX, keep_alive: None })
             }
             Ok(v4::Packet::ConnAck(ack)) => Err(format!("the broker refused the connection: {}", words(&ack.code))),
             other => Err(instead_of("CONNACK", &other)),
         },
         Version::V5 => match v5::read(&mut bytes, ANSWER_MAX) {
             Ok(v5::Packet::ConnAck(ack)) if ack.code == v5::ConnectReturnCode::Success => {
-                let receive_maximum = ack.properties.and_then(|properties| properties.receive_max).unwrap_or(u16::MAX);
-                Ok(Welcome { session_present: ack.session_present, receive_maximum })
+                let properties = ack.properties.as_ref();
+                let receive_maximum = properties.and_then(|properties| properties.receive_max).unwrap_or(u16::MAX);
+                let keep_alive = properties.and_then(|properties| properties.server_keep_alive);
+                Ok(Welcome { session_present: ack.session_present, receive_maximum, keep_alive })
             }
             Ok(v5::Packet::ConnAck(ack)) => Err(refusal(&ack)),
             other => Err(instead_of("CONNACK", &other)),
@@ -115,10 +129,10 @@ pub(super) fn subscribe(out: &mut Vec<u8>, version: Version, id: u16, filters: &
     out.extend_from_slice(&bytes);
 }
 
-/// How many filters a SUBACK grants, and why it denies others.
-pub(super) fn suback(frame: &Frame<'_>, version: Version) -> Result<(u64, Vec<String>), String> {
+/// What became of filters for which this QoS was asked.
+pub(super) fn suback(frame: &Frame<'_>, version: Version, asked: QoS) -> Result<Answers, String> {
     let mut bytes = BytesMut::from(frame.whole);
-    let answers: Vec<Result<(), String>> = match version {
+    let codes: Vec<Result<QoS, String>> = match version {
         Version::V4 => match v4::read(&mut bytes, ANSWER_MAX) {
             Ok(v4::Packet::SubAck(ack)) => ack.return_codes.iter().map(granted_v4).collect(),
             other => return Err(instead_of("SUBACK", &other)),
@@ -128,21 +142,37 @@ pub(super) fn suback(frame: &Frame<'_>, version: Version) -> Result<(u64, Vec<St
             other => return Err(instead_of("SUBACK", &other)),
         },
     };
-    let granted = answers.iter().filter(|answer| answer.is_ok()).count() as u64;
-    Ok((granted, answers.into_iter().filter_map(Result::err).collect()))
+    let mut answers = Answers::default();
+    for code in codes {
+        match code {
+            Ok(qos) => {
+                answers.granted += 1;
+                let is_less = (qos as u8) < asked as u8;
+                let less = is_less.then(|| format!("the broker granted QoS {} instead of {}", qos as u8, asked as u8));
+                answers.complaints.extend(less);
+            }
+            Err(reason) => {
+                answers.denied += 1;
+                answers.complaints.push(reason);
+            }
+        }
+    }
+    Ok(answers)
 }
 
-fn granted_v4(code: &v4::SubscribeReasonCode) -> Result<(), String> {
+fn granted_v4(code: &v4::SubscribeReasonCode) -> Result<QoS, String> {
     match code {
-        v4::SubscribeReasonCode::Success(_) => Ok(()),
+        v4::SubscribeReasonCode::Success(qos) => Ok(*qos),
         v4::SubscribeReasonCode::Failure => Err("the broker refused the subscription".into()),
     }
 }
 
-fn granted_v5(code: &v5::SubscribeReasonCode) -> Result<(), String> {
+fn granted_v5(code: &v5::SubscribeReasonCode) -> Result<QoS, String> {
     use v5::SubscribeReasonCode::{QoS0, QoS1, QoS2};
     match code {
-        QoS0 | QoS1 | QoS2 => Ok(()),
+        QoS0 => Ok(QoS::AtMostOnce),
+        QoS1 => Ok(QoS::AtLeastOnce),
+        QoS2 => Ok(QoS::ExactlyOnce),
         other => Err(format!("the broker refused the subscription: {}", words(other))),
     }
 }
@@ -203,15 +233,28 @@ mod tests {
     }
 
     #[test]
-    fn a_welcome_carries_the_brokers_receive_maximum() {
+    fn a_welcome_carries_the_brokers_receive_maximum_and_keep_alive() {
         let welcome = connack(&frame(&[0x20, 6, 1, 0, 3, 0x21, 0, 20]), Version::V5);
-        assert_eq!(welcome, Ok(Welcome { session_present: true, receive_maximum: 20 }));
+        assert_eq!(welcome, Ok(Welcome { session_present: true, receive_maximum: 20, keep_alive: None }));
+        let welcome = connack(&frame(&[0x20, 6, 0, 0, 3, 0x13, 0, 30]), Version::V5);
+        assert_eq!(welcome, Ok(Welcome { session_present: false, receive_maximum: u16::MAX, keep_alive: Some(30) }));
     }
 
     #[test]
     fn granted_and_refused_filters_are_told_apart() {
-        assert_eq!(suback(&frame(&[0x90, 4, 0, 1, 1, 0x80]), Version::V4).unwrap().0, 1);
-        let (granted, refused) = suback(&frame(&[0x90, 6, 0, 1, 0, 2, 0x87, 0]), Version::V5).unwrap();
-        assert_eq!((granted, refused), (2, vec!["the broker refused the subscription: not authorized".into()]));
+        let answers = suback(&frame(&[0x90, 4, 0, 1, 1, 0x80]), Version::V4, QoS::AtLeastOnce).unwrap();
+        assert_eq!((answers.granted, answers.denied), (1, 1));
+        let answers = suback(&frame(&[0x90, 6, 0, 1, 0, 2, 0x87, 0]), Version::V5, QoS::AtMostOnce).unwrap();
+        let complaints = vec!["the broker refused the subscription: not authorized".into()];
+        assert_eq!(answers, Answers { granted: 2, denied: 1, complaints });
+    }
+
+    #[test]
+    fn a_lower_qos_than_was_asked_for_is_granted_and_told() {
+        for (bytes, version) in [(&[0x90, 4, 0, 1, 1, 2][..], Version::V4), (&[0x90, 5, 0, 1, 0, 1, 2][..], Version::V5)] {
+            let answers = suback(&frame(bytes), version, QoS::ExactlyOnce).unwrap();
+            let complaints = vec!["the broker granted QoS 1 instead of 2".into()];
+            assert_eq!(answers, Answers { granted: 2, denied: 0, complaints }, "{version:?}");
+        }
     }
 }

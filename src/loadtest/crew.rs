@@ -179,7 +179,7 @@ impl Seat {
         let index = self.books.len();
         match plan {
             BookPlan::Own(streams) => self.books.push(Book::own(streams)),
-            BookPlan::Open => self.books.push(Book::Open(HashMap::new())),
+            BookPlan::Open { is_shared } => self.books.push(Book::open(*is_shared)),
             BookPlan::Shared { streams, consumers, member } => {
                 if let Some(book) = self.shared_book {
                     return (book, *member);

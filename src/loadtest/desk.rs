@@ -7,6 +7,7 @@ use super::book::Book;
 use super::frame::Publish;
 use super::latency::Times;
 use super::ledger::Seen;
+use super::publisher::HeldUp;
 use super::shared::Shared;
 use super::stamp::Stamp;
 use super::tally::{Figure, Tally};
@@ -104,6 +105,18 @@ impl Desk {
         self.tally[Figure::Acknowledged] += 1;
         if due >= self.measured_from {
             self.times.ack.note(self.now.saturating_sub(due));
+        }
+    }
+
+    /// Messages that could not be sent: what becomes of them takes no less time than they wait already.
+    pub(super) fn note_held_up(&mut self, held_up: HeldUp) {
+        self.tally[Figure::HeldUp] += held_up.count;
+        for (due, count) in held_up.dues().filter(|(due, _)| *due >= self.measured_from) {
+            let waited = self.now.saturating_sub(due);
+            self.times.delivery.note_many(waited, count * held_up.receivers);
+            if held_up.qos > 0 {
+                self.times.ack.note_many(waited, count);
+            }
         }
     }
 

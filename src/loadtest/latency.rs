@@ -19,6 +19,14 @@ impl Times {
         self.0.saturating_record(nanoseconds.max(1));
     }
 
+    /// The same time for so many.
+    pub(super) fn note_many(&mut self, nanoseconds: u64, count: u64) {
+        // None of them would still be taken for the least or the most.
+        if count > 0 {
+            self.0.saturating_record_n(nanoseconds.max(1), count);
+        }
+    }
+
     pub(super) fn add(&mut self, other: &Self) {
         self.0.add(&other.0).expect("both have the same bounds");
     }
@@ -69,7 +77,8 @@ mod tests {
             times.note(value * 1000);
         }
         let mut other = Times::new();
-        other.note(u64::MAX);
+        other.note_many(u64::MAX, 1);
+        other.note_many(1, 0);
         times.add(&other);
         let summary = times.summary().unwrap();
         assert_eq!((summary.count, summary.min), (1001, 1.0));

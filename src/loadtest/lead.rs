@@ -17,7 +17,7 @@ use super::report::{Phase, Unit};
 use super::settings::{Pace, Settings};
 use super::tally::{Figure, Tally};
 use super::worker::{Command, Group};
-use waiting::{LOOK, Patience, share};
+use waiting::{LOOK, Patience, Waited, share};
 
 /// How long clients may take to part.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -74,16 +74,39 @@ impl<'a> Lead<'a> {
         Ok(Snapshot { at: Instant::now(), tally: self.crew.tally(), usage })
     }
 
+    /// How things stand after a wait. If that was in vain, time ended when something came last: patience is not measured.
+    pub(super) fn snapshot_after(&self, waited: Waited) -> Result<Snapshot, String> {
+        let now = self.snapshot()?;
+        Ok(match waited {
+            Waited::Done => now,
+            Waited::InVain { since } => Snapshot { at: since, ..now },
+        })
+    }
+
     /// Connects a group; an error if nobody gets in.
-    pub(super) fn connect(&mut self, group: Group, wish: SessionWish) -> Result<(), String> {
+    pub(super) fn connect(&mut self, group: Group, wish: SessionWish) -> Result<Waited, String> {
+        self.gather(group, wish, self.patience())
+    }
+
+    /// Ends the sessions that outlive their connections, also after Ctrl-C: the next run finds a broker without them.
+    pub(super) fn forget_sessions(&mut self) {
+        if let Err(error) = self.gather(Group::Others, SessionWish::Clean, self.patience().lasting()) {
+            self.note_problem(format!("the sessions were not ended: {error}"));
+        }
+        self.disconnect(Group::Others);
+    }
+
+    fn gather(&mut self, group: Group, wish: SessionWish, patience: Patience) -> Result<Waited, String> {
+        let interval = self.settings.connect_interval;
+        let patience = patience.and(interval).for_comers();
         let wanted = if group == Group::Publishers { self.crew.publishers } else { self.crew.others } as u64;
         let before = self.crew.tally();
-        self.crew.tell(&Command::Connect { group, wish, interval: self.settings.connect_interval });
+        self.crew.tell(&Command::Connect { group, wish, interval });
         let settled = move |tally: &Tally| {
             let change = tally.since(&before);
             change[Figure::Connected] + change[Figure::Refused]
         };
-        let is_done = self.wait("connect", Patience::UntilInterrupted, |tally| share(settled(tally), wanted));
+        let waited = self.wait("connect", patience, |tally| share(settled(tally), wanted));
         let connected = self.crew.tally().since(&before)[Figure::Connected];
         *self.online(group) = connected;
         if connected == 0 && wanted > 0 && !self.is_interrupted() {
@@ -91,15 +114,16 @@ impl<'a> Lead<'a> {
             let none = format!("{} does not answer", self.settings.target.address);
             return Err(if reasons.is_empty() { none } else { reasons });
         }
-        if !is_done {
-            self.note_problem(format!("{} of {wanted} connections got no answer", wanted - settled(&self.crew.tally())));
+        if !waited.is_done() {
+            let unsettled = wanted.saturating_sub(settled(&self.crew.tally()));
+            self.note_problem(format!("{unsettled} of {wanted} connections got no answer"));
         } else if connected < wanted {
             self.note_problem(format!("{} of {wanted} connections did not come about", wanted - connected));
         }
-        Ok(())
+        Ok(waited)
     }
 
-    pub(super) fn subscribe(&mut self) {
+    pub(super) fn subscribe(&mut self) -> Waited {
         let wanted = self.crew.filters;
         let before = self.crew.tally();
         self.crew.tell(&Command::Subscribe);
@@ -107,11 +131,12 @@ impl<'a> Lead<'a> {
             let change = tally.since(&before);
             change[Figure::Granted] + change[Figure::Denied] + change[Figure::Broken]
         };
-        let is_done = self.wait("subscribe", Patience::UntilInterrupted, |tally| share(answered(tally), wanted));
+        let waited = self.wait("subscribe", self.patience(), |tally| share(answered(tally), wanted));
         let granted = self.crew.tally().since(&before)[Figure::Granted];
-        if !is_done || granted < wanted {
+        if granted < wanted {
             self.note_problem(format!("{} of {wanted} subscriptions were not granted", wanted - granted));
         }
+        waited
     }
 
     /// Publishes as the settings say, and measures it as a phase of this name.
@@ -127,16 +152,31 @@ impl<'a> Lead<'a> {
             self.crew.measure_from(clock::now());
             before = self.snapshot()?;
         }
-        match load.duration {
+        let waited = match load.duration {
             Some(duration) => self.pause_unless_done(name, duration),
-            None => self.wait_until_done(name, self.limit().unwrap_or(0), Patience::UntilInterrupted),
-        }
-        let after = self.snapshot()?;
+            None => self.wait_until_sent(name, self.limit().unwrap_or(0)),
+        };
+        let after = self.snapshot_after(waited)?;
         self.crew.tell(&Command::Stop);
         self.note_phase(name, unit, &before, &after);
         // What is under way arrives, or is lost, also of a run that ends early.
-        self.wait_until_done("finish", 0, Patience::Lasting);
+        self.wait_until_done("finish", 0, self.patience().lasting());
         Ok(())
+    }
+
+    /// Waits until so many have been sent and have arrived; tells if they were not sent, unless somebody ended the run.
+    fn wait_until_sent(&mut self, name: &str, limit: u64) -> Waited {
+        let waited = self.wait_until_done(name, limit, self.patience_at_pace());
+        let sent = self.crew.tally()[Figure::Sent];
+        if sent < limit && !self.is_interrupted() {
+            self.note_problem(format!("{sent} of {limit} messages were sent"));
+        }
+        waited
+    }
+
+    /// Publishers of an open loop may have nothing to send for a whole interval, which is not what patience is for.
+    fn patience_at_pace(&self) -> Patience {
+        self.patience().and(self.campaign().interval().unwrap_or_default())
     }
 
     /// Publishes so many messages for those who are not there, as fast as they are acknowledged, and measures it as a phase.
@@ -144,9 +184,9 @@ impl<'a> Lead<'a> {
         let before = self.snapshot()?;
         let pace = Pace::Window(FILL_WINDOW);
         self.crew.tell(&Command::Publish(Campaign { limit: Some(messages), pace, ..self.campaign() }));
-        self.wait_until_done("fill", messages, Patience::UntilInterrupted);
-        self.backlog = messages;
-        let after = self.snapshot()?;
+        let waited = self.wait_until_sent("fill", messages);
+        let after = self.snapshot_after(waited)?;
+        self.backlog = after.tally.since(&before.tally)[Figure::Sent];
         self.note_phase("fill", Unit::Messages, &before, &after);
         Ok(())
     }
@@ -156,15 +196,15 @@ impl<'a> Lead<'a> {
         self.settings.load.limit.map(|limit| limit + self.backlog)
     }
 
-    /// The same for retained messages without payload.
+    /// Publishes messages without payload, which clear the retained ones, also after Ctrl-C.
     pub(super) fn clear(&mut self) -> Result<(), String> {
         let campaign = Campaign { size: 0, retain: true, ..self.campaign() };
         let before = self.snapshot()?;
         self.crew.tell(&Command::Publish(campaign));
         let wanted = self.settings.load.limit.unwrap_or(0);
         let acknowledged = |tally: &Tally| tally.since(&before.tally)[Figure::Acknowledged];
-        self.wait("clear", Patience::UntilInterrupted, |tally| share(acknowledged(tally), wanted));
-        let after = self.snapshot()?;
+        let waited = self.wait("clear", self.patience_at_pace().lasting(), |tally| share(acknowledged(tally), wanted));
+        let after = self.snapshot_after(waited)?;
         self.note_phase("clear", Unit::Messages, &before, &after);
         Ok(())
     }

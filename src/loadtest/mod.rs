@@ -41,6 +41,7 @@ mod wire;
 mod worker;
 
 pub use latency::LatencySummary;
+pub use plan::longest_topic;
 pub use relay::relay;
 pub use report::{Cost, Fault, Messages, Phase, Report, Setup, Unit, Verdict};
 pub use run::run;

@@ -33,8 +33,8 @@ pub(super) enum BookPlan {
     Own(Range<u32>),
     /// A share of the messages of these streams, as one of so many consumers.
     Shared { streams: Range<u32>, consumers: usize, member: usize },
-    /// Whatever comes.
-    Open,
+    /// Whatever comes; what does not may be another's, if subscribers share.
+    Open { is_shared: bool },
 }
 
 pub(super) fn plan(scenario: &Scenario, settings: &Settings, run: u32) -> Vec<ClientPlan> {
@@ -46,7 +46,7 @@ pub(super) fn plan(scenario: &Scenario, settings: &Settings, run: u32) -> Vec<Cl
         }
         Scenario::Subscribe { subscribers, filters } => {
             let all = |number| filters.iter().map(move |filter| replaced(filter, &settings.target, run, 's', number));
-            (0..*subscribers).map(|number| subscriber(number, all(number).collect(), BookPlan::Open)).collect()
+            (0..*subscribers).map(|number| open_subscriber(number, all(number).collect())).collect()
         }
         Scenario::Connect { clients } => (0..*clients).map(|lane| ClientPlan { lane, role: RolePlan::Idle }).collect(),
         Scenario::Pairs { pairs } => self::pairs(*pairs, root),
@@ -63,6 +63,17 @@ pub(super) fn plan(scenario: &Scenario, settings: &Settings, run: u32) -> Vec<Cl
             wildcards(*publishers, *subscribers, *subscriptions, root)
         }
     }
+}
+
+/// Of messages that members or consumers share each sees a part, and cannot know what it misses.
+fn open_subscriber(lane: usize, filters: Vec<String>) -> ClientPlan {
+    let is_shared = filters.iter().any(|filter| filter.starts_with("$share/") || filter.starts_with("$queue/"));
+    subscriber(lane, filters, BookPlan::Open { is_shared })
+}
+
+/// Bytes of the longest topic or filter that a text becomes for one of so many clients.
+pub fn longest_topic(text: &str, target: &Target, clients: usize) -> usize {
+    replaced(text, target, 0, 'p', clients.saturating_sub(1)).len()
 }
 
 /// `%i` is the client's number, `%c` its identifier, `%u` the user name.
@@ -239,6 +250,30 @@ mod tests {
         let streams = streams(&clients);
         assert_eq!(streams.len(), 10);
         assert!(streams.iter().all(|stream| held(&clients, stream.id) == 2));
+    }
+
+    #[test]
+    fn a_scenario_has_as_many_clients_as_it_says() {
+        let (filter, topics, backlog) = (String::new(), 10, 0);
+        for (clients, scenario) in [
+            (pairs(3, "r"), Scenario::Pairs { pairs: 3 }),
+            (all(2, 5, "r"), Scenario::All { publishers: 2, subscribers: 5 }),
+            (retained(3, 2, 10, "r"), Scenario::Retained { publishers: 3, subscribers: 2 }),
+            (offline(3, 10, "r"), Scenario::Offline { publishers: 3, sessions: 10, everyone: false }),
+            (wildcards(2, 3, 1000, "r"), Scenario::Wildcards { publishers: 2, subscribers: 3, subscriptions: 1000 }),
+            (consumers(4, 3, "q", topics, "r"), Scenario::Consumers { publishers: 4, consumers: 3, filter, topics, backlog }),
+        ] {
+            assert_eq!(scenario.clients(), clients.len(), "{scenario:?}");
+        }
+    }
+
+    #[test]
+    fn who_shares_with_others_cannot_know_what_is_lost() {
+        for (filter, shares) in [("a/#", false), ("$share/g/a", true), ("$queue/q", true), ("$SYS/#", false)] {
+            let client = open_subscriber(0, vec!["b".into(), filter.into()]);
+            let RolePlan::Subscriber { book, .. } = client.role else { panic!("no subscriber") };
+            assert_eq!(book, BookPlan::Open { is_shared: shares }, "{filter}");
+        }
     }
 
     #[test]

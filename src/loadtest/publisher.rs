@@ -9,6 +9,12 @@ use super::stamp::{STAMP_LENGTH, Stamp};
 /// No more than this is put into an out-buffer at once, so that large payloads do not pile up here.
 pub(super) const OUT_MAX: usize = 256 * 1024;
 
+/// Nanoseconds. What was due longer ago than this and is not sent waits for the broker; a turn takes less.
+const HELD_UP_AFTER: u64 = 10_000_000;
+
+/// Times that are noted for the messages that one publisher could not send.
+const DUES_MAX: u64 = 1000;
+
 /// The messages of one publisher to one topic.
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
@@ -70,6 +76,28 @@ pub(super) struct Filled {
     pub(super) expected: u64,
 }
 
+/// Messages that were due one after the other, and are not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HeldUp {
+    first: u64,
+    interval: u64,
+    pub(super) count: u64,
+    /// Deliveries that each would have led to while it was waited for.
+    pub(super) receivers: u64,
+    pub(super) qos: u8,
+}
+
+impl HeldUp {
+    /// When they were due, with how many there are: one by one, or so many together that it takes no longer than a turn.
+    pub(super) fn dues(self) -> impl Iterator<Item = (u64, u64)> {
+        let size = self.count.div_ceil(DUES_MAX).max(1);
+        (0..self.count.div_ceil(size)).map(move |group| {
+            let index = group * size;
+            (self.first + index * self.interval, size.min(self.count - index))
+        })
+    }
+}
+
 /// What an acknowledgement turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Acked {
@@ -90,6 +118,8 @@ pub(super) struct Publisher {
     pub(super) orders: Option<Orders>,
     is_v5: bool,
     run: u32,
+    /// Of what it sent last; it is the same in a whole run.
+    qos: u8,
     /// Deliveries that its messages must lead to.
     pub(super) expected: u64,
     pub(super) exchanges: Exchanges,
@@ -100,7 +130,7 @@ pub(super) struct Publisher {
 impl Publisher {
     pub(super) fn new(streams: Vec<Stream>, run: u32, is_v5: bool) -> Self {
         let exchanges = Exchanges::default();
-        Self { streams, next_stream: 0, orders: None, is_v5, run, expected: 0, exchanges, scheduled: 0 }
+        Self { streams, next_stream: 0, orders: None, is_v5, run, qos: 0, expected: 0, exchanges, scheduled: 0 }
     }
 
     /// Writes as many messages as may be sent now. `delivered` are the deliveries of its messages until now.
@@ -122,6 +152,16 @@ impl Publisher {
         }
     }
 
+    /// What should have been sent by now, of an open loop that the broker holds up.
+    pub(super) fn held_up(&self, now: u64) -> Option<HeldUp> {
+        let orders = self.orders.as_ref()?;
+        let Pacing::Every { interval, next } = orders.pacing else { return None };
+        let late = now.saturating_sub(HELD_UP_AFTER).checked_sub(next)?;
+        let count = (late / interval + 1).min(orders.left);
+        let receivers = if orders.awaits_deliveries { self.receivers() } else { 0 };
+        (count > 0).then_some(HeldUp { first: next, interval, count, receivers, qos: orders.qos })
+    }
+
     /// Whether something is sent only when deliveries have been made.
     pub(super) fn waits_for_deliveries(&self, delivered: u64) -> bool {
         let Some(Orders { left: 1.., pacing: Pacing::Window(window), awaits_deliveries: true, backlog, .. }) = self.orders
@@ -132,9 +172,12 @@ impl Publisher {
     }
 
     pub(super) fn handle_ack(&mut self, kind: u8, id: u16, reason: u8, out: &mut Vec<u8>) -> Acked {
-        let Some(due) = self.exchanges.due(id) else { return Acked::Unknown };
+        let fits = if self.qos == 1 { kind == kind::PUBACK } else { kind != kind::PUBACK };
+        let Some(due) = self.exchanges.due(id).filter(|_| fits) else { return Acked::Unknown };
         if reason >= 0x80 {
             self.exchanges.end(id);
+            // Nobody gets it, so nothing is to wait for it.
+            self.expected = self.expected.saturating_sub(self.receivers());
             return Acked::Rejected { due };
         }
         if kind == kind::PUBREC {
@@ -162,13 +205,19 @@ impl Publisher {
 
     /// All receivers of a message count together: one of them may be further behind while others are ahead.
     fn has_room(&self, window: u32, backlog: u64, delivered: u64) -> bool {
-        let receivers = u64::from(self.streams[self.next_stream].receivers);
+        let receivers = self.receivers();
         receivers == 0 || self.expected.saturating_sub(delivered) < u64::from(window) * receivers + backlog
+    }
+
+    /// Of each message: all streams of a publisher have as many.
+    fn receivers(&self) -> u64 {
+        u64::from(self.streams[self.next_stream].receivers)
     }
 
     fn send(&mut self, out: &mut Vec<u8>, filler: &[u8], due: u64, filled: &mut Filled) {
         let Some(orders) = &mut self.orders else { return };
         orders.left -= 1;
+        self.qos = orders.qos;
         if let Pacing::Every { interval, next } = &mut orders.pacing {
             *next += *interval;
         }
@@ -288,6 +337,26 @@ mod tests {
     }
 
     #[test]
+    fn a_rejected_message_takes_no_room_in_the_window() {
+        let (mut publisher, mut out) = (publisher(1, Pacing::Window(2), 9, 3), Vec::new());
+        assert_eq!(publisher.fill(&mut out, &FILLER, 7, 0).messages, 2);
+        assert_eq!(publisher.handle_ack(kind::PUBACK, 1, 0x97, &mut out), Acked::Rejected { due: 7 });
+        assert!(!publisher.waits_for_deliveries(0));
+        assert_eq!(publisher.fill(&mut out, &FILLER, 8, 0).messages, 1);
+    }
+
+    #[test]
+    fn an_acknowledgement_of_another_qos_is_none() {
+        for (qos, kinds) in [(1, &[kind::PUBREC, kind::PUBCOMP][..]), (2, &[kind::PUBACK][..])] {
+            let (mut publisher, mut out) = (publisher(qos, Pacing::Window(1), 9, 0), Vec::new());
+            publisher.fill(&mut out, &FILLER, 7, 0);
+            for kind in kinds {
+                assert_eq!(publisher.handle_ack(*kind, 1, 0, &mut out), Acked::Unknown, "{kind} for QoS {qos}");
+            }
+        }
+    }
+
+    #[test]
     fn an_exchange_of_qos_2_ends_with_pubcomp() {
         let (mut publisher, mut out) = (publisher(2, Pacing::Window(1), 9, 0), Vec::new());
         publisher.fill(&mut out, &FILLER, 7, 0);
@@ -337,5 +406,23 @@ mod tests {
         out.clear();
         assert_eq!(publisher.fill(&mut out, &FILLER, 60, 0).messages, 1);
         assert_eq!(stamps(&out), [(6, 1, 4)], "due as it was meant, however late it goes");
+    }
+
+    #[test]
+    fn what_was_due_and_is_held_up_is_known_with_its_times() {
+        let (second, late) = (1_000_000_000, HELD_UP_AFTER);
+        let (mut publisher, mut out) = (publisher(1, Pacing::every(Duration::from_secs(1), second), 100, 2), Vec::new());
+        publisher.exchanges.set_max(1);
+        assert_eq!(publisher.held_up(second), None, "due just now");
+        assert_eq!(publisher.fill(&mut out, &FILLER, second, 0).messages, 1);
+        assert_eq!(publisher.held_up(2 * second + late - 1), None);
+        let held_up = publisher.held_up(4 * second + late).unwrap();
+        assert_eq!((held_up.count, held_up.receivers, held_up.qos), (3, 2, 1));
+        assert!(held_up.dues().eq([(2 * second, 1), (3 * second, 1), (4 * second, 1)]));
+        assert_eq!(publisher.held_up(1000 * second).unwrap().count, 99, "no more than it was to send");
+        let many = HeldUp { first: 5, interval: 10, count: 10 * DUES_MAX + 1, receivers: 1, qos: 0 };
+        assert!(many.dues().count() as u64 <= DUES_MAX);
+        assert_eq!(many.dues().map(|(_, count)| count).sum::<u64>(), many.count);
+        assert_eq!(many.dues().last(), Some((5 + 9999 * 10, 2)), "eleven together, and the rest");
     }
 }

@@ -91,7 +91,7 @@ impl Relay {
             for event in &events {
                 match event.token() {
                     LISTENER => self.accept()?,
-                    Token(index) => self.attend(index, event.is_writable()),
+                    Token(index) => self.attend(index, event.is_writable(), event.is_read_closed()),
                 }
             }
             self.flush();
@@ -115,8 +115,9 @@ impl Relay {
         }
     }
 
-    fn attend(&mut self, index: usize, is_writable: bool) {
+    fn attend(&mut self, index: usize, is_writable: bool, is_hung_up: bool) {
         let Some(peer) = self.peers.get_mut(index) else { return };
+        peer.note_hang_up(is_hung_up);
         if is_writable && peer.unblock() {
             self.dirty.push(index);
         }
@@ -137,7 +138,7 @@ impl Relay {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return,
             Err(_) => return self.remove(index),
         };
-        if count == self.buffer.len() {
+        if count == self.buffer.len() || peer.is_hung_up() {
             self.again.push(index);
         }
         let buffer = std::mem::take(&mut self.buffer);

@@ -35,8 +35,10 @@ pub fn run(
     let setup = Setup::new(settings, clients.len());
     drop(clients);
     let mut lead = Lead::new(crew, settings, is_quiet, interrupted);
-    perform(&mut lead, scenario)?;
+    let done = perform(&mut lead, scenario);
+    // The crew is told to go home whatever came of it; if it failed, that is why nothing came of it.
     let findings = lead.finish()?;
+    done?;
     Ok(Report {
         scenario: name.into(),
         setup,
@@ -98,13 +100,14 @@ fn subscribe(lead: &mut Lead<'_>) -> Result<(), String> {
 
 fn connect(lead: &mut Lead<'_>) -> Result<(), String> {
     let before = lead.snapshot()?;
-    lead.connect(Group::Others, session_wish(lead))?;
-    let connected = lead.snapshot()?;
+    let waited = lead.connect(Group::Others, session_wish(lead))?;
+    let connected = lead.snapshot_after(waited)?;
     lead.note_phase("connect", Unit::Connections, &before, &connected);
     if let Some(duration) = lead.settings.load.duration {
+        let idle = lead.snapshot()?;
         lead.pause("idle", duration);
         let after = lead.snapshot()?;
-        lead.note_idle(&connected, &after);
+        lead.note_idle(&idle, &after);
     }
     lead.disconnect(Group::Others);
     Ok(())
@@ -117,7 +120,8 @@ fn deliver(lead: &mut Lead<'_>) -> Result<(), String> {
     lead.publish("publish", Unit::Deliveries)?;
     lead.disconnect(Group::Others);
     lead.disconnect(Group::Publishers);
-    forget_sessions(lead)
+    forget_sessions(lead);
+    Ok(())
 }
 
 /// Consumers come to what waits already, and find as much waiting all the time: publishers send as many as are taken.
@@ -133,7 +137,8 @@ fn consume_behind(lead: &mut Lead<'_>, backlog: u64) -> Result<(), String> {
     lead.publish("publish", Unit::Deliveries)?;
     lead.disconnect(Group::Others);
     lead.disconnect(Group::Publishers);
-    forget_sessions(lead)
+    forget_sessions(lead);
+    Ok(())
 }
 
 fn retained(lead: &mut Lead<'_>) -> Result<(), String> {
@@ -143,8 +148,8 @@ fn retained(lead: &mut Lead<'_>) -> Result<(), String> {
     let before = lead.snapshot()?;
     lead.subscribe();
     lead.also_expected = lead.crew.tally()[Figure::Sent] * lead.crew.others as u64;
-    lead.await_deliveries("replay", lead.also_expected);
-    let after = lead.snapshot()?;
+    let waited = lead.await_deliveries("replay", lead.also_expected);
+    let after = lead.snapshot_after(waited)?;
     lead.note_phase("replay", Unit::Deliveries, &before, &after);
     lead.disconnect(Group::Others);
     lead.clear()?;
@@ -164,22 +169,23 @@ fn offline(lead: &mut Lead<'_>) -> Result<(), String> {
     let resumed = lead.crew.tally()[Figure::Resumed];
     lead.connect(Group::Others, SessionWish::Kept)?;
     let expected = lead.crew.tally()[Figure::Expected];
-    lead.await_deliveries("drain", expected);
-    let after = lead.snapshot()?;
+    let waited = lead.await_deliveries("drain", expected);
+    let after = lead.snapshot_after(waited)?;
     lead.note_phase("drain", Unit::Deliveries, &before, &after);
     let resumed = lead.crew.tally()[Figure::Resumed] - resumed;
     if resumed < lead.crew.others as u64 {
         lead.note_problem(format!("{} of {} sessions were not kept", lead.crew.others as u64 - resumed, lead.crew.others));
     }
     lead.disconnect(Group::Others);
-    forget_sessions(lead)
+    forget_sessions(lead);
+    Ok(())
 }
 
 fn wildcards(lead: &mut Lead<'_>) -> Result<(), String> {
     lead.connect(Group::Others, SessionWish::Clean)?;
     let before = lead.snapshot()?;
-    lead.subscribe();
-    let after = lead.snapshot()?;
+    let waited = lead.subscribe();
+    let after = lead.snapshot_after(waited)?;
     lead.note_phase("subscribe", Unit::Subscriptions, &before, &after);
     lead.connect(Group::Publishers, SessionWish::Clean)?;
     lead.publish("publish", Unit::Deliveries)?;
@@ -192,11 +198,9 @@ const fn session_wish(lead: &Lead<'_>) -> SessionWish {
     if lead.settings.persistent { SessionWish::Kept } else { SessionWish::Clean }
 }
 
-/// Sessions that were to outlive their connections are ended, so that the next run finds a broker without them.
-fn forget_sessions(lead: &mut Lead<'_>) -> Result<(), String> {
+/// If there are some that were to outlive their connections.
+fn forget_sessions(lead: &mut Lead<'_>) {
     if lead.settings.persistent {
-        lead.connect(Group::Others, SessionWish::Clean)?;
-        lead.disconnect(Group::Others);
+        lead.forget_sessions();
     }
-    Ok(())
 }

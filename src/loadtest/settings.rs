@@ -132,3 +132,20 @@ pub enum Scenario {
     /// Many wildcard subscriptions, of which each message matches one.
     Wildcards { publishers: usize, subscribers: usize, subscriptions: usize },
 }
+
+impl Scenario {
+    /// How many clients it has.
+    pub(super) const fn clients(&self) -> usize {
+        match self {
+            Self::Publish { publishers, .. } => *publishers,
+            Self::Subscribe { subscribers, .. } => *subscribers,
+            Self::Connect { clients } => *clients,
+            Self::Pairs { pairs } => 2 * *pairs,
+            Self::Consumers { publishers, consumers, .. } => *publishers + *consumers,
+            Self::Offline { publishers, sessions, .. } => *publishers + *sessions,
+            Self::All { publishers, subscribers }
+            | Self::Retained { publishers, subscribers }
+            | Self::Wildcards { publishers, subscribers, .. } => *publishers + *subscribers,
+        }
+    }
+}

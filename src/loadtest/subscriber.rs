@@ -13,7 +13,7 @@ pub(super) struct Subscriber {
     filters: Vec<String>,
     /// How many of them have been sent.
     asked: usize,
-    qos: QoS,
+    pub(super) qos: QoS,
     version: Version,
     /// Which book of the worker its messages go into, and as which member of the group that shares it.
     pub(super) book: usize,
@@ -37,7 +37,7 @@ impl Subscriber {
         codec::subscribe(out, self.version, id, filters, self.qos);
     }
 
-    /// Begins anew, for a session that has lost its subscriptions.
+    /// Begins anew, whatever the session has kept.
     pub(super) const fn rewind(&mut self) {
         self.asked = 0;
     }
@@ -52,5 +52,23 @@ impl Subscriber {
         }
         desk.note_delivery(&publish, self.book, self.member);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_told_to_subscribe_again_does() {
+        let filters = vec!["a".to_owned(), "b/#".to_owned()];
+        let mut subscriber = Subscriber::new(filters, QoS::AtLeastOnce, Version::V4, 0, 0);
+        let (mut first, mut nothing, mut again) = (Vec::new(), Vec::new(), Vec::new());
+        subscriber.subscribe(&mut first);
+        subscriber.subscribe(&mut nothing);
+        subscriber.rewind();
+        subscriber.subscribe(&mut again);
+        assert!(!first.is_empty() && nothing.is_empty());
+        assert_eq!(first, again);
     }
 }

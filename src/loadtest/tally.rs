@@ -33,6 +33,8 @@ pub(super) enum Figure {
     Expected,
     /// Messages that nobody here sent to this subscriber.
     Unexpected,
+    /// Messages that were due when publishers were told to stop, and could not be sent.
+    HeldUp,
     /// Payload bytes that were sent.
     BytesSent,
     /// Payload bytes that came.

@@ -30,6 +30,8 @@ pub(super) struct WebSocket {
     left: u64,
     /// Payload of a ping.
     ping: Vec<u8>,
+    /// The last frame has come.
+    is_closed: bool,
 }
 
 impl WebSocket {
@@ -47,7 +49,12 @@ impl WebSocket {
             opcode: 0,
             left: 0,
             ping: Vec::new(),
+            is_closed: false,
         }
+    }
+
+    pub(super) const fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
     /// Puts bytes into a frame that is sent by the next `send`; how many it took.
@@ -94,6 +101,7 @@ impl WebSocket {
                 at += count;
             }
             if self.left == 0 && self.header.is_empty() && self.end_frame() {
+                self.is_closed = true;
                 return Ok(kept);
             }
         }
@@ -227,6 +235,9 @@ mod tests {
     #[test]
     fn close_is_the_end_and_a_refusal_says_why() {
         assert_eq!(open().unwrap(&mut b"\x88\x00".to_vec()).unwrap(), 0);
+        let mut websocket = open();
+        assert_eq!(websocket.unwrap(&mut b"\x82\x01!\x88\x00".to_vec()).unwrap(), 1);
+        assert!(websocket.is_closed(), "also behind data");
         let error = WebSocket::new("h", "/").unwrap(&mut b"HTTP/1.1 404 Not Found\r\n\r\n".to_vec()).unwrap_err();
         assert_eq!(error.to_string(), "the broker refused WebSocket: HTTP/1.1 404 Not Found");
     }

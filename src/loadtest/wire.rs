@@ -22,7 +22,7 @@ pub(super) struct Wire {
 pub(super) struct Got {
     /// 0 is the end.
     pub(super) count: usize,
-    /// Perhaps there is more than the buffer held.
+    /// Perhaps there is more than the buffer held; or the end is there already, behind what was read, and nothing will tell of it.
     pub(super) more: bool,
 }
 
@@ -69,19 +69,33 @@ impl Wire {
 
     /// Fills the buffer as far as bytes are there.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Got> {
-        let count = self.stream.read(buffer)?;
-        let more = count == buffer.len();
-        match &mut self.websocket {
-            Some(websocket) if count > 0 => Ok(Got { count: websocket.unwrap(&mut buffer[..count])?, more }),
-            _ => Ok(Got { count, more }),
+        if self.is_closed() {
+            return Ok(Got { count: 0, more: false });
         }
+        let got = self.stream.read(buffer)?;
+        match &mut self.websocket {
+            Some(websocket) if got.count > 0 => match websocket.unwrap(&mut buffer[..got.count]) {
+                Ok(count) => Ok(Got { count, more: got.more || websocket.is_closed() }),
+                // Nothing of MQTT's was in it, and what is behind it is to be read without waiting.
+                Err(error) if error.kind() == ErrorKind::WouldBlock && got.more => Err(ErrorKind::Interrupted.into()),
+                Err(error) => Err(error),
+            },
+            _ => Ok(got),
+        }
+    }
+
+    /// The broker has said goodbye, and whether it closes the socket does not matter.
+    fn is_closed(&self) -> bool {
+        self.websocket.as_ref().is_some_and(|websocket| websocket.is_closed())
     }
 
     /// Takes bytes; fewer than given means that the rest must wait until the connection can be written to.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.websocket {
-            Some(websocket) => Ok(websocket.wrap(bytes)),
-            None => self.stream.write(bytes),
+        let Some(websocket) = &mut self.websocket else { return self.stream.write(bytes) };
+        // First what has been taken: if nothing of it must wait, no event would tell that there is room again.
+        match websocket.send(|bytes| self.stream.write(bytes)) {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
+            Ok(()) | Err(_) => Ok(websocket.wrap(bytes)),
         }
     }
 
@@ -98,9 +112,12 @@ impl Wire {
 }
 
 impl Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<Got> {
         match self {
-            Self::Plain(socket) => socket.read(buffer),
+            Self::Plain(socket) => {
+                let count = socket.read(buffer)?;
+                Ok(Got { count, more: count == buffer.len() })
+            }
             Self::Tls(both) => receive(&mut both.0, &mut both.1, buffer),
         }
     }
@@ -129,22 +146,27 @@ fn send(socket: &mut TcpStream, connection: &mut ClientConnection) -> io::Result
 }
 
 /// Reads and decrypts until the buffer is full or nothing more is there.
-fn receive(socket: &mut TcpStream, connection: &mut ClientConnection, buffer: &mut [u8]) -> io::Result<usize> {
+fn receive(socket: &mut TcpStream, connection: &mut ClientConnection, buffer: &mut [u8]) -> io::Result<Got> {
     let mut filled = 0;
     loop {
         match connection.reader().read(&mut buffer[filled..]) {
-            Ok(0) if filled < buffer.len() => return Ok(filled),
+            Ok(0) => return Ok(Got { count: filled, more: true }),
             Ok(count) => filled += count,
+            // It closed the socket without a goodbye of TLS, which many do.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(Got { count: filled, more: true }),
             Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
             Err(_) => {}
         }
         if filled == buffer.len() {
-            return Ok(filled);
+            return Ok(Got { count: filled, more: true });
         }
         match connection.read_tls(socket) {
-            Ok(0) => return Ok(filled),
+            // What was read before is handled first; the end is found again.
+            Ok(0) => return Ok(Got { count: filled, more: true }),
             Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock && filled > 0 => return Ok(filled),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && filled > 0 => {
+                return Ok(Got { count: filled, more: false });
+            }
             Err(error) => return Err(error),
         }
         connection.process_new_packets().map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
@@ -152,5 +174,36 @@ fn receive(socket: &mut TcpStream, connection: &mut ClientConnection, buffer: &m
             Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
             Ok(()) | Err(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn what_waits_in_a_websocket_goes_before_more_is_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = open(listener.local_addr().unwrap(), None).unwrap();
+        let mut wire = Wire::new(stream, None, "h").unwrap().with_websocket("h", "/");
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x82\x01!").unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !wire.read(&mut [0; 1024]).is_ok_and(|got| got.count == 1) {
+            assert!(Instant::now() < deadline, "the answer and a frame come");
+            thread::sleep(Duration::from_millis(1));
+        }
+        while wire.write(&[0; 1 << 18]).unwrap() > 0 {}
+        let reader = thread::spawn(move || io::copy(&mut peer, &mut io::sink()));
+        while wire.write(b"more").unwrap() == 0 {
+            assert!(Instant::now() < deadline, "there is room once the other side has read");
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(wire);
+        assert!(reader.join().unwrap().unwrap() > 1 << 20);
     }
 }

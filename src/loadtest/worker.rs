@@ -11,7 +11,7 @@ use mio::{Events, Poll, Token};
 
 use super::book::Book;
 use super::campaign::Campaign;
-use super::client::{Client, Role, State};
+use super::client::{Client, Role};
 use super::clock;
 use super::codec::SessionWish;
 use super::desk::{AllTimes, Desk};
@@ -87,13 +87,21 @@ struct Opening {
     under_way: usize,
     wish: SessionWish,
     interval: u64,
-    next: u64,
+    /// When the first one of all workers connects.
+    start: u64,
+}
+
+impl Opening {
+    /// When the client of this number connects: the interval is that of all workers together, who take turns as numbers do.
+    const fn due(&self, number: usize) -> u64 {
+        self.start.saturating_add(self.interval.saturating_mul(number as u64))
+    }
 }
 
 impl Worker {
     pub(super) fn new(poll: Poll, clients: Vec<Client>, desk: Desk, commands: Receiver<Command>) -> io::Result<Self> {
         let timer = Timer::new(poll.registry(), TIMER)?;
-        let opening = Opening { queue: VecDeque::new(), under_way: 0, wish: SessionWish::Clean, interval: 0, next: 0 };
+        let opening = Opening { queue: VecDeque::new(), under_way: 0, wish: SessionWish::Clean, interval: 0, start: 0 };
         Ok(Self {
             poll,
             clients,
@@ -151,8 +159,9 @@ impl Worker {
             }
             TIMER => self.timer.rang(),
             Token(index) => {
-                let is_readable = event.is_readable() || event.is_read_closed() || event.is_error();
-                self.clients[index].note_event(is_readable, event.is_writable() || event.is_error());
+                let (is_error, is_hung_up) = (event.is_error(), event.is_read_closed());
+                let is_readable = event.is_readable() || is_hung_up || is_error;
+                self.clients[index].note_event(is_readable, event.is_writable() || is_error, is_hung_up);
                 self.attend(index);
             }
         }
@@ -191,20 +200,24 @@ impl Worker {
     }
 
     fn open_more(&mut self) {
-        while self.opening.under_way < OPENING_MAX && self.opening.next <= self.desk.now {
+        while self.opening.under_way < OPENING_MAX && self.next_opening().is_some_and(|due| due <= self.desk.now) {
             let Some(index) = self.opening.queue.pop_front() else { break };
-            self.opening.next += self.opening.interval;
             let client = &mut self.clients[index];
             client.open(self.opening.wish, &mut self.desk, self.poll.registry(), Token(index));
             self.opening.under_way += usize::from(client.is_settling());
         }
     }
 
+    /// When the next client is to connect, if one is.
+    fn next_opening(&self) -> Option<u64> {
+        let index = self.opening.queue.front()?;
+        Some(self.opening.due(self.clients[*index].number))
+    }
+
     /// When somebody is to be woken next. Those who are late have been attended to, and wait for something else.
     fn set_timer(&mut self) -> io::Result<()> {
         let paced = self.paced.peek().map(|Reverse((due, _))| *due);
-        let may_open = !self.opening.queue.is_empty() && self.opening.under_way < OPENING_MAX;
-        let opening = may_open.then_some(self.opening.next);
+        let opening = self.next_opening().filter(|_| self.opening.under_way < OPENING_MAX);
         let next = [paced, opening].into_iter().flatten().min().unwrap_or(u64::MAX);
         self.timer.set(next, clock::now())
     }
@@ -215,13 +228,9 @@ impl Worker {
             return;
         }
         self.ticked_at = self.desk.now;
-        let silence = u64::from(self.desk.shared.target.keep_alive) * 500_000_000;
-        if silence == 0 {
-            return;
-        }
         for index in 0..self.clients.len() {
             let client = &mut self.clients[index];
-            if client.state == State::Online && client.written_at + silence < self.desk.now {
+            if client.is_too_silent(self.desk.now) {
                 client.ping();
                 self.attend(index);
             }
@@ -234,7 +243,7 @@ impl Worker {
             Command::Connect { group, wish, interval } => {
                 let queue = self.members(group);
                 let interval = clock::nanoseconds(interval);
-                self.opening = Opening { queue: queue.into(), under_way: 0, wish, interval, next: self.desk.now };
+                self.opening = Opening { queue: queue.into(), under_way: 0, wish, interval, start: self.desk.now };
             }
             Command::Subscribe => self.each(Group::Others, |client, _| client.subscribe()),
             Command::Publish(campaign) => {
@@ -243,15 +252,15 @@ impl Worker {
                 }
                 self.each(Group::Publishers, |client, _| {
                     if let Role::Publisher(publisher) = &mut client.role {
-                        publisher.orders = Some(campaign.orders(client.flight));
+                        publisher.orders = Some(campaign.orders(client.number));
                     }
                 });
             }
-            Command::Stop => self.each(Group::Publishers, |client, _| {
-                if let Role::Publisher(publisher) = &mut client.role {
-                    publisher.orders = None;
-                }
-            }),
+            Command::Stop => {
+                // What is due now goes first, as it would in this turn without the command.
+                self.pace();
+                self.each(Group::Publishers, Client::stop);
+            }
             Command::Disconnect(group) => {
                 self.opening.queue.clear();
                 self.each(group, Client::disconnect);
@@ -288,5 +297,28 @@ impl Worker {
             }
         }
         Outcome { times: self.desk.times, streams, books: owners.into_iter().zip(self.desk.books).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_between_connections_is_that_of_all_workers_together() {
+        let opening = |queue: &[usize]| Opening {
+            queue: queue.iter().copied().collect(),
+            under_way: 0,
+            wish: SessionWish::Clean,
+            interval: 10,
+            start: 1000,
+        };
+        // Numbers are dealt out to two workers.
+        let mut all: Vec<_> = [opening(&[0, 2, 4]), opening(&[1, 3])]
+            .iter()
+            .flat_map(|opening| opening.queue.iter().map(move |number| opening.due(*number)))
+            .collect();
+        all.sort_unstable();
+        assert_eq!(all, [1000, 1010, 1020, 1030, 1040]);
     }
 }

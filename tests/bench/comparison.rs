@@ -90,6 +90,46 @@ fn a_broker_that_does_not_come_up_is_told_with_its_last_words() {
 }
 
 #[test]
+fn a_broker_that_does_not_come_up_is_told_and_the_others_are_compared() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let broker =
+        |name: &str, command: &str| format!("[[brokers]]\nname = \"{name}\"\nport = {}\ncommand = [{command}]\n", free_port());
+    let config = [
+        "rounds = 2\n",
+        &broker("relay", r#""{self}", "bench", "relay", "-p", "{port}""#),
+        &broker("absent", r#""no-such-broker", "{dir}""#),
+        "[[scenarios]]\nname = \"pairs\"\nrun = \"p2p -c 1 -L 100\"\n",
+    ];
+    let told = compare(folder.path(), &config.concat(), "");
+    assert_eq!(told.code, 3, "{}\n{}", told.out, told.errors);
+    assert!(told.out.contains("| A second | relay | absent |"), "{}", told.out);
+    assert_eq!(told.out.matches("- pairs, absent: cannot start no-such-broker: ").count(), 1, "{}", told.out);
+    assert_eq!(folders_of("absent"), 0, "its folder is gone");
+}
+
+/// Folders of comparisons for brokers of this name.
+fn folders_of(name: &str) -> usize {
+    let entries = fs::read_dir(std::env::temp_dir()).expect("the folder for temporary files");
+    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
+    names.filter(|there| there.starts_with("dunlin-bench-") && there.ends_with(&format!("-{name}"))).count()
+}
+
+#[test]
+fn a_scenario_for_brokers_that_were_not_asked_for_is_left_out() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = format!(
+        "[[brokers]]\nname = \"relay\"\nport = {}\ncommand = [\"{{self}}\", \"bench\", \"relay\", \"-p\", \"{{port}}\"]\n\
+         [[brokers]]\nname = \"other\"\nport = 1\n\
+         [[scenarios]]\nname = \"pairs\"\nrun = \"p2p -c 1 -L 100\"\n\
+         [[scenarios]]\nname = \"others\"\nrun = \"p2p -c 1 -L 100\"\nbrokers = [\"other\"]\n",
+        free_port()
+    );
+    let told = compare(folder.path(), &config, "--brokers relay");
+    assert_eq!(told.code, 0, "{}\n{}", told.out, told.errors);
+    assert!(told.out.contains("| pairs |") && !told.out.contains("others"), "{}", told.out);
+}
+
+#[test]
 fn what_a_broker_needs_is_prepared_and_who_cannot_is_told() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let broker = |prepare: &str| {
@@ -140,6 +180,7 @@ fn a_mistake_in_the_file_is_told_before_anything_runs() {
         ("[[scenarios]]\nname = \"x\"\nrun = \"p2q -c 1\"\n", "x: \"p2q"),
         ("[[scenarios]]\nname = \"x\"\nrun = \"p2p\"\nfigures = [\"speed\"]\n", "\"speed\" is no figure; there are cpu,"),
         ("[[scenarios]]\nname = \"x\"\nrum = \"p2p\"\n", "unknown field `rum`"),
+        ("[[scenarios]]\nname = \"x\"\nrun = \"p2p\"\nbrokers = [\"b\"]\n", "x: no broker \"b\" in the file"),
         ("", "nothing to compare"),
     ] {
         let told = compare(folder.path(), &format!("{broker}{text}"), "");

@@ -1,7 +1,9 @@
 //! What goes wrong is told, and the exit code says it.
 
-use crate::program::{at, bench, command, run};
-use crate::support::Broker;
+use crate::fake::{Answer, CONNECT, DISCONNECT, PUBLISH, WELCOME, packet_id, serve};
+use crate::program::{at, bench, command, run, start};
+use crate::support::client::V5;
+use crate::support::{Broker, Client, eventually};
 
 #[test]
 fn what_a_full_queue_drops_is_lost() {
@@ -48,14 +50,96 @@ fn some_connections_too_many_are_told_and_the_others_measured() {
 fn a_broker_that_goes_away_is_told() {
     let broker = Broker::start();
     let port = broker.address().port();
-    let child = crate::program::start(&format!("p2p -c 2 --duration 20s --patience 500ms -p {port}"));
-    crate::support::eventually("they are connected", || {
-        broker.metric("dunlin_connections{listener=\"tcp\",version=\"5.0\"}") == 4.0
-    });
+    let child = start(&format!("p2p -c 2 --duration 20s --patience 500ms -p {port}"));
+    eventually("they are connected", || broker.metric("dunlin_connections{listener=\"tcp\",version=\"5.0\"}") == 4.0);
     drop(broker);
     let told = run(child.wait_with_output().expect("it ends"));
     assert_ne!(told.code, 0);
     assert!(told.out.contains("4 connections broke"), "{}\n{}", told.out, told.errors);
+}
+
+#[test]
+fn one_connection_that_breaks_costs_its_messages_and_not_the_report() {
+    let broker = Broker::start();
+    let address = broker.address();
+    let line = format!("p2p -c 3 -q 1 --prefix x --persistent --duration 3s --patience 1s -p {}", address.port());
+    let child = start(&line);
+    eventually("they are connected", || broker.metric("dunlin_connections{listener=\"tcp\",version=\"5.0\"}") == 6.0);
+    let _intruder = Client::connect(address, V5, "xs1");
+    let told = run(child.wait_with_output().expect("it ends"));
+    assert!(told.out.contains("publish ") && told.out.contains("1 connections broke"), "{}\n{}", told.out, told.errors);
+    eventually("the sessions were ended all the same", || broker.metric("dunlin_sessions{state=\"offline\"}") == 0.0);
+}
+
+#[test]
+fn a_broker_that_hangs_up_behind_its_answer_is_noticed() {
+    let address = serve(|_, _| Answer::HangUp(WELCOME.into()));
+    let run = at(&format!("conn -c 3 --duration 20s -V 4 -p {}", address.port()));
+    assert_eq!(run.code, 1, "{}", run.out);
+    assert!(run.out.contains("3 connections broke") && run.out.contains("the broker closed the connection"), "{}", run.out);
+}
+
+#[test]
+fn patience_is_not_measured() {
+    let address = serve(|kind, body| match kind {
+        CONNECT => Answer::Say(WELCOME.into()),
+        PUBLISH if packet_id(body) == [0, 10] => Answer::Say(Vec::new()),
+        PUBLISH => Answer::Say([&[0x40, 2][..], &packet_id(body)].concat()),
+        _ => Answer::HangUp(Vec::new()),
+    });
+    let run = at(&format!("pub -c 1 -L 10 -q 1 --window 20 --patience 3s -V 4 -p {}", address.port()));
+    assert_eq!((run.code, run.count("acknowledged")), (1, 9), "{}", run.out);
+    assert!(run.phase("publish")["seconds"].as_f64().expect("seconds") < 2.0, "{}", run.out);
+}
+
+#[test]
+fn a_limit_that_is_not_reached_is_told() {
+    let address = serve(|kind, _| match kind {
+        CONNECT => Answer::Say(WELCOME.into()),
+        DISCONNECT => Answer::HangUp(Vec::new()),
+        _ => Answer::Say(Vec::new()),
+    });
+    let run = at(&format!("pub -c 1 -L 10 -q 1 --window 1 --patience 300ms -V 4 -p {}", address.port()));
+    assert_eq!(run.code, 1, "{}", run.out);
+    assert!(run.out.contains("1 of 10 messages were sent"), "{}", run.out);
+}
+
+#[test]
+fn what_an_open_loop_could_not_send_is_told_and_its_times_count() {
+    let address = serve(|kind, _| match kind {
+        // 5.0, and one message at a time.
+        CONNECT => Answer::Say(vec![0x20, 6, 0, 0, 3, 0x21, 0, 1]),
+        DISCONNECT => Answer::HangUp(Vec::new()),
+        _ => Answer::Say(Vec::new()),
+    });
+    let line = "pub -c 1 -q 1 --rate 100 --warmup 0s --duration 1s --patience 300ms -V 5";
+    let run = at(&format!("{line} -p {}", address.port()));
+    assert_eq!((run.code, run.count("sent")), (1, 1), "{}", run.out);
+    assert!(run.out.contains("messages were due and could not be sent"), "{}", run.out);
+    assert!(run.json["ack_latency_us"]["count"].as_u64().expect("a count") > 50, "{}", run.out);
+}
+
+#[test]
+fn an_acknowledgement_of_another_qos_is_refused() {
+    let address = serve(|kind, body| match kind {
+        CONNECT => Answer::Say(WELCOME.into()),
+        PUBLISH => Answer::Say([&[0x40, 2][..], &packet_id(body)].concat()),
+        _ => Answer::HangUp(Vec::new()),
+    });
+    let run = at(&format!("pub -c 1 -L 1 -q 2 --patience 300ms -V 4 -p {}", address.port()));
+    assert_eq!(run.code, 1, "{}", run.out);
+    assert!(run.out.contains("the broker acknowledged what was not sent"), "{}", run.out);
+}
+
+#[test]
+fn a_lower_qos_than_was_asked_for_is_told() {
+    let broker = Broker::with_config(
+        "[[listeners]]\nname = \"tcp\"\nurl = \"tcp://127.0.0.1:0\"\n[work_queues]\nauto_create = \"anybody\"\n",
+    );
+    // A stored session gets no QoS 2 from a work queue.
+    let run = bench(&broker, "queue -c 1 -L 10 -q 2 --persistent");
+    assert_eq!((run.code, run.count("delivered")), (1, 10), "{}", run.out);
+    assert!(run.out.contains("the broker granted QoS 1 instead of 2"), "{}", run.out);
 }
 
 /// What `benches/pgo` puts the broker to work with is found out here, not after a build of ten minutes.

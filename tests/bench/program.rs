@@ -41,6 +41,12 @@ pub fn start(line: &str) -> Child {
     command(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
 }
 
+/// Sends a signal, by `kill`; to all of its process group if the number is negative.
+pub fn signal(signal: &str, process: i64) {
+    let status = Command::new("kill").args([signal, "--", &process.to_string()]).status().expect("kill runs");
+    assert!(status.success(), "kill {signal} {process}");
+}
+
 pub fn run(output: Output) -> Run {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     let code = output.status.code().expect("it ends by itself");

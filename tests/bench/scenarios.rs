@@ -1,7 +1,7 @@
 //! Each scenario, in both versions where they differ.
 
 use crate::program::{bench, run, start};
-use crate::support::Broker;
+use crate::support::{Broker, eventually};
 
 #[test]
 fn pairs_get_each_message_once_with_every_qos_and_version() {
@@ -47,6 +47,8 @@ fn an_open_loop_sends_as_many_as_it_should() {
     assert_eq!(run.json["setup"]["pace"], "2000/s");
     let run = bench(&broker, "p2p -c 4 -I 5 -L 100 -V 4");
     assert_eq!(run.assert_good().count("sent"), 100);
+    let run = bench(&broker, "p2p -c 1 -I 1000 -L 3 --patience 300ms");
+    assert_eq!(run.assert_good().count("sent"), 3, "patience is not for what is not due yet");
 }
 
 #[test]
@@ -83,6 +85,8 @@ fn consumers_of_a_queue_find_a_backlog_and_each_message_comes_once() {
     let run = bench(&broker, "queue -c 3 --consumers 2 --backlog 50 --keys 10 -L 100");
     assert_eq!(run.assert_good().count("delivered"), 150);
     assert_eq!(run.phase("fill")["count"], 50);
+    let run = bench(&broker, "queue -c 3 --consumers 2 --backlog 50 -L 100 --persistent");
+    assert_eq!(run.assert_good().count("delivered"), 150, "consumers whose sessions were kept");
     let run = bench(&broker, "queue -c 2 --backlog 40 --warmup 100ms --duration 300ms");
     run.assert_good();
     let measured = run.phase("publish")["count"].as_u64().expect("a count");
@@ -127,7 +131,7 @@ fn publishers_and_subscribers_of_two_processes_find_each_other() {
     let broker = Broker::start();
     let port = broker.address().port();
     let subscribers = start(&format!("sub -c 2 -t two/+ -L 200 -q 1 -p {port}"));
-    crate::support::eventually("both subscriptions are there", || broker.metric("dunlin_subscriptions") == 2.0);
+    eventually("both subscriptions are there", || broker.metric("dunlin_subscriptions") == 2.0);
     let published = bench(&broker, "pub -c 2 -t two/%i -L 100 -q 1");
     assert_eq!((published.code, published.count("acknowledged")), (0, 100), "{}", published.errors);
     let received = run(subscribers.wait_with_output().expect("it ends"));
@@ -137,6 +141,18 @@ fn publishers_and_subscribers_of_two_processes_find_each_other() {
         "{}",
         received.out
     );
+}
+
+#[test]
+fn members_who_share_a_subscription_of_their_own_miss_nothing() {
+    let broker = Broker::start();
+    let port = broker.address().port();
+    let subscribers = start(&format!("sub -c 3 -t $share/g/shared/+ -L 90 -q 1 -p {port}"));
+    eventually("all are members", || broker.metric("dunlin_subscriptions") == 3.0);
+    assert_eq!(bench(&broker, "pub -c 1 -t shared/%i -L 90 -q 1").code, 0);
+    let received = run(subscribers.wait_with_output().expect("it ends"));
+    assert_eq!(received.code, 0, "{}\n{}", received.out, received.errors);
+    assert!(received.out.contains("90 delivered") && received.out.contains("0 lost"), "{}", received.out);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::{env, fs};
 
 use clap::{Args, Parser};
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use super::scenario::{Plan, ScenarioCommand};
 use super::{complain, exit, interrupted, say, write_file};
 use crate::loadtest;
-use crate::loadtest::compare::{self, Contest, Contestant, Figure, Outcome, Process, Round, Trial};
+use crate::loadtest::compare::{self, Contest, Contestant, Figure, Outcome, Process, Round, Task, Trial};
 
 /// Run a list of scenarios on several brokers in turn (A B A B …) and print a table with ratios.
 ///
@@ -150,9 +151,9 @@ pub(super) fn plot(args: &PlotArgs) -> Result<ExitCode, String> {
         let words: Vec<_> = args.scenario.iter().map(|word| word.replace("{size}", &size.to_string())).collect();
         let plan = parse(&words)?;
         let title = args.title.clone().unwrap_or_else(|| args.scenario.join(" "));
-        trials.push(trial(title, Some(*size), vec![Some(plan)], vec![args.figure], args.phase.clone())?);
+        trials.extend(trial(title, Some(*size), vec![Some(plan)], vec![args.figure], args.phase.clone()));
     }
-    let settings = trials.first().and_then(|trial| trial.settings.first()?.as_ref());
+    let settings = trials.first().and_then(|trial| Some(&trial.tasks.first()?.as_ref()?.settings));
     let name = settings.map_or_else(String::new, |settings| settings.target.address.to_string());
     let process = Process::Running(settings.and_then(|settings| settings.pid));
     finish(&Contest { contestants: vec![Contestant { name, process }], trials, absences: Vec::new(), rounds: 1 }, &args.output)
@@ -160,7 +161,8 @@ pub(super) fn plot(args: &PlotArgs) -> Result<ExitCode, String> {
 
 fn finish(contest: &Contest, output: &OutputArgs) -> Result<ExitCode, String> {
     let total = contest.trials.len();
-    let outcome = compare::compare(contest, &interrupted(), |round| complain(progress(round, total)))?;
+    let interrupted = interrupted();
+    let outcome = compare::compare(contest, &interrupted, |round| complain(progress(round, total)));
     let text = compare::markdown(&outcome);
     say(text.trim_end());
     if let Some(path) = &output.markdown {
@@ -175,7 +177,15 @@ fn finish(contest: &Contest, output: &OutputArgs) -> Result<ExitCode, String> {
             write_file(&numbered(path, index), svg)?;
         }
     }
-    Ok(ExitCode::from(if outcome.faults.is_empty() { exit::OK } else { exit::BENCH_FAULTS }))
+    Ok(ExitCode::from(if interrupted.load(Ordering::Relaxed) { exit::INTERRUPTED } else { code(&outcome) }))
+}
+
+fn code(outcome: &Outcome) -> u8 {
+    match (outcome.faults.is_empty(), outcome.is_empty()) {
+        (true, _) => exit::OK,
+        (false, true) => exit::FAILURE,
+        (false, false) => exit::BENCH_FAULTS,
+    }
 }
 
 fn charts(outcome: &Outcome) -> Vec<String> {
@@ -212,6 +222,7 @@ fn progress(round: &Round<'_>, trials: usize) -> String {
 impl File {
     /// Leaves what was asked for.
     fn choose(&mut self, args: &CompareArgs) -> Result<(), String> {
+        self.check_names()?;
         let is_wanted = |entry: &Entry| args.only.is_empty() || args.only.iter().any(|text| entry.name.contains(text));
         self.scenarios.retain(is_wanted);
         self.plots.retain(is_wanted);
@@ -230,16 +241,30 @@ impl File {
         Ok(())
     }
 
+    /// An entry whose brokers were not asked for is left out, so a name that nobody has would not be noticed.
+    fn check_names(&self) -> Result<(), String> {
+        for entry in self.scenarios.iter().chain(&self.plots) {
+            let is_there = |name: &String| self.brokers.iter().any(|broker| broker.name == *name);
+            if let Some(name) = entry.brokers.iter().flatten().find(|name| !is_there(name)) {
+                return Err(format!("{}: no broker {name:?} in the file", entry.name));
+            }
+        }
+        Ok(())
+    }
+
     fn contest(&self) -> Result<Contest, String> {
         let contestants = self.brokers.iter().map(Broker::contestant).collect::<Result<_, _>>()?;
         let mut trials = Vec::new();
         for entry in &self.scenarios {
-            trials.push(self.trial(entry, None)?);
+            trials.extend(self.trial(entry, None)?);
         }
         for entry in &self.plots {
             for size in &entry.sizes {
-                trials.push(self.trial(entry, Some(*size))?);
+                trials.extend(self.trial(entry, Some(*size))?);
             }
+        }
+        if trials.is_empty() {
+            return Err("nothing to compare: none of the brokers takes part".into());
         }
         Ok(Contest { contestants, trials, absences: self.absences(), rounds: self.rounds })
     }
@@ -253,7 +278,8 @@ impl File {
         entries.flat_map(of_entry).collect()
     }
 
-    fn trial(&self, entry: &Entry, size: Option<u64>) -> Result<Trial, String> {
+    /// `None` if nobody takes part.
+    fn trial(&self, entry: &Entry, size: Option<u64>) -> Result<Option<Trial>, String> {
         let in_entry = |error: String| format!("{}: {error}", entry.name);
         let plans = self.brokers.iter().map(|broker| entry.takes(broker).then(|| self.plan(entry, broker, size)).transpose());
         let plans: Vec<_> = plans.collect::<Result<_, _>>().map_err(in_entry)?;
@@ -262,7 +288,7 @@ impl File {
             None if size.is_some() => vec![Figure::Cpu],
             None => vec![Figure::Cpu, Figure::Rate],
         };
-        trial(entry.name.clone(), size, plans, figures, entry.phase.clone()).map_err(in_entry)
+        Ok(trial(entry.name.clone(), size, plans, figures, entry.phase.clone()))
     }
 
     fn plan(&self, entry: &Entry, broker: &Broker, size: Option<u64>) -> Result<Plan, String> {
@@ -306,18 +332,18 @@ impl Broker {
     }
 }
 
-/// Puts together what each broker's plan says; they differ in where the broker is.
+/// Puts together what each broker's plan says; `None` if nobody has one. All of them name the same scenario.
 fn trial(
     title: String,
     size: Option<u64>,
     plans: Vec<Option<Plan>>,
     figures: Vec<Figure>,
     phase: Option<String>,
-) -> Result<Trial, String> {
-    let first = plans.iter().flatten().next().ok_or("no broker takes part")?;
-    let (name, scenario) = (first.name, first.scenario.clone());
-    let settings = plans.into_iter().map(|plan| plan.map(|plan| plan.settings)).collect();
-    Ok(Trial { title, size, settings, name, scenario, figures, phase })
+) -> Option<Trial> {
+    let name = plans.iter().flatten().next()?.name;
+    let task = |plan: Plan| Task { scenario: plan.scenario, settings: plan.settings };
+    let tasks = plans.into_iter().map(|plan| plan.map(task)).collect();
+    Some(Trial { title, size, tasks, name, figures, phase })
 }
 
 fn parse(words: &[String]) -> Result<Plan, String> {
@@ -342,7 +368,7 @@ fn localhost() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loadtest::{Pace, Version};
+    use crate::loadtest::{Pace, Scenario, Version};
 
     #[test]
     fn the_shipped_comparisons_are_right_in_all_their_scenarios() {
@@ -350,8 +376,10 @@ mod tests {
             (include_str!("../../../benches/compare.toml"), 4),
             (include_str!("../../../benches/wires.toml"), 3),
             (include_str!("../../../benches/plots.toml"), 3),
+            (include_str!("../../../benches/queues.toml"), 2),
         ] {
             let file: File = toml::from_str(text).unwrap();
+            file.check_names().unwrap();
             let contest = file.contest().unwrap();
             assert_eq!(contest.contestants.len(), contestants);
             let points: usize = file.plots.iter().map(|plot| plot.sizes.len()).sum();
@@ -370,10 +398,36 @@ mod tests {
             [[scenarios]]\nname = \"x\"\nrun = \"p2p\"\nflags = { a = \"-V 4\" }\ncannot = { b = \"no wings\", c = \"\" }\n";
         let file: File = toml::from_str(text).unwrap();
         let contest = file.contest().unwrap();
-        let settings = &contest.trials[0].settings;
-        assert_eq!(settings[0].as_ref().map(|settings| settings.target.version), Some(Version::V4));
-        assert!(settings[1].is_none());
+        let tasks = &contest.trials[0].tasks;
+        assert_eq!(tasks[0].as_ref().map(|task| task.settings.target.version), Some(Version::V4));
+        assert!(tasks[1].is_none());
         assert_eq!(contest.absences, ["x, b: no wings"]);
+    }
+
+    #[test]
+    fn flags_of_one_broker_change_its_scenario_and_no_others() {
+        let text = "[[brokers]]\nname = \"a\"\nport = 7\n[[brokers]]\nname = \"b\"\nport = 8\n\
+            [[scenarios]]\nname = \"x\"\nrun = \"p2p -c 3\"\nflags = { b = \"-c 5\" }\n";
+        let file: File = toml::from_str(text).unwrap();
+        let contest = file.contest().unwrap();
+        let pairs = contest.trials[0].tasks.iter().flatten().map(|task| match task.scenario {
+            Scenario::Pairs { pairs } => pairs,
+            _ => panic!("{task:?}"),
+        });
+        assert_eq!(pairs.collect::<Vec<_>>(), [3, 5]);
+    }
+
+    #[test]
+    fn a_scenario_without_any_of_the_chosen_brokers_is_left_out() {
+        let text = "[[brokers]]\nname = \"a\"\nport = 7\n[[brokers]]\nname = \"b\"\nport = 8\n\
+            [[scenarios]]\nname = \"x\"\nrun = \"p2p\"\n[[scenarios]]\nname = \"y\"\nrun = \"p2p\"\nbrokers = [\"b\"]\n";
+        let mut file: File = toml::from_str(text).unwrap();
+        file.brokers.truncate(1);
+        let titles: Vec<_> = file.contest().unwrap().trials.into_iter().map(|trial| trial.title).collect();
+        assert_eq!(titles, ["x"]);
+        assert_eq!(file.check_names().unwrap_err(), "y: no broker \"b\" in the file");
+        file.scenarios.remove(0);
+        assert!(file.contest().unwrap_err().contains("none of the brokers takes part"));
     }
 
     #[test]
@@ -382,7 +436,7 @@ mod tests {
             [[scenarios]]\nname = \"x\"\nrun = \"p2p -V 5 -s 200\"\n";
         let file: File = toml::from_str(text).unwrap();
         let contest = file.contest().unwrap();
-        let settings = contest.trials[0].settings[0].as_ref().unwrap();
+        let settings = &contest.trials[0].tasks[0].as_ref().unwrap().settings;
         assert_eq!((settings.target.version, settings.target.address.port()), (Version::V5, 7));
         assert_eq!((settings.load.pace, settings.load.size), (Pace::Window(5), 300));
     }

@@ -9,6 +9,9 @@ use super::target_args::TargetArgs;
 use crate::loadtest::{Load, Pace, QoS, STAMP_LENGTH, Settings};
 use crate::units::Span;
 
+/// Bytes of the longest payload that goes into one PUBLISH, behind the longest topic.
+const SIZE_MAX: usize = 268_435_455 - 65_535 - 5;
+
 /// Of all scenarios. A flag that is given twice counts as it was given last, so that a comparison's scenario can differ from what
 /// is common to all.
 #[derive(Clone, Debug, Args)]
@@ -131,6 +134,9 @@ impl LoadArgs {
     pub(super) fn settings(&self, common: &CommonArgs, persistent: bool, defaults: Defaults) -> Result<Settings, String> {
         if self.size < STAMP_LENGTH {
             return Err(format!("--size {} is too small: {STAMP_LENGTH} bytes tell which message it is", self.size));
+        }
+        if self.size > SIZE_MAX {
+            return Err(format!("--size {} is too large: MQTT has room for {SIZE_MAX} bytes", self.size));
         }
         let mut settings = common.settings(self.limit, persistent || defaults.persistent)?;
         let load = &mut settings.load;

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs, io, thread};
 
 use clap::{Args, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{complain, exit, say};
 use crate::loadtest::{self, Report, Verdict};
@@ -32,8 +33,9 @@ pub(super) struct BenchArgs {
     help: Option<bool>,
 }
 
-const AFTER_HELP: &str = "Exit codes: 0 all went well; 1 the broker could not be reached, refused clients or cut them off; \
-    2 wrong usage; 3 messages were lost, doubled, reordered, rejected, or came where they should not.";
+const AFTER_HELP: &str = "Exit codes: 0 all went well; 1 the broker could not be reached, refused clients, cut them off or held them up; \
+    2 wrong usage; 3 messages were lost, doubled, reordered, rejected, or came where they should not; 130 a comparison was \
+    interrupted.";
 
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
@@ -95,20 +97,32 @@ fn write_file(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
-/// Becomes true with the first Ctrl-C: the run ends and tells what it has. The second one ends the process.
+/// Becomes true with the first Ctrl-C or SIGTERM: the run ends and tells what it has. The second one ends the process.
 fn interrupted() -> Arc<AtomicBool> {
     let flag = Arc::new(AtomicBool::new(false));
     let shared = Arc::clone(&flag);
     let wait = move || -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        runtime.block_on(tokio::signal::ctrl_c())?;
-        shared.store(true, Ordering::Relaxed);
-        runtime.block_on(tokio::signal::ctrl_c())?;
+        runtime.block_on(wait_for_the_second(&shared))?;
+        loadtest::compare::abandon();
         std::process::exit(exit::INTERRUPTED.into())
     };
     // Without the thread Ctrl-C ends the process at once, as it does everywhere.
     let _ = thread::Builder::new().name("bench-signal".into()).spawn(wait);
     flag
+}
+
+async fn wait_for_the_second(is_interrupted: &AtomicBool) -> io::Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    for _ in 0..2 {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        // Nothing that the first one has not said.
+        is_interrupted.store(true, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

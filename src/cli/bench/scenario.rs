@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::load_args::{CommonArgs, Defaults, LoadArgs};
-use crate::loadtest::{Scenario, Settings};
+use crate::loadtest::{Scenario, Settings, Target, longest_topic};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ScenarioCommand {
@@ -210,6 +210,9 @@ pub(super) struct Plan {
     pub(super) is_quiet: bool,
 }
 
+/// Topics of one run, each of which is a stream whose messages are counted for themselves.
+const TOPICS_MAX: u64 = 100_000_000;
+
 const TEN_SECONDS: Defaults = Defaults { limit: None, duration: Some(Duration::from_secs(10)), qos_min: 0, persistent: false };
 
 impl ScenarioCommand {
@@ -235,6 +238,14 @@ impl Basis {
         let settings = self.load.settings(&self.common, self.persistent, defaults)?;
         Ok(self.common.plan(name, scenario, settings))
     }
+
+    /// The same for one whose sessions end with their connections.
+    fn plan_without_sessions(&self, name: &'static str, scenario: Scenario, defaults: Defaults) -> Result<Plan, String> {
+        if self.persistent {
+            return Err(format!("--persistent: {name} has no sessions that outlive their connections"));
+        }
+        self.plan(name, scenario, defaults)
+    }
 }
 
 impl CommonArgs {
@@ -246,7 +257,9 @@ impl CommonArgs {
 impl PubArgs {
     fn plan(&self) -> Result<Plan, String> {
         let scenario = Scenario::Publish { publishers: some("--count", self.count)?, topic: self.topic.clone() };
-        self.basis.plan("pub", scenario, TEN_SECONDS)
+        let plan = self.basis.plan_without_sessions("pub", scenario, TEN_SECONDS)?;
+        check_topic(&self.topic, &plan.settings.target, self.count)?;
+        Ok(plan)
     }
 }
 
@@ -254,6 +267,7 @@ impl SubArgs {
     fn plan(&self) -> Result<Plan, String> {
         let scenario = Scenario::Subscribe { subscribers: some("--count", self.count)?, filters: self.topic.clone() };
         let settings = self.common.settings(self.limit, self.persistent)?;
+        self.topic.iter().try_for_each(|topic| check_topic(topic, &settings.target, self.count))?;
         Ok(self.common.plan("sub", scenario, settings))
     }
 }
@@ -316,13 +330,15 @@ impl RetainedArgs {
     fn plan(&self) -> Result<Plan, String> {
         let (publishers, subscribers) = (some("--count", self.count)?, some("--subscribers", self.subscribers)?);
         let defaults = Defaults { limit: Some(10_000), qos_min: 1, ..Defaults::default() };
-        let mut plan = self.basis.plan("retained", Scenario::Retained { publishers, subscribers }, defaults)?;
+        let mut plan =
+            self.basis.plan_without_sessions("retained", Scenario::Retained { publishers, subscribers }, defaults)?;
         let load = &mut plan.settings.load;
         (load.retain, load.duration, load.warmup) = (true, None, Duration::ZERO);
         load.limit = load.limit.or(defaults.limit);
         if load.limit.is_some_and(|limit| limit < publishers as u64) {
             return Err("--limit: each publisher needs a message".into());
         }
+        check_topics("--limit", load.limit.unwrap_or(0))?;
         Ok(plan)
     }
 }
@@ -339,14 +355,26 @@ impl WildcardArgs {
     fn plan(&self) -> Result<Plan, String> {
         let (publishers, subscribers) = (some("--publishers", self.publishers)?, some("--count", self.count)?);
         let subscriptions = self.subscriptions;
+        check_topics("--subscriptions", subscriptions as u64)?;
         if subscriptions < publishers.max(subscribers) {
             return Err("--subscriptions: each client needs one".into());
         }
-        self.basis.plan("wildcards", Scenario::Wildcards { publishers, subscribers, subscriptions }, TEN_SECONDS)
+        let scenario = Scenario::Wildcards { publishers, subscribers, subscriptions };
+        self.basis.plan_without_sessions("wildcards", scenario, TEN_SECONDS)
     }
 }
 
 /// A number of clients: at least one, and no more than there could be ports for.
 fn some(flag: &str, count: usize) -> Result<usize, String> {
     if (1..=10_000_000).contains(&count) { Ok(count) } else { Err(format!("{flag} {count}: from 1 to 10,000,000")) }
+}
+
+fn check_topics(flag: &str, count: u64) -> Result<(), String> {
+    if count <= TOPICS_MAX { Ok(()) } else { Err(format!("{flag} {count}: at most 100,000,000")) }
+}
+
+/// A topic or filter has two bytes for its length, whatever stands for %i, %c and %u.
+fn check_topic(topic: &str, target: &Target, clients: usize) -> Result<(), String> {
+    let length = longest_topic(topic, target, clients);
+    if length <= usize::from(u16::MAX) { Ok(()) } else { Err(format!("--topic: {length} bytes are too long for MQTT")) }
 }

@@ -89,12 +89,28 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
         ("queue --keys 5", "--keys: each publisher needs one"),
         ("queue -V 4 --receive-maximum 5", "--receive-maximum: 3.1.1 has none"),
         ("wildcards --subscriptions 5", "--subscriptions: each client needs one"),
+        ("wildcards --subscriptions 5000000000", "--subscriptions 5000000000: at most 100,000,000"),
+        ("retained -L 5000000000", "--limit 5000000000: at most 100,000,000"),
+        ("p2p -s 268435455", "--size 268435455 is too large: MQTT has room for 268369915 bytes"),
+        ("pub --persistent", "--persistent: pub has no sessions that outlive their connections"),
+        ("retained --persistent", "--persistent: retained has no sessions that outlive their connections"),
+        ("wildcards --persistent", "--persistent: wildcards has no sessions that outlive their connections"),
     ] {
         assert_eq!(plan(line).unwrap_err(), reason, "{line}");
     }
     assert_eq!(plan("queue --receive-maximum 256").unwrap().settings.target.receive_maximum, Some(256));
     assert!(plan("queue --receive-maximum 0").unwrap_err().contains("0 is not in 1..=65535"));
     assert!(plan("p2p -V 3").unwrap_err().contains("invalid value '3'"));
+}
+
+#[test]
+fn a_topic_is_no_longer_than_mqtt_can_say_for_any_client() {
+    let long = "t".repeat(65_533);
+    for scenario in ["pub", "sub"] {
+        assert!(plan(&format!("{scenario} -c 100 -t {long}%i")).is_ok(), "65,535 bytes for the hundredth");
+        let error = plan(&format!("{scenario} -c 101 -t {long}%i")).unwrap_err();
+        assert_eq!(error, "--topic: 65536 bytes are too long for MQTT");
+    }
 }
 
 #[test]

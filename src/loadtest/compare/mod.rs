@@ -7,11 +7,12 @@ mod table;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::descriptors;
 use super::report::Report;
 use super::run::run;
 use super::settings::{Scenario, Settings};
 
-pub use contestant::{Contestant, Process};
+pub use contestant::{Contestant, Process, abandon};
 pub use markdown::markdown;
 pub use table::{Figure, Outcome, Row, Sample, Series};
 
@@ -34,14 +35,20 @@ pub struct Trial {
     pub title: String,
     /// Where on the x axis it stands, if it is a point of a plot.
     pub size: Option<u64>,
-    /// Settings by contestant; `None` for one who does not take part.
-    pub settings: Vec<Option<Settings>>,
+    /// By contestant; `None` for one who does not take part.
+    pub tasks: Vec<Option<Task>>,
     pub name: &'static str,
-    pub scenario: Scenario,
     /// What is told of it.
     pub figures: Vec<Figure>,
     /// The only phase that is told of; `None` for all.
     pub phase: Option<String>,
+}
+
+/// What one contestant is to do in a trial.
+#[derive(Clone, Debug)]
+pub struct Task {
+    pub scenario: Scenario,
+    pub settings: Settings,
 }
 
 /// What one contestant did in one round of a trial.
@@ -55,20 +62,21 @@ pub struct Round<'a> {
     pub report: Result<Report, String>,
 }
 
-/// Runs all trials; `tell` hears of each round when it is over.
-///
-/// # Errors
-/// If a broker that is to be started does not come up.
-pub fn compare(contest: &Contest, interrupted: &AtomicBool, mut tell: impl FnMut(&Round<'_>)) -> Result<Outcome, String> {
+/// Runs all trials; `tell` hears of each round when it is over. What is `interrupted` is not told: it is half a round.
+pub fn compare(contest: &Contest, interrupted: &AtomicBool, mut tell: impl FnMut(&Round<'_>)) -> Outcome {
     let mut outcome = Outcome::new(contest);
+    // Before any broker is started, since each inherits the limit: else those of later rounds had a higher one. Whether it is enough,
+    // each run sees for itself.
+    let tasks = contest.trials.iter().flat_map(|trial| trial.tasks.iter().flatten());
+    let _ = descriptors::make_room_for(tasks.map(|task| task.scenario.clients()).max().unwrap_or(0));
     for (trial_index, trial) in contest.trials.iter().enumerate() {
         for round in 0..contest.rounds {
             for (contestant_index, contestant) in contest.contestants.iter().enumerate() {
-                let Some(settings) = &trial.settings[contestant_index] else { continue };
+                let Some(task) = &trial.tasks[contestant_index] else { continue };
+                let report = one(contestant, trial.name, task, interrupted);
                 if interrupted.load(Ordering::Relaxed) {
-                    return Ok(outcome);
+                    return outcome;
                 }
-                let report = one(contestant, trial, settings, interrupted)?;
                 let name = &contestant.name;
                 let round = Round { trial, trial_index, contestant: name, contestant_index, round, report };
                 tell(&round);
@@ -76,17 +84,12 @@ pub fn compare(contest: &Contest, interrupted: &AtomicBool, mut tell: impl FnMut
             }
         }
     }
-    Ok(outcome)
+    outcome
 }
 
 /// A broker that is started is a new one for each run, so that none pays for what another run left behind.
-fn one(
-    contestant: &Contestant,
-    trial: &Trial,
-    settings: &Settings,
-    interrupted: &AtomicBool,
-) -> Result<Result<Report, String>, String> {
-    let running = contestant.start(settings.target.address)?;
-    let settings = Settings { pid: running.pid(), ..settings.clone() };
-    Ok(run(trial.name, &trial.scenario, &settings, true, interrupted))
+fn one(contestant: &Contestant, name: &str, task: &Task, interrupted: &AtomicBool) -> Result<Report, String> {
+    let running = contestant.start(task.settings.target.address, interrupted)?;
+    let settings = Settings { pid: running.pid(), ..task.settings.clone() };
+    run(name, &task.scenario, &settings, true, interrupted)
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::report::{Phase, Report, Verdict};
+use super::super::report::{Phase, Report, Unit, Verdict};
 use super::{Contest, Round};
 
 /// Phases in which the broker comes to keep more than before; in others its memory tells nothing of what is counted.
@@ -18,7 +18,7 @@ pub enum Figure {
     CpuPercent,
     /// A second.
     Rate,
-    /// Median latency of deliveries, or else of connecting.
+    /// Median latency of deliveries, or of connecting where connections are counted.
     P50,
     P99,
     /// Median latency of acknowledgements.
@@ -59,7 +59,7 @@ impl Figure {
     }
 
     fn of(self, report: &Report, phase: &Phase) -> Option<f64> {
-        let latency = report.latency_us.or(report.connect_latency_us);
+        let latency = if phase.unit == Unit::Connections { report.connect_latency_us } else { report.latency_us };
         match self {
             Self::Cpu => phase.broker?.cpu_seconds_per_million,
             Self::CpuPercent => Some(phase.broker?.cpu_percent),
@@ -125,10 +125,10 @@ impl Outcome {
         let who = format!("{}, {}", trial.title, round.contestant);
         let report = match &round.report {
             Ok(report) => report,
-            Err(error) => return self.faults.push(format!("{who}: {error}")),
+            Err(error) => return self.note_fault(format!("{who}: {error}")),
         };
         if report.verdict() != Verdict::Good {
-            self.faults.push(format!("{who}: {}", what_was_wrong(report)));
+            self.note_fault(format!("{who}: {}", what_was_wrong(report)));
         }
         let phases = report.phases.iter().filter(|phase| trial.phase.as_deref().is_none_or(|only| only == phase.name));
         let phases: Vec<_> = phases.collect();
@@ -139,6 +139,18 @@ impl Outcome {
                 self.sample(round, title, phase.name, *figure).add(value);
             }
         }
+    }
+
+    /// The same in each round is told once.
+    fn note_fault(&mut self, fault: String) {
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
+    }
+
+    /// Whether nothing was measured.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.series.is_empty()
     }
 
     /// Where a value belongs: into a plot if the trial is a point of one, else into a row.
@@ -195,7 +207,59 @@ fn what_was_wrong(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::latency::LatencySummary;
+    use super::super::super::report::{Messages, Setup};
     use super::*;
+
+    fn report(connect_latency_us: Option<LatencySummary>) -> Report {
+        let setup = Setup {
+            broker: String::new(),
+            version: "5.0",
+            tls: false,
+            websocket: false,
+            clients: 1,
+            qos: 0,
+            payload_bytes: 0,
+            pace: String::new(),
+            persistent: false,
+            threads: 1,
+            pid: None,
+        };
+        Report {
+            scenario: "conn".into(),
+            setup,
+            phases: Vec::new(),
+            messages: Messages::default(),
+            latency_us: None,
+            ack_latency_us: None,
+            connect_latency_us,
+            faults: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_latency_of_connecting_stands_for_that_of_connections_only() {
+        let latency = LatencySummary { count: 1, min: 5.0, mean: 5.0, p50: 5.0, p90: 5.0, p99: 6.0, p99_9: 6.0, max: 6.0 };
+        let report = report(Some(latency));
+        let figures = |unit| {
+            let phase = Phase::new("phase", unit, 1.0, 1, 0);
+            [Figure::P50, Figure::P99].map(|figure| figure.of(&report, &phase))
+        };
+        assert_eq!(figures(Unit::Connections), [Some(5.0), Some(6.0)]);
+        assert_eq!(figures(Unit::Deliveries), [None, None], "nothing was delivered");
+    }
+
+    #[test]
+    fn a_fault_of_each_round_is_told_once() {
+        let contest = Contest { contestants: Vec::new(), trials: Vec::new(), absences: Vec::new(), rounds: 2 };
+        let mut outcome = Outcome::new(&contest);
+        for fault in ["a: b", "a: b", "a: c"] {
+            outcome.note_fault(fault.into());
+        }
+        assert_eq!(outcome.faults, ["a: b", "a: c"]);
+        assert!(outcome.is_empty());
+    }
 
     #[test]
     fn the_median_is_the_middle_or_between_the_two_there() {

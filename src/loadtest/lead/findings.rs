@@ -37,6 +37,9 @@ impl Lead<'_> {
         if self.settings.load.qos as u8 > 0 && unanswered > 0 {
             self.problems.push(format!("{unanswered} messages were not acknowledged"));
         }
+        if tally[Figure::HeldUp] > 0 {
+            self.problems.push(format!("{} messages were due and could not be sent", tally[Figure::HeldUp]));
+        }
         if tally[Figure::Broken] > 0 {
             self.problems.push(format!("{} connections broke", tally[Figure::Broken]));
         }

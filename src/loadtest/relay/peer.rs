@@ -11,6 +11,9 @@ use super::super::frame::{Frame, kind};
 /// Larger SUBSCRIBEs are nonsense.
 const SUBSCRIBE_MAX: usize = 1 << 20;
 
+/// Bytes that have been written and may lie before those that wait.
+const WRITTEN_MAX: usize = 1 << 20;
+
 #[derive(Debug)]
 pub(super) struct Peer {
     socket: TcpStream,
@@ -19,6 +22,8 @@ pub(super) struct Peer {
     out: Vec<u8>,
     written: usize,
     is_blocked: bool,
+    /// Nothing more comes: behind what is to be read is the end, of which no further event tells.
+    is_hung_up: bool,
     is_v5: bool,
     is_connected: bool,
     is_subscriber: bool,
@@ -57,6 +62,7 @@ impl Peer {
             out: Vec::new(),
             written: 0,
             is_blocked: false,
+            is_hung_up: false,
             is_v5: false,
             is_connected: false,
             is_subscriber: false,
@@ -70,6 +76,14 @@ impl Peer {
 
     pub(super) const fn is_subscriber(&self) -> bool {
         self.is_subscriber
+    }
+
+    pub(super) const fn note_hang_up(&mut self, is_hung_up: bool) {
+        self.is_hung_up |= is_hung_up;
+    }
+
+    pub(super) const fn is_hung_up(&self) -> bool {
+        self.is_hung_up
     }
 
     /// Reads behind what was kept; how many bytes there are then, 0 at the end.
@@ -206,6 +220,10 @@ impl Peer {
         self.is_blocked = self.waiting() > 0;
         if !self.is_blocked {
             self.out.clear();
+            self.written = 0;
+        } else if self.written >= WRITTEN_MAX.max(self.waiting()) {
+            // One that is never quite up to date would keep all that it ever got.
+            self.out.drain(..self.written);
             self.written = 0;
         }
         Ok(!self.is_blocked)
