@@ -35,6 +35,11 @@ impl Author {
         Arc::new(Self { principal, tenant, brought, rights, account, stored })
     }
 
+    /// Whether this is the session's client, which is not another tenant's client of that name.
+    pub(super) fn is_client(&self, handle: &SessionHandle) -> bool {
+        self.principal.client_id == handle.principal.client_id && self.tenant == handle.mount_point
+    }
+
     /// Whether it still may be published. What somebody outside has said is not asked again.
     pub(super) fn may_publish(&self, topic: TopicName<'_>) -> bool {
         self.rights.on_publish(&self.brought.asker(&self.principal), topic) != Opinion::Denied

@@ -281,8 +281,9 @@ impl Broker {
                     return kept;
                 }
                 slot.session.outbound.settle(&others);
-                for queued in kept {
-                    slot.session.outbound.push(queued, &slot.limits, now, &mut deliveries.batch);
+                let is_online = slot.online.is_some();
+                for taken in kept {
+                    slot.session.outbound.take_back(taken, is_online, &slot.limits, now, &mut deliveries.batch);
                 }
                 // Its client may be back already.
                 slot.online.as_deref_mut().into_iter().for_each(Online::notify);

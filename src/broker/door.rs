@@ -133,6 +133,11 @@ impl Rights {
         self.revision.fetch_add(1, Ordering::Release);
     }
 
+    /// Whether somebody outside is asked what clients may do.
+    pub fn asks(&self) -> bool {
+        self.kind.load(Ordering::Acquire) & ASKING != 0
+    }
+
     /// Counts up when they are read anew.
     pub fn revision(&self) -> u64 {
         self.revision.load(Ordering::Acquire)

@@ -177,6 +177,22 @@ impl Broker {
         Ok(matched)
     }
 
+    /// Gives a message that was refused for want of room to those who can have it without being kept: not to work queues. What cannot be
+    /// retained was counted.
+    pub(super) fn publish_unkept(
+        &self,
+        message: &Message,
+        publisher: &Publisher<'_>,
+        now: Instant,
+        deliveries: &mut Deliveries,
+    ) {
+        let mut publication = Publication::stored(message);
+        if publication.retain {
+            let _ = self.retain(&mut publication, publisher, now, &mut deliveries.batch);
+        }
+        self.give_to_sessions(&mut publication, publisher, now, deliveries);
+    }
+
     /// Decides whether a message is to survive. `needs_disk` is whether it must be refused if it cannot.
     pub(super) fn may_keep(
         &self,

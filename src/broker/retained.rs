@@ -80,9 +80,9 @@ impl Entry {
         self.account().into_iter().for_each(|account| account.give_back(Quota::Retained, 1));
     }
 
-    /// Whether it was published under this session's client identifier.
+    /// Whether it was published under this session's client identifier, and not by another tenant's client of that name.
     fn is_of(&self, handle: &SessionHandle) -> bool {
-        self.author.as_ref().is_some_and(|by| by.principal.client_id == handle.principal.client_id)
+        self.author.as_ref().is_some_and(|by| by.is_client(handle))
     }
 }
 
@@ -235,7 +235,8 @@ impl Broker {
         is_told.then(|| self.retained.turns[FixedState::default().hash_one(topic.as_str()) as usize % TURNS].lock())
     }
 
-    /// Keeps the message as its topic's last one; an empty payload forgets it `[MQTT-3.3.1-5]` to `[MQTT-3.3.1-7]`. Returns whether
+    /// Keeps the message as its topic's last one; an empty payload forgets it `[MQTT-3.3.1-5]` to `[MQTT-3.3.1-7]`, and so does one whose
+    /// time is over as it comes: it takes the place of the last one, and expires. Returns whether
     /// the journal is told: in the topic's turn ([`Self::turn_of`]).
     pub(super) fn retain(
         &self,
@@ -245,7 +246,7 @@ impl Broker {
         effects: &mut Effects,
     ) -> Result<bool, PublishReason> {
         let topic = publication.topic();
-        if publication.view().payload.is_empty() {
+        if publication.view().payload.is_empty() || publication.expires_at.is_some_and(|at| at <= now) {
             let mut tree = self.retained.tree.write();
             if let Some(body) = tree.remove(topic) {
                 self.tell_unretained(topic, &body);
@@ -254,9 +255,6 @@ impl Broker {
             return Ok(publication.is_lasting());
         }
         let message = publication.message().clone();
-        if message.is_expired(now) {
-            return Ok(false);
-        }
         let limits = self.limits();
         let author = publisher.author();
         let mut tree = self.retained.tree.write();
@@ -347,7 +345,9 @@ impl Broker {
         batch: &mut Effects,
     ) {
         let mut found = Vec::new();
-        let next = self.retained.tree.read().messages.scan(&replay.filter, replay.from.as_deref(), REPLAY_LOOK, |_, entry| {
+        // Until what was found is with the session: a newer one that is retained meanwhile must come behind it `[MQTT-4.6.0-6]`.
+        let tree = self.retained.tree.read();
+        let next = tree.messages.scan(&replay.filter, replay.from.as_deref(), REPLAY_LOOK, |_, entry| {
             if !handle.reaches(&replay.filter, entry.message.topic()) {
                 return ControlFlow::Continue(());
             }
@@ -396,6 +396,7 @@ impl Broker {
             handle.store_replay(slot, &replay.filter);
             slot.report(batch);
         });
+        drop(tree);
         if !expired.is_empty() {
             let mut tree = self.retained.tree.write();
             for message in expired {

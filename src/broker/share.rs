@@ -13,7 +13,7 @@ use super::handle::{Receiver, SessionHandle};
 use super::publish::Publisher;
 use crate::metrics::DropReason;
 use crate::routing::{self, Availability, Matches, PublisherHash, SharedGroup, Subscriber};
-use crate::session::{Grant, Publication, Queued};
+use crate::session::{Grant, Publication, Queued, Taken};
 
 /// Where the messages of a member of shared groups that has left are now.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(super) struct HandedOn {
     /// With other members.
     pub others: Vec<Queued>,
     /// Nobody else may get them.
-    pub kept: Vec<Queued>,
+    pub kept: Vec<Taken>,
 }
 
 impl Broker {
@@ -66,14 +66,15 @@ impl Broker {
     pub(super) fn hand_on(
         &self,
         from: u64,
-        messages: Vec<Queued>,
+        messages: Vec<Taken>,
         least: Availability,
         now: Instant,
         deliveries: &mut Deliveries,
     ) -> HandedOn {
         let mut handed = HandedOn::default();
-        for queued in messages {
-            let Some(message) = self.message_of(&queued) else { continue };
+        for taken in messages {
+            let queued = &taken.queued;
+            let Some(message) = self.message_of(queued) else { continue };
             let topic = message.topic();
             let hash = PublisherHash { client: from, topic: FixedState::default().hash_one(topic.as_str()) };
             let group = queued.share().and_then(|filter| self.router.group(filter));
@@ -86,7 +87,7 @@ impl Broker {
                 give_to_one(&group, hash, may_get, |handle, grant| {
                     let grant = Grant {
                         qos: grant.qos.min(queued.published_qos()),
-                        retain: queued.retain(),
+                        retain: message.retain && grant.retain_as_published,
                         identifiers: &grant.identifiers,
                         share: queued.share(),
                     };
@@ -94,13 +95,13 @@ impl Broker {
                     deliveries.deliver(handle, &mut publication, grant, &Publisher::BROKER, now)
                 })
             });
-            if is_taken { handed.others.push(queued) } else { handed.kept.push(queued) }
+            if is_taken { handed.others.push(taken.queued) } else { handed.kept.push(taken) }
         }
         handed
     }
 
     /// The same of a member whose session has ended: what nobody else may get is lost.
-    pub(super) fn hand_on_or_drop(&self, from: u64, messages: Vec<Queued>, now: Instant, deliveries: &mut Deliveries) {
+    pub(super) fn hand_on_or_drop(&self, from: u64, messages: Vec<Taken>, now: Instant, deliveries: &mut Deliveries) {
         if !messages.is_empty() {
             let HandedOn { kept, .. } = self.hand_on(from, messages, Availability::Offline, now, deliveries);
             deliveries.batch.dropped(DropReason::SessionGone, kept.len() as u64);

@@ -95,8 +95,22 @@ impl Broker {
         self.metrics.wills_published.increment();
         let mut deliveries = Deliveries::default();
         let turn = self.turn_of(message.topic(), message.retain);
-        // Nobody waits for an acknowledgement; what could not be retained was counted.
-        let _ = self.publish_in_turn(&mut Publication::stored(&message), &Publisher::of(owner), now, &mut deliveries);
+        let publisher = Publisher::of(owner);
+        let published = self.publish_in_turn(&mut Publication::stored(&message), &publisher, now, &mut deliveries);
+        if let Err(refused) = published {
+            // A client would send its message again; of a will at least those hear who can [MQTT-3.1.2-8].
+            self.publish_unkept(&message, &publisher, now, &mut deliveries);
+            if let Some(suppressed) = self.log_limiter.allow("will not kept", now) {
+                let (client, topic) = (&**owner.client_id(), excerpt(will.topic().as_str()));
+                tracing::warn!(
+                    client,
+                    topic,
+                    reason = refused.reason.code().name(),
+                    suppressed,
+                    "will not kept: there is no room"
+                );
+            }
+        }
         // Both survive together: it is neither lost nor published again.
         owner.lock(|slot| owner.store_header(slot, self, &mut deliveries.batch));
         self.submit(&mut deliveries.batch);

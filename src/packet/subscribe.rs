@@ -130,6 +130,8 @@ fn read_subscription(
 
 impl SubscriptionOptions {
     fn read(byte: u8, version: ProtocolVersion) -> Result<Self, MalformedPacket> {
+        // 3.1 does not use them.
+        let byte = if version == ProtocolVersion::V31 { byte & 0b11 } else { byte };
         let reserved = if version.has_properties() { 0b1100_0000 } else { 0b1111_1100 };
         if byte & reserved != 0 {
             return Err(MalformedPacket::packet("reserved bits of the subscription options are set")); // [MQTT-3.8.3-5]

@@ -37,6 +37,26 @@ pub enum ExchangeState {
     Released(Option<u64>),
 }
 
+/// A message that was taken out to go elsewhere.
+#[derive(Debug)]
+pub struct Taken {
+    pub queued: Queued,
+    /// The exchange that it was sent in, if it was.
+    place: Option<Place>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    id: PacketId,
+    sequence: u64,
+}
+
+impl Taken {
+    pub const fn waiting(queued: Queued) -> Self {
+        Self { queued, place: None }
+    }
+}
+
 /// What a PUBREC means.
 #[derive(Debug)]
 pub enum Received {
@@ -173,16 +193,28 @@ impl Inflight {
     }
 
     /// Takes out the unacknowledged QoS 1 messages that `wanted` picks, in order.
-    pub fn extract(&mut self, mut wanted: impl FnMut(&Queued) -> bool) -> Vec<Queued> {
+    pub fn extract(&mut self, mut wanted: impl FnMut(&Queued) -> bool) -> Vec<Taken> {
         let mut taken = Vec::new();
         for id in self.in_order() {
-            let is_wanted = matches!(self.get(id).map(|exchange| &exchange.state),
-                Some(ExchangeState::Published(queued)) if queued.qos() == QoS::AtLeastOnce && wanted(queued));
-            if is_wanted {
-                taken.extend(self.cancel(id));
+            let Some(Exchange { sequence, state: ExchangeState::Published(queued) }) = self.get(id) else { continue };
+            if queued.qos() == QoS::AtLeastOnce && wanted(queued) {
+                let place = Some(Place { id, sequence: *sequence });
+                taken.extend(self.cancel(id).map(|queued| Taken { queued, place }));
             }
         }
         taken
+    }
+
+    /// Opens the exchange again that a message was taken out of, under its identifier and at its place `[MQTT-4.4.0-1]`,
+    /// `[MQTT-4.6.0-1]`. Gives it back if it was in none, or its identifier is in use by now.
+    pub fn put_back(&mut self, taken: Taken) -> Result<(), Queued> {
+        let Taken { queued, place } = taken;
+        let Some(Place { id, sequence }) = place.filter(|place| self.get(place.id).is_none()) else { return Err(queued) };
+        let exchange = Exchange { sequence, state: ExchangeState::Published(queued) };
+        let exchanges = self.open.get_or_insert_default();
+        exchanges.next_sequence = exchanges.next_sequence.max(sequence + 1);
+        exchanges.by_id.insert(id, exchange);
+        Ok(())
     }
 
     /// How many exchanges wait for PUBCOMP only.

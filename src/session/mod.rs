@@ -28,7 +28,7 @@ pub use acks::{AckToken, Answer, Note};
 pub use config::{Limits, QueuePolicy};
 pub use connection::{Action, Agreement, Connection, InboundPublish, Phase, Violation};
 pub use grant::Grant;
-pub use inflight::ExchangeState;
+pub use inflight::{ExchangeState, Taken};
 pub use numbering::Numbering;
 pub use out_buffer::OutBuffer;
 pub use outbound::{EXCHANGES_MAX, Outbound};

@@ -7,7 +7,7 @@ use super::by_id::ById;
 use super::config::Limits;
 use super::grant::Grant;
 use super::inflight::{ExchangeState, Inflight, Received};
-use super::known_notes::{KnownNotes, identifiers_of, notes_of};
+use super::known_notes::{KnownNotes, identifiers_of};
 use super::numbering::Numbering;
 use super::out_buffer::OutBuffer;
 use super::outbound_queue::{OutboundQueue, Pushed, QueueBounds};
@@ -18,9 +18,11 @@ use super::work::{Errand, Work};
 use super::writer::{Publication, Receiver, TooLarge, Writer};
 use crate::metrics::{Batch, DropReason, Limit, PacketType};
 use crate::packet::{
-    Delivery, DisconnectReason, Message, Packet, PacketId, PublishReason, QoS, Release, ReleaseReason, TopicFilter, encode,
+    Delivery, DisconnectReason, Message, Packet, PacketId, PublishReason, QoS, Release, ReleaseReason, encode,
 };
 use crate::storage::Body;
+
+mod shared;
 
 /// The sending half of a session: what waits, what is under way, and how much more the client takes.
 #[derive(Debug, Default)]
@@ -317,22 +319,6 @@ impl Outbound {
             outlasting.is_starved = false;
             messages.for_each(|(body, message)| outlasting.memory.put(body, message));
         }
-    }
-
-    /// Takes out what shared subscriptions that `wanted` picks have given this session: what is unacknowledged at QoS 1, then what waits,
-    /// each in order. Each message has its notes with it. The caller settles them.
-    pub fn take_shared(&mut self, wanted: impl Fn(&TopicFilter) -> bool) -> Vec<Queued> {
-        let known = self.known.take();
-        let is_wanted = |queued: &Queued| notes_of(&known, queued).and_then(|notes| notes.share.as_ref()).is_some_and(&wanted);
-        let mut taken = self.inflight.extract(is_wanted);
-        taken.extend(self.extract(|queued| !is_wanted(queued)));
-        for queued in &mut taken {
-            if let Some(notes) = queued.place().and_then(|place| known.as_ref()?.get(place)) {
-                queued.carry(notes.clone());
-            }
-        }
-        self.known = known;
-        taken
     }
 
     /// Takes out what waits and `keep` refuses, in order. The caller settles it.

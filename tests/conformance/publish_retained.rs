@@ -26,6 +26,21 @@ fn a_retained_message_replaces_the_one_before() {
     }
 }
 
+/// [MQTT-3.3.1-5], 3.3.1.3: it takes the place of the one before, and is over at once.
+#[test]
+fn a_retained_message_that_expires_as_it_comes_removes_the_one_before() {
+    let broker = Broker::start();
+    let mut publisher = Client::connect(broker.address(), V5, "publisher");
+    publisher.retain("state", "online");
+    publisher.publish_with("state", "offline", QoS::AtLeastOnce, |packet| {
+        packet.retain = true;
+        packet.properties.message_expiry_interval = Some(0);
+    });
+    let mut late = Client::connect(broker.address(), V5, "late");
+    late.subscribe("state", QoS::AtLeastOnce);
+    late.expect_nothing();
+}
+
 /// [MQTT-3.3.1-6], [MQTT-3.3.1-7], [MQTT3-3.3.1-10], [MQTT3-3.3.1-11]: it is handed on like any other and leaves nothing.
 #[test]
 fn an_empty_retained_message_removes_the_one_before_and_is_not_retained_itself() {

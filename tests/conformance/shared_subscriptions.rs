@@ -239,6 +239,25 @@ fn a_message_carries_the_identifier_of_the_member_that_gets_it() {
     }
 }
 
+/// [MQTT-3.3.1-12], [MQTT-3.3.1-13]: the options of the member that gets it count, not those of the one that had it.
+#[test]
+fn a_message_that_is_handed_on_has_the_retain_flag_that_its_new_member_wants() {
+    let mut broker = Broker::start();
+    for retain_as_published in [false, true] {
+        let wants =
+            |retain_as_published| SubscriptionOptions { qos: QoS::AtLeastOnce, retain_as_published, ..Default::default() };
+        let mut leaving = Client::connect(broker.address(), V5, "leaving");
+        leaving.subscribe_with("$share/g/t", wants(!retain_as_published), None);
+        publisher(&broker).retain("t", "x");
+        assert_eq!(leaving.expect_publish(|publish| publish.retain), !retain_as_published);
+        let mut staying = Client::connect(broker.address(), V5, "staying");
+        staying.subscribe_with("$share/g/t", wants(retain_as_published), None);
+        lose(&mut broker, leaving, "leaving");
+        assert_eq!(staying.expect_publish(|publish| publish.retain), retain_as_published);
+        leave(staying);
+    }
+}
+
 /// 4.8.2: QoS 1 messages that a member has not acknowledged when it goes away go to another one; so do those that waited for it.
 #[test]
 fn unacknowledged_qos_1_messages_of_a_member_that_leaves_go_to_others() {

@@ -166,6 +166,20 @@ fn no_local_keeps_retained_messages_from_their_own_publisher() {
     other.expect_message("a", "mine");
 }
 
+/// Two clients of one identifier are two where they belong to different tenants.
+#[test]
+fn no_local_does_not_take_another_tenants_client_for_its_own() {
+    let listener = |name: &str, more: &str| format!("[[listeners]]\nname = '{name}'\nurl = 'tcp://127.0.0.1:0'\n{more}\n");
+    let broker = Broker::with_config(&[listener("all", ""), listener("a", "mount_point = 'a/'")].concat());
+    let mut tenant = Client::connect(broker.listener("a"), V5, "same");
+    tenant.retain("x", "of the tenant");
+    let mut client = Client::connect(broker.listener("all"), V5, "same");
+    client.subscribe_with("a/#", NO_LOCAL, None);
+    client.expect_message("a/x", "of the tenant");
+    tenant.subscribe_with("#", NO_LOCAL, None);
+    tenant.expect_nothing();
+}
+
 /// 3.1.3.2, [MQTT-3.8.3-3]: a will is published for its client.
 #[test]
 fn no_local_keeps_a_will_from_its_own_session() {

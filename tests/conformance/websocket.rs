@@ -370,6 +370,17 @@ fn a_close_frame_is_answered_and_publishes_the_will() {
     witness.expect_message("will", "gone");
 }
 
+/// RFC 6455, 5.5.1 and 8.1.
+#[test]
+fn a_close_frame_that_is_wrong_is_told_what_is_wrong_with_it() {
+    let broker = broker();
+    for (payload, status) in [(&[][..], 1000), (&[3], 1002), (&[3, 0xE8, b'x'], 1000), (&[3, 0xE8, 0xFF], 1007)] {
+        let mut socket = Socket::connect(&broker, V5, "c");
+        socket.frame(CLOSE, true, payload);
+        assert_eq!(socket.expect_close(), Some(status), "{payload:x?}");
+    }
+}
+
 /// DISCONNECT over WebSocket is DISCONNECT.
 #[test]
 fn a_goodbye_in_mqtt_closes_the_websocket() {

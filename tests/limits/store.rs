@@ -72,6 +72,29 @@ fn the_filters_of_one_packet_are_bounded() {
     bounded.assert_bystander_unharmed();
 }
 
+/// A client would send it again; nobody does for a will [MQTT-3.1.2-8].
+#[test]
+fn a_will_that_there_is_no_room_to_retain_is_published_all_the_same() {
+    let bounded = without_sys("max_retained_messages = 1");
+    let mut witness = bounded.client("witness");
+    witness.retain("a", "x");
+    witness.subscribe("will", QoS::AtLeastOnce);
+    let will = dunlin::packet::Will {
+        topic: dunlin::packet::TopicName::new("will").unwrap(),
+        payload: b"gone",
+        qos: QoS::AtLeastOnce,
+        retain: true,
+        delay_interval: 0,
+        message_expiry_interval: None,
+        properties: dunlin::packet::ForwardedProperties::default(),
+    };
+    Client::connect_with(bounded.address(), Connect { client_id: "c", will: Some(will), ..connect(V5) }).0.cut();
+    witness.expect_message("will", "gone");
+    let mut late = bounded.client("late");
+    late.subscribe("will", QoS::AtLeastOnce);
+    late.expect_nothing();
+}
+
 #[test]
 fn max_retained_messages_refuses_a_new_topic() {
     let mut bounded = without_sys("max_retained_messages = 2");

@@ -1,7 +1,7 @@
 use dunlin::packet::{QoS, SubscriptionOptions};
 
-use crate::house::House;
-use crate::support::client::V311;
+use crate::house::{House, lasting};
+use crate::support::client::{Client, V311};
 
 const ACL: &str = "\
 user alice
@@ -89,6 +89,29 @@ fn a_message_of_a_group_goes_to_a_member_that_may_read_it() {
         bob.publish("closed", &number.to_string(), QoS::AtLeastOnce);
         carol.expect_message("closed", &number.to_string());
     }
+    alice.expect_nothing();
+}
+
+/// [MQTT-4.4.0-1], [MQTT-3.3.1-1]: with its identifier, as sent before, ahead of what came later.
+#[test]
+fn what_no_other_member_may_read_stays_under_way_with_the_one_that_has_it() {
+    let mut house = House::build(ACL);
+    let connect = lasting("carol", "c");
+    let mut carol = Client::connect_with(house.broker.address(), connect).0;
+    let mut alice = house.enter("alice", "a");
+    for member in [&mut carol, &mut alice] {
+        member.subscribe("$share/g/#", QoS::AtLeastOnce);
+    }
+    let mut bob = house.enter("bob", "b");
+    bob.publish("closed", "1", QoS::AtLeastOnce);
+    let sent = carol.expect_publish(|publish| (publish.delivery, publish.dup));
+    assert!(!sent.1);
+    carol.cut();
+    house.broker.wait_for_log("\"disconnected\",\"client\":\"c\"");
+    bob.publish("closed", "2", QoS::AtLeastOnce);
+    let mut carol = Client::connect_with(house.broker.address(), connect).0;
+    assert_eq!(carol.expect_publish(|publish| (publish.delivery, publish.dup)), (sent.0, true));
+    carol.expect_message("closed", "2");
     alice.expect_nothing();
 }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::session::Taken;
 use crate::storage::fake::{FakeBackend, Random, at_pause};
 use crate::storage::{Clock, Committed, Committer, Durability, Keeper, Opened, open};
 use crate::units::{ByteSize, Span};
@@ -568,7 +569,7 @@ fn messages_that_a_member_of_a_group_has_kept_survive_a_checkpoint_made_meanwhil
     life.tend_while(|_| ());
     let mut deliveries = Deliveries::default();
     handle.lock(|slot| {
-        for queued in taken {
+        for Taken { queued, .. } in taken {
             slot.session.outbound.push(queued, &slot.limits, life.house.now, &mut deliveries.batch);
         }
         slot.report(&mut deliveries.batch);

@@ -264,13 +264,13 @@ fn broken_subscribes() {
                 ("identifier 0", b"\x82\x06\0\0\0\x01a\0", Protocol),
                 ("no options", b"\x82\x05\0\x01\0\x01a", Packet),
                 ("QoS 3", b"\x82\x06\0\x01\0\x01a\x03", Packet),
-                ("reserved bits", b"\x82\x06\0\x01\0\x01a\x04", Packet),
                 ("empty filter", b"\x82\x05\0\x01\0\0\0", TopicFilter),
                 ("misplaced wildcard", b"\x82\x07\0\x01\0\x02a#\0", TopicFilter),
                 ("NUL in the filter", b"\x82\x06\0\x01\0\x01\0\0", Packet),
             ],
         );
     }
+    check(V311, Peer::Client, &[("reserved bits", b"\x82\x06\0\x01\0\x01a\x04", Packet)]);
     check(
         V5,
         Peer::Client,

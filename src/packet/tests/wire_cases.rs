@@ -126,6 +126,13 @@ fn connects() -> Vec<WireCase> {
             Connect { version: V31, ..CONNECT },
         )),
         only_read(case(
+            "3.1 that says something of a will that is not there",
+            V31,
+            Peer::Client,
+            b"\x10\x0F\0\x06MQIsdp\x03\x3A\0\x3C\0\x01c",
+            Connect { version: V31, ..CONNECT },
+        )),
+        only_read(case(
             "3.1.1 with a padded remaining length",
             V311,
             Peer::Client,
@@ -349,6 +356,13 @@ fn subscribes() -> Vec<WireCase> {
     vec![
         case("3.1.1", V311, Peer::Client, b"\x82\x0C\0\x0A\0\x03a/+\x01\0\x01#\0", subscribe.clone()),
         only_read(case("of 3.1, once more", V31, Peer::Client, b"\x8A\x0C\0\x0A\0\x03a/+\x01\0\x01#\0", subscribe.clone())),
+        only_read(case(
+            "3.1 that sets bits which it does not use",
+            V31,
+            Peer::Client,
+            b"\x82\x0C\0\x0A\0\x03a/+\xFD\0\x01#\x80",
+            subscribe.clone(),
+        )),
         case("5.0", V5, Peer::Client, b"\x82\x0D\0\x0A\0\0\x03a/+\x01\0\x01#\0", subscribe.clone()),
         case(
             "with all",

@@ -77,7 +77,13 @@ fn only_unacknowledged_messages_of_qos_1_are_taken_out() {
         inflight.open(queued(payload, qos), PacketId::FIRST).unwrap();
     }
     let taken = inflight.extract(|queued| queued.message().unwrap().view().payload != b"c");
-    let payloads: Vec<_> = taken.iter().map(|queued| queued.message().unwrap().view().payload.to_vec()).collect();
+    let payloads: Vec<_> = taken.iter().map(|taken| taken.queued.message().unwrap().view().payload.to_vec()).collect();
     assert_eq!(payloads, [b"a", b"d"]);
     assert_eq!(inflight.in_order(), [id(2), id(3)]);
+    // One whose identifier is in use by now has lost its place.
+    inflight.open(queued("e", QoS::AtLeastOnce), PacketId::FIRST).unwrap();
+    inflight.begin(id(1), queued("f", QoS::AtLeastOnce));
+    let put_back: Vec<_> = taken.into_iter().map(|taken| inflight.put_back(taken).is_ok()).collect();
+    assert_eq!(put_back, [false, true]);
+    assert_eq!(inflight.in_order(), [id(2), id(3), id(4), id(5), id(1)]);
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::super::inflight::Received;
+use super::super::inflight::{Received, Taken};
 use super::*;
 use crate::metrics::{Batch, DropReason};
 use crate::units::ByteSize;
@@ -433,14 +433,14 @@ fn what_a_share_group_gave_is_taken_out_with_its_notes_and_the_rest_stays() {
     }
     assert_eq!(line.sent_identifiers(), [[5], [5]]);
     let taken = line.outbound.take_shared(|share| *share == ours);
-    let told = |queued: &Queued| (queued.message().unwrap().view().payload.to_vec(), queued.share().cloned());
+    let told = |Taken { queued, .. }: &Taken| (queued.message().unwrap().view().payload.to_vec(), queued.share().cloned());
     assert_eq!(taken.iter().map(told).collect::<Vec<_>>(), ["a", "d"].map(|p| (p.into(), Some(ours.clone()))));
-    // One that nobody else may get comes back, and is told apart from the others as before.
-    for queued in taken.into_iter().skip(1) {
-        line.outbound.push(queued, &line.limits, line.now, &mut line.batch);
-    }
+    // Those that nobody else may get come back, and are told apart from the others as before.
     line.cut();
+    for taken in taken {
+        line.outbound.take_back(taken, false, &line.limits, line.now, &mut line.batch);
+    }
     line.connect(9);
-    assert_eq!(line.sent(), [again("b", Q1, 2), first("c", Q1, 3), first("d", Q1, 4)]);
-    assert_eq!(line.outbound.take_shared(|_| true).len(), 2);
+    assert_eq!(line.sent(), [again("a", Q1, 1), again("b", Q1, 2), first("c", Q1, 3), first("d", Q1, 4)]);
+    assert_eq!(line.outbound.take_shared(|_| true).len(), 3);
 }

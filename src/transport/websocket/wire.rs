@@ -42,8 +42,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> WebSocketWire<S> {
             self.hold_back_control(Opcode::Pong, &payload);
         }
         if let Some(payload) = &self.reader.close {
-            let code = payload.first_chunk().map_or(NORMAL_CLOSURE, |code| u16::from_be_bytes(*code));
-            self.hold_back_close(if is_sendable(code) { code } else { 1002 });
+            let code = closing_code(payload);
+            self.hold_back_close(code);
         }
         if self.held_back.is_empty() {
             return Poll::Ready(Ok(()));
@@ -164,6 +164,19 @@ fn message<'a>(header: &'a [u8], slices: &'a [IoSlice<'a>]) -> SmallVec<[IoSlice
         room -= part.len();
     }
     message
+}
+
+/// What a close frame of the client is answered with: its own code, or what is wrong with it (RFC 6455, 5.5.1 and 8.1).
+fn closing_code(payload: &[u8]) -> u16 {
+    match payload {
+        [] => NORMAL_CLOSURE,
+        [_] => 1002,
+        [high, low, reason @ ..] => match u16::from_be_bytes([*high, *low]) {
+            code if !is_sendable(code) => 1002,
+            _ if std::str::from_utf8(reason).is_err() => 1007,
+            code => code,
+        },
+    }
 }
 
 /// Codes that may stand in a close frame (RFC 6455, 7.4).
