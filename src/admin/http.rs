@@ -26,6 +26,7 @@ use super::dashboard;
 use super::problem::Problem;
 use super::prometheus::UPKEEP_INTERVAL;
 use super::{Exporter, Readiness};
+use crate::broker::LogLimiter;
 use crate::metrics::Metrics;
 use visitors::Visitors;
 
@@ -84,7 +85,7 @@ pub async fn serve(listener: TcpListener, state: AdminState, shutdown: impl Futu
     let app = router(state.clone());
     let (stop, stopping) = watch::channel(false);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let visitors = Arc::new(Visitors::default());
+    let (visitors, logs) = (Arc::new(Visitors::default()), LogLimiter::default());
     let mut connections = JoinSet::new();
     let mut upkeep = interval(UPKEEP_INTERVAL);
     let mut shutdown = pin!(shutdown);
@@ -94,7 +95,12 @@ pub async fn serve(listener: TcpListener, state: AdminState, shutdown: impl Futu
             _ = upkeep.tick() => state.exporter.upkeep(),
             Some(_) = connections.join_next() => {}
             (stream, peer, place) = accept(&listener, &places) => {
-                let Some(visit) = visitors.enter(peer.ip()) else { continue };
+                let Some(visit) = visitors.enter(peer.ip()) else {
+                    if let Some(suppressed) = logs.allow("admin address", std::time::Instant::now()) {
+                        tracing::warn!(%peer, most = MAX_OF_ADDRESS, suppressed, "an address has too many admin connections");
+                    }
+                    continue;
+                };
                 let (app, stopping, accept) = (app.clone(), stopping.clone(), state.accept.clone());
                 connections.spawn(async move {
                     let _places = (place, visit);

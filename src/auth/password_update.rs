@@ -1,7 +1,9 @@
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::password_file::{check_user_name, read_text, split_line};
 
@@ -17,8 +19,8 @@ pub enum Change {
 /// that is not there is made.
 ///
 /// The new file is written beside the old one and renamed over it, so that a reader sees one or the other. A new file is for its owner
-/// only (0600), who is the folder's if root makes it; an existing one keeps owner, group and the group's rights, and loses those of all
-/// others.
+/// only (0600), who is the folder's if root makes it; in a folder of root's that one group may read, that group may read it too (0640).
+/// An existing one keeps owner, group and the group's rights, and loses those of all others.
 ///
 /// `InvalidInput` for a user name that no file can hold, `NotFound` for a user to be taken out who is not there.
 pub fn update_password_file(path: &Path, user: &str, hash: Option<&str>) -> io::Result<Change> {
@@ -37,7 +39,7 @@ pub(super) fn rewrite<T>(path: &Path, edit: impl FnOnce(&str) -> Option<(String,
         Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
         Err(error) => return Err(error),
     };
-    let _lock = lock_folder(&path);
+    let _lock = lock_folder(&path)?;
     let exists = path.try_exists()?;
     let text = if exists { read_text(&path).map_err(io::Error::other)? } else { String::new() };
     let Some((text, change)) = edit(&text) else { return Ok(None) };
@@ -45,12 +47,23 @@ pub(super) fn rewrite<T>(path: &Path, edit: impl FnOnce(&str) -> Option<(String,
     Ok(Some(change))
 }
 
+/// How often, and how long each time, others are waited for who change files of the folder: ten seconds.
+const LOCK_TRIES: usize = 1000;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// Others wait as long as this lives: of two that read the file before either has written it, one's change would be lost. Not the file is
 /// locked but its folder, since each change makes a new file. A file system that cannot lock a folder has done what it can.
-fn lock_folder(path: &Path) -> Option<File> {
-    let folder = File::open(parent(path)).ok()?;
-    folder.lock().ok()?;
-    Some(folder)
+fn lock_folder(path: &Path) -> io::Result<Option<File>> {
+    let Ok(folder) = File::open(parent(path)) else { return Ok(None) };
+    for _ in 0..LOCK_TRIES {
+        match folder.try_lock() {
+            Ok(()) => return Ok(Some(folder)),
+            Err(TryLockError::Error(_)) => return Ok(None),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+        }
+    }
+    let told = format!("somebody else holds a lock on the folder {}", parent(path).display());
+    Err(io::Error::new(io::ErrorKind::WouldBlock, told))
 }
 
 /// The text with the user's line set or taken out; `None` if there was nothing to take out.
@@ -112,9 +125,17 @@ fn write_new(path: &Path, text: &str, like: Option<&Path>) -> io::Result<()> {
         file.set_permissions(fs::Permissions::from_mode(0o600 | old.mode() & 0o060))?;
     } else {
         give_to_owner_of(parent(path), &file);
+        if is_of_a_service(&fs::metadata(parent(path))?) {
+            file.set_permissions(fs::Permissions::from_mode(0o640))?;
+        }
     }
     file.write_all(text.as_bytes())?;
     file.sync_all()
+}
+
+/// Whether a folder is root's and for one group to read, as /etc/dunlin of the package is: so is what root makes in it.
+fn is_of_a_service(folder: &fs::Metadata) -> bool {
+    folder.uid() == 0 && folder.gid() != 0 && folder.mode() & 0o077 == 0o050
 }
 
 /// Gives a new file to the owner and the group of its folder, if we may, as root does: else the broker, which is another user, could not
@@ -208,7 +229,7 @@ mod tests {
     fn of_changes_at_the_same_time_none_is_lost() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("passwords");
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             for thread in 0..8 {
                 let path = &path;
                 scope.spawn(move || {
@@ -232,6 +253,21 @@ mod tests {
             update_password_file(&path, user, Some("HASH")).unwrap();
             let made = fs::metadata(&path).unwrap();
             assert_eq!((made.uid(), made.gid(), mode(&path)), (12_345, 12_346, 0o600));
+        }
+    }
+
+    #[test]
+    fn what_root_makes_for_a_service_its_group_can_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("passwords");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o750)).unwrap();
+        if std::os::unix::fs::chown(folder.path(), Some(0), Some(12_346)).is_err() {
+            return; // Only root gives folders away.
+        }
+        for user in ["ada", "dave"] {
+            update_password_file(&path, user, Some("HASH")).unwrap();
+            let made = fs::metadata(&path).unwrap();
+            assert_eq!((made.uid(), made.gid(), mode(&path)), (0, 12_346, 0o640));
         }
     }
 

@@ -39,8 +39,8 @@ struct Cli {
     run: RunArgs,
 }
 
-const AFTER_HELP: &str = "Every key of the config can also be set by an environment variable, DUNLIN__SECTION__KEY: \
-    DUNLIN__LIMITS__MAX_PACKET_SIZE=64KiB. The file comes first, the environment over it, flags over both.\n\n\
+const AFTER_HELP: &str = "Every key of the config that stands below no double brackets can also be set by an environment variable, \
+    DUNLIN__SECTION__KEY: DUNLIN__LIMITS__MAX_PACKET_SIZE=64KiB. The file comes first, the environment over it, flags over both.\n\n\
     Exit codes: 0 stopped as told, 2 wrong usage, 69 an address cannot be had, 74 storage failed, 78 the config is wrong.";
 
 #[derive(Debug, Subcommand)]

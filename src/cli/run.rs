@@ -14,12 +14,15 @@ use crate::storage::Recover;
 #[derive(Clone, Debug, Args)]
 pub(super) struct RunArgs {
     /// Config file (TOML); without one, the defaults.
+    ///
+    /// What stands below double brackets can be set there only, and not by the environment: `[[listeners]]`, `[[queues]]`,
+    /// `[[bridges]]`, `[[durability.topics]]`, `[[auth.jwt.claims]]`.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Listen here, instead of where the config says; can be given several times.
     ///
-    /// tcp://127.0.0.1:1883, tls://0.0.0.0:8883, ws://127.0.0.1:8083/mqtt, wss://…, unix:///run/dunlin.sock. tls and wss
-    /// need certificates, which only a config file can name.
+    /// tcp://127.0.0.1:1883, tls://0.0.0.0:8883, ws://127.0.0.1:8083/mqtt, wss://…, unix:///run/dunlin/dunlin.sock. tls
+    /// and wss need certificates, which only a config file can name.
     #[arg(long, value_name = "URL")]
     listen: Vec<String>,
     /// Folder for what must survive a restart.

@@ -2,7 +2,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::time::{Sleep, sleep_until};
 
@@ -15,7 +15,11 @@ pub struct Link<'a> {
     timer: Option<(Instant, Pin<Box<Sleep>>)>,
     /// The stream did not take all that was to be written.
     is_held_up: bool,
+    written_at: Instant,
 }
+
+/// How long a caller that takes its time with each event keeps what it is done with from being acknowledged.
+const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why a connection has ended.
 #[derive(Debug, thiserror::Error)]
@@ -31,8 +35,9 @@ pub enum LinkError {
 impl<'a> Link<'a> {
     /// Sends the CONNECT of `machine` over `stream`.
     pub fn new(machine: &'a mut Machine, stream: Box<dyn Stream>) -> Self {
-        machine.connect(Instant::now());
-        Self { machine, pipe: Pipe::new(stream), timer: None, is_held_up: false }
+        let now = Instant::now();
+        machine.connect(now);
+        Self { machine, pipe: Pipe::new(stream), timer: None, is_held_up: false, written_at: now }
     }
 
     /// The next thing that happens; the message before is acknowledged. Nothing is lost if the future is dropped.
@@ -54,6 +59,13 @@ impl<'a> Link<'a> {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, LinkError>> {
         loop {
             let now = Instant::now();
+            if now.saturating_duration_since(self.written_at) >= WRITE_INTERVAL {
+                // Before an event is taken, which an error would lose.
+                self.machine.catch_up(now);
+                if let Poll::Ready(Err(error)) = self.poll_write(cx, now) {
+                    return Poll::Ready(Err(error));
+                }
+            }
             if let Some(event) = self.machine.poll_event(now) {
                 return Poll::Ready(Ok(event));
             }
@@ -88,6 +100,7 @@ impl<'a> Link<'a> {
 
     /// Writes what the machine has to say. That it goes on after it was held up is a sign of life.
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Result<(), LinkError>> {
+        self.written_at = now;
         self.machine.take_output(self.pipe.output());
         let before = self.pipe.waiting();
         let written = self.pipe.poll_write(cx);
@@ -226,6 +239,21 @@ mod tests {
         assert_eq!(server.has_got().await, ["PUBACK 1", "PUBACK 2", "DISCONNECT"]);
     }
 
+    /// Else a server would end the connection of a caller that needs a minute for what has come at once, and all would come again.
+    #[tokio::test]
+    async fn a_caller_that_takes_its_time_with_each_message_acknowledges_it_meanwhile() {
+        let (ours, theirs) = duplex(4096);
+        let (mut machine, mut server) = (Machine::new(Options::default(), Instant::now()), Server(theirs));
+        let mut link = Link::new(&mut machine, Box::new(ours));
+        server.lets_in_and_sends(1..=3).await;
+        assert!(matches!(link.next().await, Ok(Event::Connected { .. })));
+        assert_eq!(message_id(link.next().await), 1);
+        assert_eq!(server.has_got().await, ["CONNECT"]);
+        link.written_at -= WRITE_INTERVAL;
+        assert_eq!(message_id(link.next().await), 2);
+        assert_eq!(server.has_got().await, ["PUBACK 1"]);
+    }
+
     #[tokio::test]
     async fn acknowledgements_go_out_together_before_the_next_read() {
         let (ours, theirs) = duplex(4096);
@@ -234,6 +262,7 @@ mod tests {
         server.lets_in_and_sends(1..=3).await;
         assert!(matches!(link.next().await, Ok(Event::Connected { .. })));
         assert_eq!(server.has_got().await, ["CONNECT"]);
+        link.written_at += Duration::from_secs(3600); // however slow this machine is
         for id in 1..=3 {
             assert_eq!(message_id(link.next().await), id);
             assert!(server.has_got().await.is_empty(), "more messages wait");

@@ -191,6 +191,15 @@ impl Machine {
         Some(event)
     }
 
+    /// For a caller that takes its time with each event: what it is done with is acknowledged, and PINGREQ goes out if that is due. Whether
+    /// an answer is late cannot be told here: it may lie unread.
+    pub fn catch_up(&mut self, now: Instant) {
+        self.acknowledge(now);
+        if self.state == State::Connected && self.ping_due.is_none() && self.poll_timeout().is_some_and(|at| at <= now) {
+            self.ping(now);
+        }
+    }
+
     fn acknowledge(&mut self, now: Instant) {
         let ack = |packet_id| PublishAck::new(packet_id, PublishReason::Success);
         match self.owed.take() {
@@ -521,9 +530,13 @@ impl Machine {
         if self.state == State::Connecting || self.ping_due.is_some() {
             return Err(Failure::KeepAlive);
         }
+        self.ping(now);
+        Ok(())
+    }
+
+    fn ping(&mut self, now: Instant) {
         self.send(&Packet::PingReq, now);
         self.ping_due = Some(now + Duration::from_secs(self.server.keep_alive.into()));
-        Ok(())
     }
 
     fn send(&mut self, packet: &Packet<'_>, now: Instant) {

@@ -11,7 +11,7 @@ use crate::units::Span;
 pub struct Server {
     /// Threads that serve connections; 0 is one per core.
     pub worker_threads: usize,
-    /// How long stopping may take, from the signal to the exit.
+    /// How long clients are waited for when the broker stops; bridges, the journal and the admin port come on top.
     pub shutdown_timeout: Span,
 }
 

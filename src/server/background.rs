@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::house::limit;
+use super::house::{limit, warn_of_expiry};
 use crate::admin::{Process, SysConfig, SysTopics, presence};
 use crate::broker::{Broker, Event, EventKind, Publisher};
 use crate::metrics::{Limit, ListenerMetrics};
@@ -19,6 +19,9 @@ pub const EVENTS_MAX: usize = 10_000;
 
 /// How often what is remembered of users and addresses is looked through.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often certificates that are about to end are told of.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 /// Moves the broker's timers, for ever.
 pub async fn run_timers(broker: Arc<Broker>) {
@@ -65,6 +68,21 @@ pub async fn run_gauges(broker: Arc<Broker>, listeners: Vec<(Arc<ListenerContext
             let now = context.stats.pauses();
             let paused = now - std::mem::replace(pauses, now);
             broker.metrics.limit_hits.add(Limit::ListenerConnectionRate, paused);
+        }
+    }
+}
+
+/// Tells every day of certificates that end soon, or have, for ever. What is read at the start or by a reload is told of then.
+pub async fn run_expiry_warnings(listeners: Vec<Arc<ListenerMetrics>>) {
+    let mut days = interval(EXPIRY_INTERVAL);
+    days.tick().await; // at once
+    loop {
+        days.tick().await;
+        for listener in &listeners {
+            let expires_at = listener.certificate_expiry.get();
+            if expires_at > 0 {
+                warn_of_expiry(listener.name(), expires_at);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The bridges: begun, compared on SIGHUP, ended.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,9 @@ impl Bridges {
     pub async fn apply(&mut self, config: &Config) {
         let is_same = |running: &Running| config.bridges.contains(&running.config);
         let gone: Vec<_> = self.running.extract_if(|_, running| !is_same(running)).collect();
+        let before: Vec<BridgeConfig> = gone.iter().map(|(_, running)| running.config.clone()).collect();
         stop(gone.into_iter().map(|(_, running)| running)).await;
+        self.forget_states(&before, config);
         let is_there = |name: &str| config.bridges.iter().any(|bridge| bridge.name == name);
         // Their connections here end a little after they have said goodbye.
         let patience = Instant::now() + STOP_TIME;
@@ -74,6 +76,14 @@ impl Bridges {
         }
     }
 
+    /// Nothing stays retained of the state of bridges that are gone.
+    fn forget_states(&self, before: &[BridgeConfig], config: &Config) {
+        let told: HashSet<String> = config.bridges.iter().flat_map(|bridge| state_topics(bridge, config)).collect();
+        for topic in before.iter().flat_map(|bridge| state_topics(bridge, config)).filter(|topic| !told.contains(topic)) {
+            publish_sys(&self.broker, &topic, "", true, Instant::now());
+        }
+    }
+
     /// Ends all.
     pub async fn stop(&mut self) {
         stop(self.running.drain().map(|(_, running)| running)).await;
@@ -84,14 +94,11 @@ impl Bridges {
         let name = door_name(&bridge.name);
         let limits = limits(bridge, &config.limits);
         let door = self.door(&name, &limits);
-        let client_id = match bridge.client_id.as_str() {
-            "" => format!("{}.{}", config.sys.node, bridge.name),
-            given => given.to_owned(),
-        };
+        let client_id = client_id(bridge, config);
         let (broker, of_session, session) = (self.broker.clone(), self.broker.clone(), name.clone());
         let connect_timeout = config.limits.connect_timeout.0;
         let bridge_task = Bridge {
-            on_state: Box::new(state_topics(&self.broker, bridge, &client_id, config)),
+            on_state: Box::new(tell_state(&self.broker, bridge, config)),
             config: bridge.clone(),
             client_id,
             local_client_id: name,
@@ -145,14 +152,23 @@ async fn stop(all: impl Iterator<Item = Running>) {
     }
 }
 
-/// Tells who subscribes to `$SYS` whether a bridge is connected, in our words and in mosquitto's.
-fn state_topics(
-    broker: &Arc<Broker>,
-    bridge: &BridgeConfig,
-    client_id: &str,
-    config: &Config,
-) -> impl Fn(bool) + Send + Sync + use<> {
-    let topics = [format!("$SYS/broker/bridges/{}/state", bridge.name), format!("$SYS/broker/connection/{client_id}/state")];
+/// What a bridge calls itself at the other broker.
+fn client_id(bridge: &BridgeConfig, config: &Config) -> String {
+    match bridge.client_id.as_str() {
+        "" => format!("{}.{}", config.sys.node, bridge.name),
+        given => given.to_owned(),
+    }
+}
+
+/// Where it is told whether a bridge is connected, in our words and in mosquitto's.
+fn state_topics(bridge: &BridgeConfig, config: &Config) -> [String; 2] {
+    let client_id = client_id(bridge, config);
+    [format!("$SYS/broker/bridges/{}/state", bridge.name), format!("$SYS/broker/connection/{client_id}/state")]
+}
+
+/// Tells who subscribes to `$SYS` whether a bridge is connected.
+fn tell_state(broker: &Arc<Broker>, bridge: &BridgeConfig, config: &Config) -> impl Fn(bool) + Send + Sync + use<> {
+    let topics = state_topics(bridge, config);
     let (broker, is_silent) = (broker.clone(), config.sys.interval.is_zero());
     move |is_connected| {
         if !is_silent {

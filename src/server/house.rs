@@ -274,6 +274,8 @@ fn start_background(
     tokio::spawn(background::run_queues(broker.clone()));
     let contexts = doors.values().map(|door| (door.context.clone(), door.door.metrics.clone())).collect();
     tokio::spawn(background::run_gauges(broker.clone(), contexts));
+    let with_tls = doors.values().filter(|door| door.tls.is_some()).map(|door| door.door.metrics.clone()).collect();
+    tokio::spawn(background::run_expiry_warnings(with_tls));
     tokio::spawn(background::run_sweeps(broker.clone(), gate.clone()));
     tokio::spawn(background::run_sys_topics(broker.clone(), config.sys.clone()));
     tokio::spawn(background::run_presence(broker.clone(), config.sys.clone(), told));

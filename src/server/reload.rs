@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -63,7 +64,8 @@ impl House {
     /// Errors in files, and combinations of keys, that are found out when they are used; those that are there already do not hold up a
     /// change of something else.
     fn check_files(&self, config: &Config) -> Result<(), ConfigRefusal> {
-        let before = file_errors(&self.config);
+        // Of what was read last: a listener that waits for the next start is not in force yet.
+        let before = self.source.load_all().map(|loaded| file_errors(&loaded.config)).unwrap_or_default();
         let new: Vec<_> = file_errors(config).into_iter().filter(|error| !before.contains(error)).collect();
         if new.is_empty() { Ok(()) } else { Err(ConfigRefusal::Wrong(new.join("\n"))) }
     }
@@ -84,6 +86,7 @@ impl House {
 
     /// Lets a config hold that is right, as far as it can while running.
     async fn take_over(&mut self, mut loaded: Loaded, sets_level: bool, started: Instant) {
+        let named: HashSet<String> = loaded.config.listeners.iter().map(|listener| listener.name.clone()).collect();
         loaded.config = self.in_force(&loaded.config);
         let config = &loaded.config;
         if sets_level {
@@ -99,7 +102,7 @@ impl House {
         self.broker.pacing.set_rates(config.rates.clone());
         let per_address = config.rates.connections(config.rates.address_connection_rate);
         self.gate.set_address_rate(per_address, config.rates.max_tracked);
-        let outside = self.reload_doors(config);
+        let outside = self.reload_doors(config, &named);
         self.outside = outside;
         self.broker.configure_queues(&config.queues, config.work_queues.clone(), started);
         self.broker.recheck_rights(started);
@@ -140,13 +143,13 @@ impl House {
         for listener in self.config.listeners.iter().filter(|listener| !is_named(&listener.name)) {
             tracing::error!(
                 listener = listener.name,
-                "the config does not name this listener any more: it stays open as it is until the next start"
+                "the config does not name this listener any more: it stays open until the next start, with the users and rights it had"
             );
         }
     }
 
-    fn reload_doors(&self, config: &Config) -> Outside {
-        let outside = self.reload_rights(config);
+    fn reload_doors(&self, config: &Config, named: &HashSet<String>) -> Outside {
+        let outside = self.reload_rights(config, named);
         for listener in &config.listeners {
             let Some(open) = self.doors.get(&listener.name) else { continue };
             open.door.limits.store(listener_limits(&config.limits, listener).into());
@@ -185,8 +188,9 @@ impl House {
         }
     }
 
-    /// Listeners that had the same files at the start share their rights, and go on doing so.
-    fn reload_rights(&self, config: &Config) -> Outside {
+    /// Listeners that had the same files at the start share their rights, and go on doing so. One that is not `named` any more does not lose
+    /// the server that is asked what its clients may do.
+    fn reload_rights(&self, config: &Config, named: &HashSet<String>) -> Outside {
         let mut loader = RightsLoader::new(&config.auth, self.broker.metrics.clone(), self.outside.clone());
         let mut groups: Vec<(&Arc<Rights>, &str, RightsSource)> = Vec::new();
         let mut torn: Vec<&Arc<Rights>> = Vec::new();
@@ -205,7 +209,11 @@ impl House {
             } else {
                 loader.load(&source)
             };
+            let is_named = |name: &String| self.doors.get(name).is_some_and(|open| Arc::ptr_eq(&open.door.rights, rights));
             match loaded {
+                Ok((_, authorizer)) if authorizer.hook().is_none() && rights.asks() && !named.iter().any(is_named) => {
+                    tracing::error!(listener, "users and rights stay as they were: the config names this listener no more");
+                }
                 Ok((authenticator, authorizer)) => rights.replace(authenticator, authorizer),
                 Err(cause) => tracing::error!(listener, cause, "users and rights stay as they were"),
             }

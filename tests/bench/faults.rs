@@ -62,7 +62,7 @@ fn a_broker_that_goes_away_is_told() {
 fn one_connection_that_breaks_costs_its_messages_and_not_the_report() {
     let broker = Broker::start();
     let address = broker.address();
-    let line = format!("p2p -c 3 -q 1 --prefix x --persistent --duration 3s --patience 1s -p {}", address.port());
+    let line = format!("p2p -c 3 -q 1 --prefix x --persistent --duration 8s --patience 1s -p {}", address.port());
     let child = start(&line);
     eventually("they are connected", || broker.metric("dunlin_connections{listener=\"tcp\",version=\"5.0\"}") == 6.0);
     let _intruder = Client::connect(address, V5, "xs1");

@@ -1,7 +1,10 @@
 //! SIGHUP begins, changes and ends bridges.
 
+use dunlin::packet::QoS;
+
 use crate::mosquitto::Mosquitto;
-use crate::support::{Broker, eventually};
+use crate::support::client::V5;
+use crate::support::{Broker, Client, eventually};
 use crate::topics::{Reader, config, is_up, publish_lines};
 
 #[test]
@@ -35,4 +38,8 @@ fn bridges_come_and_go_with_the_config() {
     reload(&mut broker, without);
     is_up(&broker, false);
     eventually("and its session is", || subscriptions(&broker) == 0.0);
+    let mut late = Client::connect(broker.address(), V5, "late");
+    late.subscribe("$SYS/broker/bridges/+/state", QoS::AtMostOnce);
+    late.subscribe("$SYS/broker/connection/+/state", QoS::AtMostOnce);
+    late.expect_nothing();
 }

@@ -153,6 +153,24 @@ fn a_listener_that_is_named_no_more_goes_on_sharing_its_rights() {
     }
 }
 
+/// Nobody answers there, so nothing is allowed; without the server, everything would be.
+#[test]
+fn a_listener_that_is_named_no_more_does_not_lose_the_server_that_is_asked() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = |name: &str, auth: &str| {
+        format!("{auth}[[listeners]]\nname = \"{name}\"\nurl = \"tcp://127.0.0.1:0\"\nallow_anonymous = true\n")
+    };
+    let auth = format!("[auth.http]\nauthorize_url = \"http://{free}/may\"\n");
+    let mut broker = Broker::with_config(&config("tcp", &auth));
+    let mut client = Client::connect(broker.address(), V5, "a");
+    assert_eq!(client.publish("x", "", QoS::AtLeastOnce), 0x80);
+    for _ in 0..2 {
+        change(&mut broker, &config("renamed", ""));
+        broker.wait_for_log("config reloaded");
+        assert_eq!(client.publish("x", "", QoS::AtLeastOnce), 0x80);
+    }
+}
+
 #[test]
 fn a_broker_without_a_config_file_survives_sighup() {
     let mut broker = Broker::start();

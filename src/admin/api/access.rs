@@ -98,8 +98,11 @@ fn check_host(headers: &HeaderMap) -> Result<(), Problem> {
 fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
     let elsewhere = || Problem::forbidden("requests of pages from elsewhere are not answered");
     let Some(origin) = headers.get(header::ORIGIN) else {
-        let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
-        return if matches!(site, Some(b"cross-site" | b"same-site")) { Err(elsewhere()) } else { Ok(()) };
+        let is = |name: &str, value: &[u8]| headers.get(name).is_some_and(|given| given.as_bytes() == value);
+        let is_foreign = is(SEC_FETCH_SITE, b"cross-site") || is(SEC_FETCH_SITE, b"same-site");
+        // A link that somebody has followed: what it leads to is a page of its own.
+        let is_link = is("sec-fetch-mode", b"navigate") && is("sec-fetch-dest", b"document");
+        return if is_foreign && !is_link { Err(elsewhere()) } else { Ok(()) };
     };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let its = origin.to_str().ok().and_then(|origin| Some(origin.split_once("://")?.1));
@@ -214,6 +217,9 @@ mod tests {
         let of_site = |site| check_origin(&headers(&[(header::HeaderName::from_static(SEC_FETCH_SITE), site)])).is_ok();
         assert!(of_site("none") && of_site("same-origin"));
         assert!(!of_site("cross-site") && !of_site("same-site"));
+        let link = [(SEC_FETCH_SITE, "cross-site"), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+        let link = link.map(|(name, value)| (header::HeaderName::from_static(name), value));
+        assert!(check_origin(&headers(&link)).is_ok());
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub(super) struct BenchArgs {
     help: Option<bool>,
 }
 
-const AFTER_HELP: &str = "Exit codes: 0 all went well; 1 the broker could not be reached, refused clients, cut them off or held them up; \
+const AFTER_HELP: &str = "Exit codes: 0 all went well; 1 the broker could not be reached, refused clients, cut them off, held \
+    them up or granted less than was asked for; \
     2 wrong usage; 3 messages were lost, doubled, reordered, rejected, or came where they should not; 130 a comparison was \
     interrupted.";
 
