@@ -28,7 +28,7 @@ fn however_it_ends(scenario: impl Fn(&House, &dyn Fn(Broker) -> Broker, dunlin::
     }
 }
 
-/// CHECKLIST 1.2, 1.3: [MQTT-4.3.3-10] to -12.
+/// [MQTT-4.3.3-10] to -12.
 #[test]
 fn a_qos_2_publish_that_was_received_is_not_delivered_again() {
     however_it_ends(|house, again, version| {
@@ -57,7 +57,7 @@ fn a_qos_2_publish_that_was_received_is_not_delivered_again() {
     });
 }
 
-/// CHECKLIST 1.4, 1.5: [MQTT-4.4.0-1], [MQTT-4.6.0-1].
+/// [MQTT-4.4.0-1], [MQTT-4.6.0-1].
 #[test]
 fn what_was_under_way_to_a_subscriber_goes_on_where_it_was() {
     however_it_ends(|house, again, version| {
@@ -109,7 +109,6 @@ fn what_was_under_way_to_a_subscriber_goes_on_where_it_was() {
     });
 }
 
-/// CHECKLIST 1.7.
 #[test]
 fn subscriptions_are_there_with_their_options_and_those_dropped_are_not() {
     however_it_ends(|house, again, version| {
@@ -172,7 +171,7 @@ fn sessions_that_have_ended_stay_so() {
     });
 }
 
-/// CHECKLIST 1.7: the clock runs on while the broker does not.
+/// The clock runs on while the broker does not.
 #[test]
 fn expiry_goes_on_while_the_broker_is_down() {
     let house = House::new(CONFIG);
@@ -218,7 +217,6 @@ fn expiry_goes_on_while_the_broker_is_down() {
     reader.expect_nothing();
 }
 
-/// CHECKLIST 1.8.
 #[test]
 fn retained_messages_are_there_as_they_were_set_last() {
     however_it_ends(|house, again, version| {
@@ -245,7 +243,7 @@ fn retained_messages_are_there_as_they_were_set_last() {
     });
 }
 
-/// CHECKLIST 1.8: with its properties and QoS; and one that was taken back, by DISCONNECT or by a return, does not come.
+/// With its properties and QoS; and one that was taken back, by DISCONNECT or by a return, does not come.
 #[test]
 fn a_will_with_a_delay_survives() {
     let house = House::new(CONFIG);
@@ -281,7 +279,7 @@ fn a_will_with_a_delay_survives() {
     subscriber.expect_message("a/later", "much later");
 }
 
-/// CHECKLIST 1.6, with all that a message can carry.
+/// With all that a message can carry.
 #[test]
 fn messages_are_there_whole_and_in_order() {
     however_it_ends(|house, again, version| {

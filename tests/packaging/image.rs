@@ -41,6 +41,7 @@ fn the_image_fits_its_config() {
     let data_dir = config["data_dir"].as_str().unwrap();
     assert!(dockerfile.contains(&format!("VOLUME {data_dir}\n")) && dockerfile.contains(&format!("/image{data_dir}")));
     assert!(dockerfile.contains("USER 65532:65532") && dockerfile.contains("--owner=65532"));
+    assert!(dockerfile.contains("/image/etc/ssl/certs/ca-certificates.crt"), "nobody is trusted over https");
 }
 
 /// As the image starts it: with the config, and the rest by the environment. The doors are open to the network, which decides about

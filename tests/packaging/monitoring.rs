@@ -6,7 +6,32 @@ use serde_json::Value;
 
 use crate::support::client::{Client, V5, V311};
 use crate::support::{Broker, eventually};
-use crate::tools::{installed, read, root, run, shipped};
+use crate::tools::{dunlin, installed, read, root, run, shipped};
+
+/// With what has figures only where it is: a certificate, a queue, and a bridge, whose other broker is not there.
+const CONFIG: &str = r#"
+[[listeners]]
+name = "tcp"
+url = "tcp://127.0.0.1:0"
+
+[[listeners]]
+name = "tls"
+url = "tls://127.0.0.1:0"
+
+[listeners.tls]
+certificate = "@DIR@/certs/server.pem"
+key = "@DIR@/certs/server-key.pem"
+
+[[queues]]
+name = "q"
+
+[[bridges]]
+name = "b"
+urls = ["tcp://127.0.0.1:1"]
+
+[[bridges.topics]]
+filter = "b/#"
+"#;
 
 /// What `/metrics` has: the labels of each name, with their values.
 struct Figures(BTreeMap<String, BTreeMap<String, BTreeSet<String>>>);
@@ -14,8 +39,9 @@ struct Figures(BTreeMap<String, BTreeMap<String, BTreeSet<String>>>);
 impl Figures {
     /// Of a broker that has seen some traffic: figures by reason appear at their first count.
     fn of_a_busy_broker() -> Self {
-        let queue = "[[listeners]]\nname = \"tcp\"\nurl = \"tcp://127.0.0.1:0\"\n[[queues]]\nname = \"q\"\n";
-        let broker = Broker::with_config(queue);
+        let folder = tempfile::tempdir().unwrap();
+        run(dunlin().arg("certs").arg(folder.path().join("certs")), 0);
+        let broker = Broker::with_config_in(folder, CONFIG);
         let mut old = Client::connect(broker.address(), V311, "old");
         let mut new = Client::connect(broker.address(), V5, "new");
         new.subscribe("t", QoS::AtLeastOnce);
@@ -84,7 +110,7 @@ fn selectors(expression: &str) -> Vec<(String, String)> {
 
 /// `label="value"` and its kin.
 fn matchers(text: &str) -> Vec<(String, String)> {
-    let text = text.trim_end_matches('}').replace("!=", "=").replace("=~", "=");
+    let text = text.trim_end_matches('}').replace("!=", "=").replace("!~", "=").replace("=~", "=");
     let parts = text.split("\",").filter_map(|part| {
         let (label, value) = part.split_once('=')?;
         Some((label.trim().to_owned(), value.trim().trim_matches('"').to_owned()))
@@ -129,6 +155,7 @@ fn what_is_not_there_would_be_found() {
         ["dunlin_a{reason=\"y\"}", "dunlin_c"]
     );
     assert_eq!(figures.missing_of("dunlin_a{kind!=\"k\"} + dunlin_b{kind=\"k\"}"), ["dunlin_b{kind=\"k\"}"]);
+    assert_eq!(figures.missing_of("dunlin_a{reason!~\"x|y\"}"), ["dunlin_a{reason=\"y\"}"]);
 }
 
 #[test]
