@@ -28,7 +28,10 @@ pub(super) fn register(to: &mut Registration<'_>) {
     to.gauge("dunlin_build_info", &[("version", env!("CARGO_PKG_VERSION"))], |_| 1.0);
     to.describe_gauge(CONNECTIONS, "Connections that are open and connected, by listener and protocol version.");
     to.describe_gauge(PENDING, "Connections whose CONNECT has not been accepted yet.");
-    to.describe_counter(ACCEPTED, "Connections accepted, whatever became of them.");
+    to.describe_counter(
+        ACCEPTED,
+        "Connections that have come through their handshakes (TLS, WebSocket, PROXY), whatever became of them.",
+    );
     to.describe_counter(HANDSHAKES, "TLS, WebSocket and PROXY protocol handshakes that failed.");
     to.describe_gauge(CERTIFICATES, "When the first of a listener's certificates ends, in seconds since 1970.");
     to.describe_gauge(BRIDGE_CONNECTED, "1 while a bridge is connected to the other broker.");
@@ -201,9 +204,12 @@ fn storage(to: &mut Registration<'_>) {
     gauge(to, "dunlin_storage_segments", "Files of the journal.", |now| now.metrics.storage.segments.get());
     to.describe_gauge("dunlin_storage_recovery_seconds", "Time that reading the journal took at the start.");
     to.gauge("dunlin_storage_recovery_seconds", &[], |now| now.metrics.storage.recovery_milliseconds.get() as f64 / 1000.0);
-    counter(to, "dunlin_storage_refused_total", "Messages refused because the disk was full.", |now| {
-        now.metrics.storage.refused.get()
-    });
+    counter(
+        to,
+        "dunlin_storage_refused_total",
+        "Messages, sessions, subscriptions and work queues refused because the disk was full.",
+        |now| now.metrics.storage.refused.get(),
+    );
     counter(to, "dunlin_storage_bodies_read_total", "Message bodies read back from disk.", |now| {
         now.metrics.storage.bodies_read.get()
     });

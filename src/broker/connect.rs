@@ -88,7 +88,10 @@ impl Broker {
         let journal = self.journal.as_ref().filter(|_| request.expiry_interval > 0);
         if journal.is_some_and(|journal| !journal.has_room()) && self.registry.get(&key).is_none() {
             self.metrics.storage.refused.increment();
-            return Err(NO_SESSION);
+            return Err(DISK_FULL);
+        }
+        if let Some(there) = self.registry.get(&key) {
+            self.recall_all_from(&there);
         }
         let account = self.accounts.of(request.principal.username.as_ref(), request.mount_point.as_ref());
         let full = account.as_ref().and_then(|account| account.full(Quota::Sessions));
@@ -337,6 +340,8 @@ impl Broker {
 }
 
 const NO_SESSION: Refusal = refusal(ConnectReason::QuotaExceeded, "there are as many sessions as there may be");
+const DISK_FULL: Refusal =
+    refusal(ConnectReason::QuotaExceeded, "the disk is full: no session that outlives its connection can begin");
 const ANOTHER_USERS: Refusal = refusal(ConnectReason::NotAuthorized, "the client identifier belongs to another user");
 const STORM: Refusal =
     refusal(ConnectReason::ConnectionRateExceeded, "another client with the same client identifier is connected");

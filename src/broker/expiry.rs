@@ -75,7 +75,9 @@ impl Broker {
             }
             slot.session.shrink();
             let online = slot.online.as_deref_mut()?;
-            let look_again = now + patience.max(Duration::from_secs(1));
+            // When one that takes nothing is to be cut, not a whole patience later.
+            let cut_at = online.outbox.blocked_since.map(|since| since + patience);
+            let look_again = cut_at.unwrap_or_else(|| now + patience.max(Duration::from_secs(1)));
             Some(if online.keep_alive > 0 { look_again.min(online.silence_ends()) } else { look_again })
         });
         if let Some(next) = next {

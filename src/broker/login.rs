@@ -3,6 +3,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Value};
 
+use super::Broker;
 use super::bridges::BRIDGE_PREFIX;
 use super::connect::{OpenRequest, next_epoch};
 use super::door::Origin;
@@ -247,6 +248,9 @@ fn checked_will(will: &crate::packet::Will<'_>, limits: &Limits, metrics: &Metri
     if let Err(limit) = limits.check_topic(will.topic.as_str()) {
         metrics.limit_hits.count(limit);
         return Err(invalid_will());
+    }
+    if Broker::special(will.topic).is_some() {
+        return Err(refusal(ConnectReason::TopicNameInvalid, "a will cannot go to $queue, $dedup or $delayed"));
     }
     Ok(Will::new(will, will.topic))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -74,7 +74,7 @@ impl LoginChecks {
         Self { hashing: Arc::new(Semaphore::new(running_max)), admitted: Arc::new(Semaphore::new(admitted_max)), threads }
     }
 
-    /// Goes on from a step that takes its time; `None` when too many wait already.
+    /// Goes on from a step that takes its time; `None` when too many wait for a hash already. Who is asked outside has bounds of its own.
     pub fn begin(
         &self,
         authenticator: Arc<Authenticator>,
@@ -82,7 +82,10 @@ impl LoginChecks {
         login: Box<Login>,
         step: Step,
     ) -> Option<oneshot::Receiver<Checked>> {
-        let admitted = self.admitted.clone().try_acquire_owned().ok()?;
+        let admitted = match step {
+            Step::Hash(_) => Some(self.admitted.clone().try_acquire_owned().ok()?),
+            Step::Ask(..) | Step::Decided(_) => None,
+        };
         let threads = self.threads.clone();
         let walk = Walk { authenticator, origin, hashing: self.hashing.clone(), threads };
         let (mut sender, receiver) = oneshot::channel();
@@ -91,9 +94,8 @@ impl LoginChecks {
             let checked = tokio::select! {
                 biased;
                 () = sender.closed() => None,
-                checked = walk.walk(login, step) => checked,
+                checked = walk.walk(login, step, admitted) => checked,
             };
-            drop(admitted);
             if let Some(checked) = checked {
                 let _ = sender.send(checked); // hung up just now
             }
@@ -111,12 +113,13 @@ struct Walk {
 
 impl Walk {
     /// `None` if hashing went wrong.
-    async fn walk(&self, mut login: Box<Login>, mut step: Step) -> Option<Checked> {
+    async fn walk(&self, mut login: Box<Login>, mut step: Step, mut admitted: Option<OwnedSemaphorePermit>) -> Option<Checked> {
         let verdict = loop {
             let (number, verdict) = match step {
                 Step::Decided(verdict) => break verdict,
                 Step::Hash(number) => (number, self.hash(&login, number).await?),
                 Step::Ask(number, hook) => {
+                    drop(admitted.take());
                     let answer = hook.authenticate(login.credentials().question(self.place(&login))).await;
                     (number, Verdict::of_answer(answer, &login.credentials()))
                 }

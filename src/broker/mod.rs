@@ -174,10 +174,20 @@ impl Broker {
         self.limits.load_full()
     }
 
-    /// New limits, for those who connect from now on and for what is shared.
+    /// New limits, for what is shared and for those who connect from now on.
     pub fn set_limits(&self, limits: Limits) {
         self.bans.set_max(limits.max_bans);
         self.limits.store(Arc::new(limits));
+    }
+
+    /// New limits for the sessions that are there: what each may keep. `of` tells those of the listener that a session was made at.
+    /// What was negotiated with a connection stays as it is until the next one.
+    pub fn set_session_limits(&self, of: impl Fn(&str) -> Option<Arc<Limits>>) {
+        for handle in self.registry.all() {
+            if let Some(limits) = of(&handle.listener) {
+                handle.lock(|slot| slot.limits = limits);
+            }
+        }
     }
 
     /// Brings the gauges of what is kept up to date: called before they are read.

@@ -41,6 +41,9 @@ struct Tree {
     bytes: usize,
     /// How many of them can expire.
     mortal: usize,
+    /// How many of them are the broker's own, below `$SYS/`, and their bytes.
+    sys: usize,
+    sys_bytes: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -70,6 +73,11 @@ impl Entry {
 
     fn account(&self) -> Option<&Arc<Account>> {
         self.author.as_ref().and_then(|by| by.account.as_ref())
+    }
+
+    /// Only the broker itself publishes there.
+    fn is_sys(&self) -> bool {
+        self.message.topic().as_str().starts_with("$SYS/")
     }
 
     fn is_kept(&self) {
@@ -168,7 +176,7 @@ impl Retained {
         mut forgotten: impl FnMut(TopicName<'_>, &Arc<Body>),
     ) -> usize {
         let mut tree = self.tree.write();
-        let Tree { messages, bytes, mortal } = &mut *tree;
+        let Tree { messages, bytes, mortal, sys, sys_bytes } = &mut *tree;
         let before = messages.len();
         messages.retain(|entry| {
             let is_kept = keep(&entry.message, entry.author.as_deref());
@@ -176,6 +184,10 @@ impl Retained {
                 entry.is_gone();
                 *bytes -= entry.message.len();
                 *mortal -= usize::from(entry.message.expires_at.is_some());
+                if entry.is_sys() {
+                    *sys -= 1;
+                    *sys_bytes -= entry.message.len();
+                }
                 if let Some(body) = &entry.body {
                     forgotten(entry.message.topic(), body);
                 }
@@ -197,6 +209,10 @@ impl Tree {
     /// As [`Self::remove`].
     fn insert(&mut self, entry: Entry) -> Option<Arc<Body>> {
         entry.is_kept();
+        if entry.is_sys() {
+            self.sys += 1;
+            self.sys_bytes += entry.message.len();
+        }
         self.bytes += entry.message.len();
         self.mortal += usize::from(entry.message.expires_at.is_some());
         let old = self.messages.insert(entry)?;
@@ -205,9 +221,11 @@ impl Tree {
     }
 
     /// Which limit keeps this message out. That it has the place of another one is looked at only where it matters.
+    /// The broker's own take nobody's place.
     fn limit_met(&self, message: &Message, account: Option<&Arc<Account>>, limits: &Limits) -> Option<Limit> {
-        let has_room = |freed: usize| (self.bytes - freed + message.len()) as u64 <= limits.max_retained_bytes.0;
-        let is_full = self.messages.len() >= limits.max_retained_messages;
+        let has_room =
+            |freed: usize| (self.bytes - self.sys_bytes - freed + message.len()) as u64 <= limits.max_retained_bytes.0;
+        let is_full = self.messages.len() - self.sys >= limits.max_retained_messages;
         let account_full = account.and_then(|account| account.full(Quota::Retained));
         if !is_full && account_full.is_none() && has_room(0) {
             return None;
@@ -221,6 +239,10 @@ impl Tree {
     }
 
     fn forget(&mut self, old: &Entry) {
+        if old.is_sys() {
+            self.sys -= 1;
+            self.sys_bytes -= old.message.len();
+        }
         old.is_gone();
         self.bytes -= old.message.len();
         self.mortal -= usize::from(old.message.expires_at.is_some());

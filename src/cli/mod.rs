@@ -29,7 +29,7 @@ use run::RunArgs;
 /// An MQTT 3.1, 3.1.1 and 5.0 broker.
 ///
 /// Without a subcommand it runs the broker, as `dunlin run` does. Without a config it listens on 127.0.0.1:1883 (TCP),
-/// 127.0.0.1:8083/mqtt (WebSocket) and 127.0.0.1:18083 (metrics and health), for this machine only.
+/// 127.0.0.1:8083/mqtt (WebSocket) and 127.0.0.1:18083 (dashboard, API, metrics, health), for this machine only.
 #[derive(Debug, Parser)]
 #[command(name = "dunlin", version, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
 struct Cli {
@@ -40,7 +40,8 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "Every key of the config that stands below no double brackets can also be set by an environment variable, \
-    DUNLIN__SECTION__KEY: DUNLIN__LIMITS__MAX_PACKET_SIZE=64KiB. The file comes first, the environment over it, flags over both.\n\n\
+    DUNLIN__SECTION__KEY: DUNLIN__LIMITS__MAX_PACKET_SIZE=64KiB. The file comes first, what was changed over the API over it, then the \
+    environment, then flags.\n\n\
     Exit codes: 0 stopped as told, 2 wrong usage, 69 an address cannot be had, 74 storage failed, 78 the config is wrong.";
 
 #[derive(Debug, Subcommand)]

@@ -28,7 +28,7 @@ pub(super) struct RunArgs {
     /// Folder for what must survive a restart.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
-    /// Where to serve /metrics, /healthz and /readyz, or "none".
+    /// Where to serve the dashboard, the API, /metrics, /healthz and /readyz, or "none".
     #[arg(long, value_name = "ADDR|none")]
     admin: Option<String>,
     /// Let clients without a user name in everywhere, not only on loopback.

@@ -9,7 +9,7 @@ pub const VERSIONS: [&str; 3] = ["3.1", "3.1.1", "5.0"];
 #[derive(Debug)]
 pub struct ListenerMetrics {
     name: Box<str>,
-    /// Connections accepted since the start, whatever became of them.
+    /// Connections that have come through their handshakes since the start, whatever became of them.
     pub accepted: Counter,
     /// Connections whose CONNECT has not been answered yet.
     pub pending: Gauge,

@@ -26,8 +26,8 @@ pub struct QueueFigures {
     pub redelivered: Vec<(&'static str, u64)>,
     /// By reason.
     pub dead: Vec<(&'static str, u64)>,
-    /// Messages that went away undone, by reason.
-    pub dropped: [(&'static str, u64); 3],
+    /// Messages that went away undone, by reason; `dead-overflow` are dead letters that others took the place of.
+    pub dropped: [(&'static str, u64); 4],
     /// Publishes that were refused because it was full.
     pub rejected: u64,
     pub dedup_hits: u64,

@@ -228,6 +228,11 @@ impl Config {
         (!self.retention.is_zero()).then_some(self.retention.0)
     }
 
+    /// Whether a message may be kept back for so long: one that is kept shorter than that would never be delivered.
+    pub(super) fn may_wait(&self, delay: Duration) -> bool {
+        delay <= self.max_delay.0 && self.retention().is_none_or(|retention| delay < retention)
+    }
+
     /// Whether a message that has been delivered this often may not be delivered again.
     pub(super) const fn is_last(&self, attempts: u32) -> bool {
         self.max_deliveries > 0 && attempts >= self.max_deliveries

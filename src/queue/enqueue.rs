@@ -41,7 +41,7 @@ pub enum Refused {
     /// 0x97.
     #[error("the queue is full")]
     Full,
-    #[error("the delay is longer than the queue's max_delay")]
+    #[error("the delay is longer than the queue's max_delay, or than it keeps messages")]
     DelayTooLong,
 }
 
@@ -52,7 +52,7 @@ impl<B: Clone> Queue<B> {
     /// Takes a message in, if it is new and there is room, or room can be made.
     pub fn enqueue(&mut self, message: Enqueue<'_, B>, now: UnixMillis) -> Result<Enqueued, Refused> {
         let now = self.advance(now);
-        if message.delay > self.config.max_delay.0 {
+        if !self.config.may_wait(message.delay) {
             return Err(Refused::DelayTooLong);
         }
         let dedup_id = self.dedup_id(message.dedup_id, now);
@@ -84,7 +84,7 @@ impl<B: Clone> Queue<B> {
     /// Whether [`Self::enqueue`] would take a message, as new or as a repeated one. Nothing changes but a figure.
     pub fn admits(&mut self, size: u32, delay: Duration, dedup_id: Option<&str>, now: UnixMillis) -> Result<(), Refused> {
         let now = self.advance(now);
-        if delay > self.config.max_delay.0 {
+        if !self.config.may_wait(delay) {
             return Err(Refused::DelayTooLong);
         }
         let dedup_id = self.dedup_id(dedup_id, now);
@@ -130,15 +130,12 @@ impl<B: Clone> Queue<B> {
         id
     }
 
-    /// Drops what is oldest until a message of this size fits, where the policy allows that.
+    /// Drops what is oldest until a message of this size fits, where the policy allows that, and nothing if it cannot fit.
     pub(super) fn make_room(&mut self, size: u32, now: UnixMillis) -> bool {
-        if u64::from(size) > self.config.max_bytes.0 {
+        if !self.has_room(size) && !self.can_make_room(size) {
             return false;
         }
         while !self.has_room(size) {
-            if self.config.overflow == Overflow::RejectPublish {
-                return false;
-            }
             let Some(oldest) = self.entries.oldest_waiting() else { return false };
             if self.config.overflow == Overflow::DeadLetter {
                 self.die(oldest, DeadReason::QueueFull, now);

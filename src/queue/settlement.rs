@@ -245,7 +245,8 @@ impl<B: Clone> Queue<B> {
         let seq = entry.seq;
         let key = self.ready.key(entry.key);
         // What was never worked on cannot have left its key half done.
-        let is_undone = matches!(reason, DeadReason::MaxDeliveries | DeadReason::Rejected);
+        let was_tried = self.entries.course(id).attempts > 0;
+        let is_undone = was_tried || matches!(reason, DeadReason::MaxDeliveries | DeadReason::Rejected);
         let blocks = key.filter(|_| is_undone && self.config.on_dead == OnDead::Block);
         if !self.config.dead_letter {
             if let Some(key) = blocks {

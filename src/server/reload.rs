@@ -18,7 +18,7 @@ use crate::transport::tls::Revoked;
 
 impl House {
     /// Reads the config again and takes over what can be taken over while running; an error in it, or in a file that it names, changes
-    /// nothing. Connections keep the limits that they began with; rights hold at once.
+    /// nothing. Rights and limits hold at once; connections keep what was negotiated with them.
     /// Gives the keys that take effect at the next start only, or what is wrong.
     pub async fn reload(&mut self) -> Reloaded {
         let started = Instant::now();
@@ -103,6 +103,7 @@ impl House {
         let per_address = config.rates.connections(config.rates.address_connection_rate);
         self.gate.set_address_rate(per_address, config.rates.max_tracked);
         let outside = self.reload_doors(config, &named);
+        self.broker.set_session_limits(|name| self.doors.get(name).map(|open| open.door.limits.load_full()));
         self.outside = outside;
         self.broker.configure_queues(&config.queues, config.work_queues.clone(), started);
         self.broker.recheck_rights(started);

@@ -181,7 +181,7 @@ fn token_rules(config: &JwtConfig) -> Result<TokenRules, String> {
         user_claim: config.user_claim.clone(),
         acl_claim: config.acl_claim.clone(),
         required: required.collect::<Result<_, String>>()?,
-        leeway: config.leeway.0.as_secs(),
+        leeway: config.leeway.0.as_secs() + u64::from(config.leeway.0.subsec_nanos() > 0),
         require_expiry: config.require_expiry,
     })
 }

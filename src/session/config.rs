@@ -13,7 +13,7 @@ pub struct Limits {
     pub max_connections_per_address: usize,
     /// Connections that have not sent their CONNECT yet; one more is closed at once.
     pub max_pending_connections: usize,
-    /// Time from accept to a whole CONNECT, TLS and WebSocket handshakes included.
+    /// Time from accept until a client is in: handshakes, CONNECT, and the check of who it is.
     pub connect_timeout: Span,
     /// The largest CONNECT, and so the most memory that a stranger can take.
     pub max_connect_size: ByteSize,

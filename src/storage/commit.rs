@@ -450,14 +450,14 @@ impl<W> Committer<W> {
 
     fn look_at_space(&mut self) {
         let now = (self.now)();
-        if self.min_free_space == 0 && self.stuck.is_none() && self.journal.has_room() {
-            return;
-        }
         if self.space_looked_at.is_some_and(|at| now < at + SPACE_INTERVAL) {
             return;
         }
         self.space_looked_at = Some(now);
         self.measure();
+        if self.min_free_space == 0 && self.stuck.is_none() && self.journal.has_room() {
+            return;
+        }
         // A file system that cannot tell says so again when it is written to.
         let Ok(free) = self.backend.free_space() else { return };
         self.note_full(free < self.min_free_space || (self.stuck.is_some() && free == 0));

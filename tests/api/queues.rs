@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use dunlin::packet::QoS;
+use dunlin::packet::{Packet, PublishAck, PublishReason, QoS};
 use serde_json::{Value, json};
 
 use crate::http::{Answer, Http};
@@ -158,6 +158,26 @@ fn a_key_that_stands_still_is_let_go_on() {
     assert_eq!((unblocked.status, unblocked.json()["count"] == 1), (200, is_blocked));
     assert_eq!(status(), ["ready"]);
     drop(broker);
+}
+
+#[test]
+fn a_key_goes_on_when_the_dead_letter_that_has_stopped_it_is_deleted() {
+    let (broker, api) = crate::open();
+    let queue = json!({"name": "jobs", "key": "topic", "on_dead": "block"});
+    assert_eq!(api.post("/queues", &queue).status, 201);
+    put(&api, "$queue/jobs/$put/k", "dies");
+    put(&api, "$queue/jobs/$put/k", "waits");
+    let mut worker = Client::connect(broker.address(), V5, "worker");
+    worker.subscribe("$queue/jobs", QoS::AtLeastOnce);
+    let id = worker.expect_publish(|publish| publish.delivery.packet_id().unwrap());
+    worker.send(&Packet::PubAck(PublishAck::new(id, PublishReason::PayloadFormatInvalid)));
+    let letters = || api.get("/queues/jobs/dead_letters").data();
+    eventually("it is dead", || letters().len() == 1);
+    worker.cut();
+    let status = || api.get("/queues/jobs/messages").texts("status");
+    assert_eq!(status(), ["blocked"]);
+    assert_eq!(api.delete(&format!("/queues/jobs/dead_letters/{}", letters()[0]["seq"])).status, 204);
+    assert_eq!(status(), ["ready"]);
 }
 
 #[test]

@@ -95,6 +95,22 @@ fn a_will_that_there_is_no_room_to_retain_is_published_all_the_same() {
     late.expect_nothing();
 }
 
+/// There are some fifty of them.
+#[test]
+fn the_brokers_own_figures_take_no_place_of_a_retained_message() {
+    let config =
+        "[sys]\ninterval = '1s'\n[[listeners]]\nname = 'tcp'\nurl = 'tcp://127.0.0.1:0'\n[limits]\nmax_retained_messages = 2\n";
+    let bounded = Bounded::with_config(config);
+    let mut client = bounded.client("c");
+    client.subscribe("$SYS/broker/uptime", QoS::AtMostOnce);
+    client.expect_publish(|_| ());
+    let retain =
+        |client: &mut Client, topic: &str| client.publish_with(topic, "x", QoS::AtLeastOnce, |packet| packet.retain = true);
+    let mut publisher = bounded.client("publisher");
+    assert!(retain(&mut publisher, "a") < 0x80 && retain(&mut publisher, "b") < 0x80);
+    assert_eq!(retain(&mut publisher, "c"), 0x97);
+}
+
 #[test]
 fn max_retained_messages_refuses_a_new_topic() {
     let mut bounded = without_sys("max_retained_messages = 2");

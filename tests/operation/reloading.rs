@@ -1,6 +1,6 @@
 use std::fs;
 
-use dunlin::packet::QoS;
+use dunlin::packet::{Connect, QoS};
 
 use crate::support::client::{Client, V5, connect};
 use crate::support::{Broker, eventually};
@@ -56,6 +56,26 @@ fn the_log_level_and_limits_hold_from_the_reload_on() {
     Client::connect(broker.address(), V5, "loud").ping();
     broker.wait_for_log("\"client\":\"loud\"");
     assert!(!broker.log_lines().iter().any(|line| line.contains("\"client\":\"quiet\"")));
+}
+
+/// Also for a session that is there, and away.
+#[test]
+fn what_waits_for_sessions_is_bounded_anew() {
+    let config = |max: u32| format!("{LISTENER}[limits]\nmax_queued_messages = {max}\n");
+    let mut broker = Broker::with_config(&config(100));
+    let mut keeping = Connect { client_id: "away", clean_start: false, ..connect(V5) };
+    keeping.properties.session_expiry_interval = 3600;
+    let mut away = Client::connect_with(broker.address(), keeping).0;
+    away.subscribe("t", QoS::AtLeastOnce);
+    away.cut();
+    broker.wait_for_log("\"disconnected\"");
+    change(&mut broker, &config(3));
+    broker.wait_for_log("config reloaded");
+    let mut client = Client::connect(broker.address(), V5, "c");
+    for number in 0..10 {
+        client.publish("t", &number.to_string(), QoS::AtLeastOnce);
+    }
+    assert_eq!(broker.metric("dunlin_messages_dropped_total{reason=\"queue_full\"}"), 7.0);
 }
 
 #[test]

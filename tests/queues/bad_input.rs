@@ -1,9 +1,9 @@
 //! Requests that cannot be: 5.0 clients are told a code and a reason, older ones nothing, and nothing changes.
 
-use dunlin::packet::{Packet, QoS};
+use dunlin::packet::{Connect, ForwardedProperties, Packet, QoS, TopicName, Will};
 
 use crate::house::{broker, consumer, drain, enter, fill, jobs_table, payloads, subscribe, take, tell};
-use crate::support::client::{V5, V311, delivery, publish};
+use crate::support::client::{V5, V311, connect, delivery, publish};
 use crate::support::{Broker, Client};
 
 fn refusals(broker: &Broker) -> f64 {
@@ -12,6 +12,24 @@ fn refusals(broker: &Broker) -> f64 {
 
 /// User properties of a packet.
 type Pairs<'a> = &'a [(&'a str, &'a str)];
+
+/// Nobody would do what it asks for when it comes.
+#[test]
+fn a_will_cannot_go_to_a_topic_of_queues() {
+    let broker = broker(&jobs_table(""));
+    for topic in ["$delayed/1/a", "$queue/jobs/$put/a", "$dedup/1/jobs/a"] {
+        let will = Will {
+            topic: TopicName::new(topic).unwrap(),
+            payload: b"x",
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            delay_interval: 0,
+            message_expiry_interval: None,
+            properties: ForwardedProperties::default(),
+        };
+        assert_eq!(Client::refused(broker.address(), Connect { will: Some(will), ..connect(V5) }), 0x90, "{topic}");
+    }
+}
 
 #[test]
 fn a_settlement_that_cannot_be_changes_nothing() {

@@ -18,6 +18,17 @@ fn let_die(broker: &Broker, topic: &str, payload: &str) {
 }
 
 #[test]
+fn dead_letters_that_others_take_the_place_of_are_counted() {
+    let broker = jobs("max_messages = 2");
+    for number in 0..5 {
+        let_die(&broker, "jobs/a", &number.to_string());
+    }
+    let dropped = "dunlin_queue_dropped_total{queue=\"jobs\",reason=\"dead-overflow\"}";
+    until("they are counted", || (broker.metric(dropped) == 3.0).then_some(()));
+    assert_eq!(payloads(&drain(&mut consumer(&broker, "dead", "$dlq/jobs"))), ["3", "4"]);
+}
+
+#[test]
 fn a_poison_message_dies_after_its_last_attempt_and_the_others_flow_past() {
     let broker = jobs("max_deliveries = 3");
     let mut publisher = enter(&broker, "publisher");

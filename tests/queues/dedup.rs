@@ -39,6 +39,16 @@ fn a_repeated_publish_is_acknowledged_and_stored_once() {
 }
 
 #[test]
+fn an_empty_identifier_is_none() {
+    let broker = jobs("");
+    let mut publisher = enter(&broker, "publisher");
+    for payload in ["x", "y"] {
+        assert!(!tell(&mut publisher, "jobs/a", payload, &[("q-dedup-id", "")]).is_duplicate());
+    }
+    assert_eq!(payloads(&drain(&mut consumer(&broker, "worker", "$queue/jobs"))), ["x", "y"]);
+}
+
+#[test]
 fn an_identifier_is_of_its_queue() {
     let broker =
         broker("[[queues]]\nname = \"jobs\"\nbind = [\"jobs/#\"]\n[[queues]]\nname = \"audit\"\nbind = [\"+/audited\"]\n");

@@ -94,6 +94,21 @@ fn q_delay_is_for_queues_only() {
     assert_eq!(payloads(&drain(&mut subscriber)), ["x", "y"], "subscribers are not kept waiting");
 }
 
+/// Else it could be one that the queue refuses, each second anew.
+#[test]
+fn what_has_waited_by_its_topic_does_not_wait_by_its_property() {
+    let broker = jobs("max_delay = \"10s\"");
+    let mut worker = consumer(&broker, "worker", "$queue/jobs");
+    let mut publisher = enter(&broker, "publisher");
+    for delay in ["soon", "30d"] {
+        assert_eq!(tell(&mut publisher, "$delayed/1/jobs/a", delay, &[("q-delay", delay)]).reason, 0);
+        let got = take(&mut worker);
+        assert_eq!(got.payload, delay);
+        ack(&mut worker, &got);
+    }
+    crate::house::until("nothing waits any more", || (broker.metric("dunlin_delayed_messages") == 0.0).then_some(()));
+}
+
 #[test]
 fn delays_have_a_bound() {
     let broker = broker(

@@ -57,6 +57,25 @@ fn a_lease_that_runs_out_while_its_consumer_is_away_is_not_sent_again() {
 }
 
 #[test]
+fn a_lease_that_runs_out_while_its_consumer_is_connected_is_not_sent_again_when_it_comes_back() {
+    let mut broker = jobs("ack_timeout = \"300ms\"");
+    let mut worker = enter_kept(&broker, "worker").0;
+    worker.subscribe("$queue/jobs", QoS::AtLeastOnce);
+    let mut publisher = enter(&broker, "publisher");
+    fill(&mut publisher, "jobs/a", &["x"]);
+    take(&mut worker);
+    let mut other = consumer(&broker, "other", "$queue/jobs");
+    let got = take(&mut other);
+    assert_eq!((got.payload.as_str(), got.attempt()), ("x", 2));
+    ack(&mut other, &got);
+    drain(&mut other);
+    worker.cut();
+    broker.wait_for_log("\"disconnected\",\"client\":\"worker\"");
+    let mut worker = enter_kept(&broker, "worker").0;
+    assert_eq!(drain(&mut worker), []);
+}
+
+#[test]
 fn nobody_is_lent_anything_while_away() {
     let broker = jobs("");
     let mut worker = enter_kept(&broker, "worker").0;

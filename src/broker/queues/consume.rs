@@ -163,9 +163,8 @@ impl Broker {
                 .queues
                 .find(id.mount_point.as_deref(), id.name.as_str())
                 .ok_or((SubscribeReason::UnspecifiedError, "the queue is gone")),
-            Err(DefineError::TooMany | DefineError::NoRoom) => {
-                Err((SubscribeReason::QuotaExceeded, "there are as many queues as may be"))
-            }
+            Err(DefineError::TooMany) => Err((SubscribeReason::QuotaExceeded, "there are as many queues as may be")),
+            Err(DefineError::NoRoom) => Err((SubscribeReason::QuotaExceeded, "the disk is full")),
             Err(DefineError::OfFile | DefineError::Wrong { .. }) => {
                 Err((SubscribeReason::TopicFilterInvalid, "a queue cannot be bound to this filter"))
             }

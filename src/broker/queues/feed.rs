@@ -125,7 +125,8 @@ impl Broker {
         let mut asked_delay = delay.unwrap_or_default();
         for (name, value) in publication.view().properties.user_properties().iter() {
             match name {
-                properties::DEDUP_ID => dedup_id = dedup_id.or(Some(value)),
+                // One that is empty would be the same for all who have nothing to say there.
+                properties::DEDUP_ID => dedup_id = dedup_id.or_else(|| Some(value).filter(|value| !value.is_empty())),
                 properties::DELAY if delay.is_none() => {
                     let wrong = Note::Reason("q-delay is a duration like \"30s\" or \"500ms\"");
                     asked_delay = properties::parse_delay(value)
@@ -171,7 +172,7 @@ fn refusal(refused: Refused) -> Answer {
         Refused::Full => Answer { reason: PublishReason::QuotaExceeded, note: Note::Reason("the queue is full") },
         Refused::DelayTooLong => Answer {
             reason: PublishReason::QuotaExceeded,
-            note: Note::Reason("the delay is longer than the queue's max_delay"),
+            note: Note::Reason("the delay is longer than the queue's max_delay, or than it keeps messages"),
         },
     }
 }

@@ -44,7 +44,12 @@ fn figures(name: String, mount_point: String, main: Stats, dead: &Stats) -> Queu
         failed: counters.failed.into_iter().collect(),
         redelivered: Cause::ALL.map(|cause| (cause.as_str(), count(&counters.redelivered, cause))).into(),
         dead: DeadReason::ALL.map(|reason| (reason.as_str(), counters.dead.get(&reason).copied().unwrap_or_default())).into(),
-        dropped: [("expired", counters.expired), ("overflow", counters.overflow_dropped), ("deleted", counters.deleted)],
+        dropped: [
+            ("expired", counters.expired),
+            ("overflow", counters.overflow_dropped),
+            ("deleted", counters.deleted),
+            ("dead-overflow", dead.counters.overflow_dropped),
+        ],
         rejected: counters.overflow_rejected,
         dedup_hits: counters.dedup_hits,
         settle_refused: counters.settle_refused + dead.counters.settle_refused,

@@ -245,10 +245,14 @@ impl Broker {
         Ok(count)
     }
 
-    /// Takes out one message, whoever has it.
+    /// Takes out one message, whoever has it. A key that a dead letter has stopped goes on.
     pub async fn delete_message(&self, id: &QueueId, part: Part, seq: u64, now: Instant) -> Result<(), OperateError> {
         let delete = |state: &mut QueueState, _| {
-            state.work.with(part, |queue| queue.delete(seq)).then_some(()).ok_or(OperateError::NoMessage)
+            if !state.work.with(part, |queue| queue.delete(seq)) {
+                return Err(OperateError::NoMessage);
+            }
+            state.work.unblock_some_of_gone(usize::from(part == Part::Dead));
+            Ok(())
         };
         self.operate(id, now, delete).await
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::feed::key_of;
-use super::handle::{Consumer, QueueHandle, QueueState};
+use super::handle::{Consumer, Membership, QueueHandle, QueueState};
 use super::{Queues, Wake};
 use crate::broker::Broker;
 use crate::broker::deliver::Deliveries;
@@ -89,6 +89,14 @@ impl Broker {
             if let Some(queue) = self.queues.find_number(*number) {
                 self.pump(&queue, now, deliveries);
             }
+        }
+    }
+
+    /// A client comes back to its session: it is not sent again what has run out while it was connected, or was purged.
+    pub(in crate::broker) fn recall_all_from(&self, session: &SessionHandle) {
+        let memberships = session.lock(|slot| if slot.online.is_none() { slot.memberships() } else { Vec::new() });
+        for Membership { queue, part, consumer, .. } in memberships {
+            recall_from(session, &queue, &queue.lock(), (part, consumer));
         }
     }
 
@@ -240,19 +248,23 @@ fn next_round(state: &mut QueueState, wall: UnixMillis) -> Deliverables {
 /// Consumers that are away keep no packets of leases that have run out: others have those messages now.
 fn recall(queue: &QueueHandle, state: &QueueState) {
     for ((part, id), consumer) in &state.consumers {
-        let is_dead = *part == Part::Dead;
-        let is_over = |errand: &Errand| {
-            errand.queue == queue.number
-                && errand.is_dead == is_dead
-                && errand.consumer == id.get()
-                && !state.work.part(*part).is_leased(Lease { seq: errand.seq, number: errand.number })
-        };
-        consumer.session.lock(|slot| {
-            if slot.online.is_none() {
-                slot.session.outbound.recall(is_over);
-            }
-        });
+        recall_from(&consumer.session, queue, state, (*part, *id));
     }
+}
+
+fn recall_from(session: &SessionHandle, queue: &QueueHandle, state: &QueueState, (part, id): (Part, ConsumerId)) {
+    let is_dead = part == Part::Dead;
+    let is_over = |errand: &Errand| {
+        errand.queue == queue.number
+            && errand.is_dead == is_dead
+            && errand.consumer == id.get()
+            && !state.work.part(part).is_leased(Lease { seq: errand.seq, number: errand.number })
+    };
+    session.lock(|slot| {
+        if slot.online.is_none() {
+            slot.session.outbound.recall(is_over);
+        }
+    });
 }
 
 /// Returns whether the consumer should get nothing more for a while.

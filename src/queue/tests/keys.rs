@@ -88,6 +88,22 @@ fn an_expired_message_does_not_block_its_key() {
     assert_eq!(world.dead_bodies(), [1]);
 }
 
+/// Whoever had it may have done a half of it.
+#[test]
+fn a_message_that_expires_behind_an_attempt_does_block_its_key() {
+    let mut world = world(Config { on_dead: OnDead::Block, expired: Expired::DeadLetter, ..config() });
+    let expires_at = Some(START.plus(Duration::from_millis(500)));
+    world.enqueue(Enqueue { key: Some("a"), expires_at, ..message(1) }).unwrap();
+    world.fill_key("a", [2]);
+    world.join("worker");
+    let first = world.next().unwrap();
+    world.ack(&first, 0x80);
+    world.wait(600);
+    assert_eq!(world.dead_bodies(), [1]);
+    assert!(world.bodies().is_empty());
+    assert_eq!(world.stats().blocked_keys, 1);
+}
+
 #[test]
 fn a_busy_key_leaves_room_for_the_others() {
     let mut world = world(config());

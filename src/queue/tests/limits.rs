@@ -1,5 +1,5 @@
 use super::*;
-use crate::units::ByteSize;
+use crate::units::{ByteSize, Span};
 
 fn full(overflow: Overflow) -> World {
     let mut world = world(Config { max_messages: 3, overflow, ..config() });
@@ -57,6 +57,32 @@ fn where_all_are_leased_nothing_makes_room() {
     let now = world.now;
     let peeked = world.queue.part(Part::Main).peek(None, 10);
     assert!(peeked.iter().all(|message| message.status == Status::Leased(now.plus(Duration::from_secs(30)))));
+}
+
+#[test]
+fn what_cannot_fit_makes_nothing_go() {
+    for overflow in [Overflow::DropOldest, Overflow::DeadLetter] {
+        let mut world = world(Config { max_bytes: ByteSize(50), overflow, ..config() });
+        world.fill([1, 2, 3, 4, 5]);
+        world.join_as(Join { prefetch: 3, ..join("worker") });
+        assert_eq!(world.bodies(), [1, 2, 3]);
+        assert_eq!(world.enqueue(Enqueue { size: 25, ..message(6) }), Err(Refused::Full), "20 can go, and 5 are missing");
+        assert_eq!((world.stats().depth, world.dead().len()), (5, 0));
+    }
+}
+
+#[test]
+fn a_message_that_would_be_over_before_its_delay_is_refused() {
+    let mut world = world(Config { retention: Span::seconds(3), ..config() });
+    let delayed = |seconds| Enqueue { delay: Duration::from_secs(seconds), ..message(1) };
+    assert_eq!(world.enqueue(delayed(3)), Err(Refused::DelayTooLong));
+    let now = world.now;
+    let admitted = world.with(|queue| queue.admits(10, Duration::from_secs(3), None, now));
+    assert_eq!(admitted, Err(Refused::DelayTooLong));
+    world.enqueue(delayed(2)).unwrap();
+    world.join("worker");
+    world.wait(2_010);
+    assert_eq!(world.bodies(), [1]);
 }
 
 #[test]
