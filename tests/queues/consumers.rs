@@ -297,3 +297,19 @@ fn two_queues_have_one_consumer() {
     assert_eq!(from, ["jobs", "more"], "one from each");
     assert_ne!(got[0].id, got[1].id);
 }
+
+/// What it has is not taken from it: else all would be done twice.
+#[test]
+fn a_consumer_that_wants_another_window_keeps_what_it_has() {
+    let broker = jobs("max_deliveries = 1");
+    let mut worker = consumer(&broker, "worker", "$queue/jobs");
+    let mut publisher = enter(&broker, "publisher");
+    fill(&mut publisher, "jobs/a", &["x", "y"]);
+    let got = [take(&mut worker), take(&mut worker)];
+    assert_eq!(subscribe(&mut worker, "$queue/jobs", QoS::AtLeastOnce, &[("q-prefetch", "1")]).reason, 1);
+    fill(&mut publisher, "jobs/a", &["z", "later"]);
+    assert_eq!(drain(&mut worker), [], "its window is full");
+    got.iter().for_each(|got| ack(&mut worker, got));
+    assert_eq!(payloads(&drain(&mut worker)), ["z"]);
+    assert_eq!(drain(&mut consumer(&broker, "dead", "$dlq/jobs")), []);
+}

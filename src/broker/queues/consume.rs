@@ -211,16 +211,17 @@ impl Broker {
         }
         let there = handle.lock(|slot| slot.memberships().into_iter().find(|membership| membership.filter == *filter));
         if let Some(there) = there {
-            // The same subscription again keeps what it has.
+            let wall = self.queues.moment(now);
+            take_back(queue, &mut state, wall); // What it has acknowledged has not failed, and was meant as it was said.
+            // The same subscription again keeps what it has, also if it wants another window or way to settle from now on.
             if let Some(consumer) = state.consumers.get_mut(&(there.part, there.consumer))
                 && (consumer.qos == QoS::AtMostOnce) == (options.qos == QoS::AtMostOnce)
-                && consumer.wish == wish
             {
-                (consumer.qos, consumer.identifier) = (options.qos, identifier);
+                (consumer.qos, consumer.identifier, consumer.wish) = (options.qos, identifier, wish);
+                let ack = ack_of(&wish, state.work.part(there.part).config());
+                state.work.with(there.part, |queue| queue.set_ack(there.consumer, ack));
                 return true;
             }
-            let wall = self.queues.moment(now);
-            take_back(queue, &mut state, wall); // What it has acknowledged has not failed.
             state.work.with(there.part, |queue| queue.leave(there.consumer, wall));
             state.consumers.remove(&(there.part, there.consumer));
             handle.lock(|slot| slot.forget_membership(filter));
