@@ -80,22 +80,23 @@ impl Broker {
         now: Instant,
     ) -> Result<(Hold, bool), Refusal> {
         let key = registry_key(request.mount_point.as_deref(), &request.principal.client_id);
-        if self.registry.len() >= request.limits.max_sessions && self.registry.get(&key).is_none() {
+        let there = self.registry.get(&key);
+        if self.registry.len() >= request.limits.max_sessions && there.is_none() {
             self.metrics.limit_hits.count(Limit::MaxSessions);
             return Err(NO_SESSION);
         }
         // A session that its client ends with its connection is nobody's business but the process'.
         let journal = self.journal.as_ref().filter(|_| request.expiry_interval > 0);
-        if journal.is_some_and(|journal| !journal.has_room()) && self.registry.get(&key).is_none() {
+        if journal.is_some_and(|journal| !journal.has_room()) && there.is_none() {
             self.metrics.storage.refused.increment();
             return Err(DISK_FULL);
         }
-        if let Some(there) = self.registry.get(&key) {
-            self.recall_all_from(&there);
+        if let Some(there) = &there {
+            self.recall_all_from(there);
         }
         let account = self.accounts.of(request.principal.username.as_ref(), request.mount_point.as_ref());
         let full = account.as_ref().and_then(|account| account.full(Quota::Sessions));
-        if let Some(limit) = full.filter(|_| self.registry.get(&key).is_none()) {
+        if let Some(limit) = full.filter(|_| there.is_none()) {
             self.metrics.limit_hits.count(limit);
             return Err(NO_SESSION);
         }

@@ -56,7 +56,7 @@ impl Deliveries {
             let Some(online) = slot.online.as_deref_mut() else {
                 // What waits for nobody who is away is not lost for want of room.
                 let may_wait = grant.qos != QoS::AtMostOnce || slot.limits.queue_qos0;
-                if let Some(reason) = refuses_offline(handle, grant.qos, sheds).filter(|_| may_wait) {
+                if may_wait && let Some(reason) = refuses_offline(handle, grant.qos, sheds) {
                     batch.dropped(reason, 1);
                     return Some((false, false));
                 }

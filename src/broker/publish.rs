@@ -1,7 +1,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
@@ -61,9 +61,10 @@ impl<'a> Publisher<'a> {
         Self { session: Some(handle), ..Publisher::BROKER }
     }
 
-    /// What it says for others: delayed messages.
+    /// What it says for others: delayed messages. They have waited: a delay of a queue's own, which the queue may not even take, is not
+    /// looked at.
     pub(super) const fn late(late: Option<Late<'a>>) -> Self {
-        Publisher { late, ..Publisher::OPERATOR }
+        Publisher { late, hints: Hints { dedup_id: None, delay: Some(Duration::ZERO) }, ..Publisher::OPERATOR }
     }
 
     /// Whether all limits hold, and its messages are stored: not so for the figures that the broker publishes itself.

@@ -38,10 +38,16 @@ impl Default for Retained {
 #[derive(Default)]
 struct Tree {
     messages: RetainedTree<Entry>,
+    sums: Sums,
+}
+
+/// Of all that is kept.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
     bytes: usize,
-    /// How many of them can expire.
+    /// How many can expire.
     mortal: usize,
-    /// How many of them are the broker's own, below `$SYS/`, and their bytes.
+    /// How many are the broker's own, below `$SYS/`, and their bytes.
     sys: usize,
     sys_bytes: usize,
 }
@@ -63,6 +69,30 @@ impl Retainable for Entry {
     fn topic_bytes(&self) -> &[u8] {
         let (length, _, bytes) = self.message.parts();
         &bytes[..usize::from(length)]
+    }
+}
+
+impl Sums {
+    fn add(&mut self, entry: &Entry) {
+        let of = Self::of(entry);
+        self.bytes += of.bytes;
+        self.mortal += of.mortal;
+        self.sys += of.sys;
+        self.sys_bytes += of.sys_bytes;
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        let of = Self::of(entry);
+        self.bytes -= of.bytes;
+        self.mortal -= of.mortal;
+        self.sys -= of.sys;
+        self.sys_bytes -= of.sys_bytes;
+    }
+
+    fn of(entry: &Entry) -> Self {
+        let (bytes, is_sys) = (entry.message.len(), entry.is_sys());
+        let sys_bytes = if is_sys { bytes } else { 0 };
+        Self { bytes, mortal: entry.message.expires_at.is_some().into(), sys: is_sys.into(), sys_bytes }
     }
 }
 
@@ -137,7 +167,7 @@ impl Retained {
     /// Messages and bytes.
     pub fn counts(&self) -> (usize, usize) {
         let tree = self.tree.read();
-        (tree.messages.len(), tree.bytes)
+        (tree.messages.len(), tree.sums.bytes)
     }
 
     pub(super) fn get(&self, topic: TopicName<'_>) -> Option<RetainedView> {
@@ -176,18 +206,13 @@ impl Retained {
         mut forgotten: impl FnMut(TopicName<'_>, &Arc<Body>),
     ) -> usize {
         let mut tree = self.tree.write();
-        let Tree { messages, bytes, mortal, sys, sys_bytes } = &mut *tree;
+        let Tree { messages, sums } = &mut *tree;
         let before = messages.len();
         messages.retain(|entry| {
             let is_kept = keep(&entry.message, entry.author.as_deref());
             if !is_kept {
                 entry.is_gone();
-                *bytes -= entry.message.len();
-                *mortal -= usize::from(entry.message.expires_at.is_some());
-                if entry.is_sys() {
-                    *sys -= 1;
-                    *sys_bytes -= entry.message.len();
-                }
+                sums.take(entry);
                 if let Some(body) = &entry.body {
                     forgotten(entry.message.topic(), body);
                 }
@@ -209,23 +234,18 @@ impl Tree {
     /// As [`Self::remove`].
     fn insert(&mut self, entry: Entry) -> Option<Arc<Body>> {
         entry.is_kept();
-        if entry.is_sys() {
-            self.sys += 1;
-            self.sys_bytes += entry.message.len();
-        }
-        self.bytes += entry.message.len();
-        self.mortal += usize::from(entry.message.expires_at.is_some());
+        self.sums.add(&entry);
         let old = self.messages.insert(entry)?;
         self.forget(&old);
         old.body
     }
 
-    /// Which limit keeps this message out. That it has the place of another one is looked at only where it matters.
-    /// The broker's own take nobody's place.
+    /// Which limit keeps this message out; the broker's own take nobody's place. That it has the place of another one is looked at only
+    /// where it matters.
     fn limit_met(&self, message: &Message, account: Option<&Arc<Account>>, limits: &Limits) -> Option<Limit> {
-        let has_room =
-            |freed: usize| (self.bytes - self.sys_bytes - freed + message.len()) as u64 <= limits.max_retained_bytes.0;
-        let is_full = self.messages.len() - self.sys >= limits.max_retained_messages;
+        let Sums { bytes, sys, sys_bytes, .. } = self.sums;
+        let has_room = |freed: usize| (bytes - sys_bytes - freed + message.len()) as u64 <= limits.max_retained_bytes.0;
+        let is_full = self.messages.len() - sys >= limits.max_retained_messages;
         let account_full = account.and_then(|account| account.full(Quota::Retained));
         if !is_full && account_full.is_none() && has_room(0) {
             return None;
@@ -239,13 +259,8 @@ impl Tree {
     }
 
     fn forget(&mut self, old: &Entry) {
-        if old.is_sys() {
-            self.sys -= 1;
-            self.sys_bytes -= old.message.len();
-        }
         old.is_gone();
-        self.bytes -= old.message.len();
-        self.mortal -= usize::from(old.message.expires_at.is_some());
+        self.sums.take(old);
     }
 }
 
@@ -258,8 +273,8 @@ impl Broker {
     }
 
     /// Keeps the message as its topic's last one; an empty payload forgets it `[MQTT-3.3.1-5]` to `[MQTT-3.3.1-7]`, and so does one whose
-    /// time is over as it comes: it takes the place of the last one, and expires. Returns whether
-    /// the journal is told: in the topic's turn ([`Self::turn_of`]).
+    /// time is over as it comes: it takes the place of the last one, and expires. Returns whether the journal is told: in the topic's turn
+    /// ([`Self::turn_of`]).
     pub(super) fn retain(
         &self,
         publication: &mut Publication<'_>,
@@ -432,7 +447,7 @@ impl Broker {
 
     /// Forgets retained messages that have outlived their expiry.
     pub(super) fn drop_expired_retained(&self, now: Instant) -> usize {
-        if self.retained.tree.read().mortal == 0 {
+        if self.retained.tree.read().sums.mortal == 0 {
             return 0;
         }
         self.retained.retain(|message, _| !message.is_expired(now), |topic, body| self.tell_unretained(topic, body))

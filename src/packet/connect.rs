@@ -122,10 +122,6 @@ fn read_version(reader: &mut Reader<'_>) -> Result<ProtocolVersion, MalformedPac
     }
 }
 
-const WILL: u8 = 0b0000_0100;
-const WILL_QOS: u8 = 0b0001_1000;
-const WILL_RETAIN: u8 = 0b0010_0000;
-
 /// The Connect Flags (3.1.2.3).
 #[derive(Clone, Copy)]
 struct Flags {
@@ -139,8 +135,9 @@ struct Flags {
 
 impl Flags {
     fn read(byte: u8, version: ProtocolVersion) -> Result<Self, MalformedPacket> {
+        let bit = |number: u8| byte >> number & 1 == 1;
         // 3.1 disregards what is said of a will that is not there.
-        let byte = if version == ProtocolVersion::V31 && byte & WILL == 0 { byte & !(WILL_QOS | WILL_RETAIN) } else { byte };
+        let byte = if version == ProtocolVersion::V31 && !bit(2) { byte & 0b1100_0011 } else { byte };
         let bit = |number: u8| byte >> number & 1 == 1;
         let will_qos = QoS::from_bits(byte >> 3 & 0b11).ok_or(MalformedPacket::packet("a will with QoS 3"))?; // [MQTT-3.1.2-12]
         let flags =

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::feed::Hints;
 use super::records::{self, COMMON};
 use super::waiting::Waiting;
 use crate::broker::Broker;
@@ -87,9 +86,7 @@ impl Broker {
                     deliveries.batch.dropped(DropReason::NotAuthorized, 1);
                     continue;
                 }
-                // It has waited: another delay of a queue's own, which the queue may not take, does not keep it for ever.
-                let hints = Hints { dedup_id: None, delay: Some(Duration::ZERO) };
-                let publisher = Publisher { hints, ..Publisher::late(due.owner.as_ref().map(|author| self.late(author))) };
+                let publisher = Publisher::late(due.owner.as_ref().map(|author| self.late(author)));
                 let mut publication = Publication::stored(&message);
                 if self.publish(&mut publication, &publisher, now, deliveries).is_err() {
                     delayed.put_back(due, wall.plus(AGAIN));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args};
 
 use super::Error;
-use super::properties::Properties;
+use super::properties::{Properties, TOO_LONG, is_too_long};
 use crate::client::{Endpoint, Options, TlsConnector, TlsOptions, WillOptions};
 use crate::packet::{ProtocolVersion, QoS, TopicName};
 
@@ -172,12 +172,8 @@ impl<'a> Url<'a> {
 /// Where brokers listen with TLS.
 const TLS_PORT: u16 = 8883;
 
-/// Checks what packets have two bytes for the length of (1.5.4, 1.5.6).
 fn check_length(name: &str, value: &[u8]) -> Result<(), Error> {
-    if value.len() > usize::from(u16::MAX) {
-        return Err(Error::usage(format!("{name}: it is longer than {} bytes", u16::MAX)));
-    }
-    Ok(())
+    if is_too_long(value) { Err(Error::usage(format!("{name}: {TOO_LONG}"))) } else { Ok(()) }
 }
 
 impl ConnectArgs {

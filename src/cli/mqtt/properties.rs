@@ -37,7 +37,9 @@ impl Properties {
             let (property, value) = (words.next().ok_or_else(missing)?, words.next().ok_or_else(missing)?);
             let second = (property == "user-property").then(|| words.next().ok_or_else(missing)).transpose()?;
             let done = match second {
-                _ if is_too_long(value) || second.is_some_and(|second| is_too_long(second)) => Err(TOO_LONG.into()),
+                _ if is_too_long(value.as_bytes()) || second.is_some_and(|second| is_too_long(second.as_bytes())) => {
+                    Err(TOO_LONG.into())
+                }
                 Some(second) => all.user(packet, value, second),
                 None => all.set(packet, property, value),
             };
@@ -91,12 +93,12 @@ impl Properties {
 }
 
 const NO_PACKET: &str = "the packet is none of connect, publish, subscribe, unsubscribe, disconnect, will";
-const TOO_LONG: &str = "it is longer than 65535 bytes";
+pub(super) const TOO_LONG: &str = "it is longer than 65535 bytes";
 const NOT_IN_PACKET: &str = "that packet has no such property";
 
 /// Packets have two bytes for its length (1.5.4).
-const fn is_too_long(text: &str) -> bool {
-    text.len() > u16::MAX as usize
+pub(super) const fn is_too_long(bytes: &[u8]) -> bool {
+    bytes.len() > u16::MAX as usize
 }
 
 fn set_connect(options: &mut Options, property: &str, value: &str) -> Result<(), String> {
