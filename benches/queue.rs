@@ -80,15 +80,23 @@ fn filled(depth: usize, keys: &[String]) -> WorkQueue<Body> {
 
 fn join(queue: &mut WorkQueue<Body>, client: &str) -> ConsumerId {
     let (ack, client) = (AckMode::Puback, client.into());
-    let join =
-        Join { client, ack, is_at_most_once: false, prefetch: 16, receive_maximum: 16, unacknowledged: 0, is_online: true };
+    let join = Join {
+        client,
+        ack,
+        is_at_most_once: false,
+        prefetch: 16,
+        receive_maximum: 16,
+        unacknowledged: 0,
+        resumes: None,
+        is_online: true,
+    };
     queue.with(Part::Main, |queue| queue.join(join))
 }
 
 /// One message in, one leased, one settled; eight consumers.
 fn turn(queue: &mut WorkQueue<Body>, number: usize, keys: &[String]) {
     enqueue(queue, number, keys);
-    let delivery = queue.with(Part::Main, |queue| queue.poll_delivery(NOW)).expect("somebody has room");
+    let delivery = queue.with(Part::Main, |queue| queue.poll_delivery(NOW, |_| true)).expect("somebody has room");
     queue.with(Part::Main, |queue| queue.acknowledged(delivery.consumer, delivery.lease, 0, NOW));
     drain_changes(queue);
 }
@@ -142,7 +150,7 @@ fn fail_and_come_again(bencher: Bencher<'_, '_>, depth: usize) {
         for _ in 0..BATCH {
             *now = now.plus(Duration::from_millis(10));
             queue.handle_timeout(*now);
-            if let Some(delivery) = queue.with(Part::Main, |queue| queue.poll_delivery(*now)) {
+            if let Some(delivery) = queue.with(Part::Main, |queue| queue.poll_delivery(*now, |_| true)) {
                 queue.with(Part::Main, |queue| queue.acknowledged(delivery.consumer, delivery.lease, 0x80, *now));
             }
             drain_changes(queue);
@@ -242,6 +250,7 @@ fn remember() {
         prefetch: 1,
         receive_maximum: 1,
         unacknowledged: 0,
+        resumes: None,
         is_online: true,
     };
     queue.with(Part::Main, |queue| queue.join(display));
@@ -249,7 +258,7 @@ fn remember() {
         let id = number.to_string();
         let message = Enqueue { dedup_id: Some(&id), ..message(number, None) };
         queue.with(Part::Main, |queue| queue.enqueue(message, NOW)).expect("there is room");
-        queue.with(Part::Main, |queue| queue.poll_delivery(NOW));
+        queue.with(Part::Main, |queue| queue.poll_delivery(NOW, |_| true));
         drain_changes(&mut queue);
     }
     keep(queue);

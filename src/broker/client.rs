@@ -370,7 +370,7 @@ impl Client {
             return if self.end.is_some() { self.finish(now, deliveries) } else { Closed::No };
         };
         let (next_ack, owes_suback) = (self.connection.next_ack(), self.connection.owes_suback());
-        let (is_welcomed, mut has_come_back) = (self.is_welcomed, false);
+        let (is_welcomed, mut has_come_back, mut has_room) = (self.is_welcomed, false, false);
         let told = hold.handle.lock(|slot| {
             let is_current = slot.is_online(hold.epoch);
             let online = slot.connection(hold.epoch)?;
@@ -396,6 +396,7 @@ impl Client {
                 if asked.is_none() {
                     slot.fill(now, &mut deliveries.batch);
                 }
+                has_room = slot.ends_lack_of_room();
             }
             slot.report(&mut deliveries.batch);
             Some((asked, is_broken, is_current && slot.has_more_to_fetch()))
@@ -403,6 +404,9 @@ impl Client {
         let has_joined = !owes_suback && std::mem::take(&mut self.has_joined);
         if has_come_back || has_joined {
             self.broker.sync_consumers(&hold.handle, deliveries);
+        }
+        if has_room {
+            self.broker.share_room(&hold.handle, now, deliveries);
         }
         match told {
             Some((Some(reason), ..)) => self.end_with(reason.code(), "".into(), true, By::Server),
@@ -471,15 +475,19 @@ impl Client {
                 let is_done = write_some(local, &mut write)?;
                 return Ok(if is_done { Written::All } else { Written::Blocked });
             };
-            let mut is_written = false;
+            let (mut is_written, mut has_room) = (false, false);
             let taken = hold.handle.lock(|slot| {
                 let is_current = slot.is_online(hold.epoch);
+                has_room = is_current && slot.ends_lack_of_room();
                 let online = slot.connection(hold.epoch)?;
                 is_written = is_current && online.ends_hold(); // By senders.
                 Some((online.outbox.take_or_wait()?, online.outbox.waiting_since.take()))
             });
             if is_written {
                 self.broker.end_hold(&hold.handle, deliveries);
+            }
+            if has_room {
+                self.broker.share_room(&hold.handle, now, deliveries);
             }
             let Some((mut taken, waiting_since)) = taken else { return Ok(Written::All) };
             let before = taken.len();

@@ -388,6 +388,7 @@ fn online(request: &OpenRequest, epoch: u64, waker: Waker, direct: Option<Arc<dy
         stay: stay(request),
         receive_maximum: request.names_receive_maximum.then_some(request.receive_maximum),
         holds_work: false,
+        lacks_room: false,
         is_stored: false,
         is_welcomed: false,
     }

@@ -190,6 +190,7 @@ impl Broker {
             }
         }
         self.leave(memberships, now, &mut deliveries.batch);
+        subscriptions.keys().for_each(|filter| _ = self.queues.forget_deserted(handle, filter));
         if let Some(will) = will {
             self.publish_will(handle, &will, now);
         }

@@ -16,7 +16,7 @@ use super::effects::Effects;
 use super::inflow::Inflow;
 use super::inspect::LastEnd;
 use super::outbox::Outbox;
-use super::queues::{Membership, QueueHandle};
+use super::queues::{Places, QueueHandle};
 use super::quotas::{Account, Quota};
 use super::standing::Standing;
 #[cfg(test)]
@@ -73,7 +73,7 @@ pub struct Slot {
     /// How often the journal was told of the session itself.
     pub revision: u64,
     /// Its places in work queues, if it has any.
-    memberships: Option<Box<Vec<Membership>>>,
+    pub(super) places: Option<Box<Places>>,
     /// The depths that the metrics know of.
     reported: Depths,
     account: Option<Arc<Account>>,
@@ -124,6 +124,8 @@ pub struct Online {
     pub receive_maximum: Option<u16>,
     /// A work queue holds back until the outbox is empty.
     pub holds_work: bool,
+    /// A work queue holds back until the client takes more.
+    pub lacks_room: bool,
     /// CONNACK is in the outbox; until then nothing else may be `[MQTT-3.2.0-1]`.
     pub is_welcomed: bool,
 }
@@ -230,40 +232,6 @@ impl Slot {
         }
     }
 
-    /// Its places in work queues.
-    pub fn memberships(&self) -> Vec<Membership> {
-        self.memberships.as_deref().cloned().unwrap_or_default()
-    }
-
-    pub fn has_memberships(&self) -> bool {
-        self.memberships.is_some()
-    }
-
-    /// Always `true`.
-    pub(super) fn remember(&mut self, membership: Membership) -> bool {
-        self.memberships.get_or_insert_default().push(membership);
-        true
-    }
-
-    pub(super) fn forget_membership(&mut self, filter: &TopicFilter) -> Option<Membership> {
-        let memberships = self.memberships.as_mut()?;
-        let at = memberships.iter().position(|membership| membership.filter == *filter)?;
-        let membership = memberships.swap_remove(at);
-        self.memberships.take_if(|memberships| memberships.is_empty());
-        Some(membership)
-    }
-
-    pub(super) fn forget_queue(&mut self, queue: &QueueHandle) {
-        if let Some(memberships) = &mut self.memberships {
-            memberships.retain(|membership| *membership.queue != *queue);
-        }
-        self.memberships.take_if(|memberships| memberships.is_empty());
-    }
-
-    pub(super) fn take_memberships(&mut self) -> Vec<Membership> {
-        self.memberships.take().map(|memberships| *memberships).unwrap_or_default()
-    }
-
     /// Something for the client lies on disk, or among the retained messages.
     pub fn has_more_to_fetch(&self) -> bool {
         self.session.outbound.is_starved() || self.session.next_replay().is_some()
@@ -325,7 +293,7 @@ impl SessionHandle {
                 me: me.clone(),
                 level,
                 revision: 0,
-                memberships: None,
+                places: None,
                 reported: Depths::default(),
                 account: identity.account.clone(),
             };

@@ -147,13 +147,15 @@ pub fn flush(handle: &SessionHandle, may_write: bool, now: Instant, batch: &mut 
                 slot.report(batch);
             }
             let has_replay = is_current && slot.has_more_to_fetch();
+            let has_room_again = is_current && slot.has_room_again();
             let online = slot.connection(epoch)?;
             let has_more = !online.outbox.buffer.is_empty();
             if round < ROUNDS_MAX && matches!(result, Ok(true)) && has_more && !is_awaited {
                 return online.outbox.take();
             }
-            // Its own task also tells work queues that all is written.
-            if has_more || is_awaited || has_replay || online.holds_work || !matches!(result, Ok(true)) {
+            // Its own task also tells work queues that they need not hold back any more.
+            let ends_hold = online.holds_work || has_room_again;
+            if has_more || is_awaited || has_replay || ends_hold || !matches!(result, Ok(true)) {
                 online.notify();
             }
             None

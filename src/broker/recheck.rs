@@ -5,7 +5,7 @@ use super::Broker;
 use super::asking;
 use super::effects::Effects;
 use super::handle::SessionHandle;
-use super::subscribe::right_needed;
+use super::subscribe::{Ending, right_needed};
 use crate::auth::{Action, Opinion, RightAnswer};
 use crate::metrics::{Denied, DropReason};
 use crate::packet::{DisconnectReason, TopicFilter};
@@ -64,7 +64,7 @@ impl Broker {
         let mut effects = Effects::default();
         for filter in subscribed {
             if right_needed(filter).is_some_and(|right| is_denied(Action::Subscribe, right.as_str())) {
-                self.remove_subscription(handle, filter, Instant::now(), &mut effects);
+                self.remove_subscription(handle, (filter, Ending::TakenAway), Instant::now(), &mut effects);
             }
         }
         handle.lock(|slot| {
@@ -94,7 +94,7 @@ impl Broker {
         let filters: Vec<TopicFilter> = handle.lock(|slot| slot.session.subscriptions.keys().cloned().collect());
         for filter in filters {
             if right_needed(&filter).is_some_and(|right| handle.rights.on_subscribe(&asker, &right) == Opinion::Denied) {
-                self.remove_subscription(handle, &filter, now, &mut effects);
+                self.remove_subscription(handle, (&filter, Ending::TakenAway), now, &mut effects);
             }
         }
         handle.lock(|slot| {
@@ -102,6 +102,7 @@ impl Broker {
             let dropped = slot.session.outbound.extract(|queued| handle.may_get(queued));
             slot.session.outbound.settle(&dropped);
             effects.dropped(DropReason::NotAuthorized, dropped.len() as u64);
+            slot.tell_of_room();
             slot.report(&mut effects);
         });
         self.tell_effects(&mut effects);

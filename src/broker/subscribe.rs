@@ -172,7 +172,7 @@ impl Broker {
             let Ok(filter) = mounted_whole(filter, handle.mount_point.as_deref()) else {
                 return UnsubscribeReason::TopicFilterInvalid;
             };
-            if self.remove_subscription(handle, &filter, now, effects) {
+            if self.remove_subscription(handle, (&filter, Ending::Unsubscribed), now, effects) {
                 UnsubscribeReason::Success
             } else {
                 UnsubscribeReason::NoSubscriptionExisted
@@ -184,12 +184,12 @@ impl Broker {
     pub(super) fn remove_subscription(
         &self,
         handle: &SessionHandle,
-        filter: &TopicFilter,
+        (filter, how): (&TopicFilter, Ending),
         now: Instant,
         effects: &mut Effects,
     ) -> bool {
         if consumer_filter(filter).is_some() {
-            return self.remove_consumer(handle, filter, now, effects);
+            return self.remove_consumer(handle, (filter, how), now, effects);
         }
         let mut change = self.router.change();
         let was_there = handle.lock(|slot| {
@@ -210,7 +210,13 @@ impl Broker {
 }
 
 impl Broker {
-    fn remove_consumer(&self, handle: &SessionHandle, filter: &TopicFilter, now: Instant, effects: &mut Effects) -> bool {
+    fn remove_consumer(
+        &self,
+        handle: &SessionHandle,
+        (filter, how): (&TopicFilter, Ending),
+        now: Instant,
+        effects: &mut Effects,
+    ) -> bool {
         let (was_there, membership) = handle.lock(|slot| {
             let was_there = slot.session.subscriptions.remove(filter).is_some();
             if was_there {
@@ -220,9 +226,22 @@ impl Broker {
             slot.report(effects);
             (was_there, slot.forget_membership(filter))
         });
-        self.leave(membership.into_iter().collect(), now, effects);
+        match membership {
+            Some(membership) if how == Ending::Unsubscribed => self.retire(handle, &membership, effects, now),
+            Some(membership) => self.leave(vec![membership], now, effects),
+            None => _ = self.queues.forget_deserted(handle, filter),
+        }
         was_there
     }
+}
+
+/// Why a subscription is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Its client wants it so: what a work queue has lent it, it may finish.
+    Unsubscribed,
+    /// It is not, or no more, to have it.
+    TakenAway,
 }
 
 /// The user has one subscription less.

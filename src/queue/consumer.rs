@@ -36,6 +36,8 @@ pub struct Join {
     pub receive_maximum: u16,
     /// Packets of this queue that its session has still to acknowledge: those that a session restored from the journal sends again.
     pub unacknowledged: u32,
+    /// As whom it was there before and has something to finish, if it has: see [`super::Queue::retire`].
+    pub resumes: Option<ConsumerId>,
     /// Whether it is connected now.
     pub is_online: bool,
 }
@@ -56,8 +58,12 @@ pub(super) struct Consumer {
     pub(super) is_online: bool,
     /// Whether the caller wants nothing delivered to it for the time being.
     pub(super) is_on_hold: bool,
-    /// Whether it stands for leases found after a restart, whose consumer has not come back yet.
+    /// Whether its connection's window is also used by others.
+    pub(super) shares_window: bool,
+    /// Whether it stands only for leases that go on: found after a restart, or left behind by a subscription that is over.
     pub(super) is_absent: bool,
+    /// Whether it is of the latter kind, and a session knows of it.
+    pub(super) is_retired: bool,
     /// Entries that it has.
     pub(super) held: Vec<u32>,
     /// Packets that it has not acknowledged.

@@ -17,7 +17,7 @@ pub(super) struct Consumers {
     strategy: Strategy,
     turn: u64,
     joined: u64,
-    /// Those that stand for leases found after a restart.
+    /// Those that only stand for leases.
     absent: Vec<u32>,
     /// How many of the messages, and of the keys, that are set aside are worth another look, because a consumer has got room since.
     pub(super) unseen: [usize; 2],
@@ -63,8 +63,18 @@ impl Consumers {
         index
     }
 
+    /// It gets nothing more, and stays for what it has.
+    pub(super) fn retire(&mut self, index: u32) {
+        self.slab[index].is_retired = true;
+        if !std::mem::replace(&mut self.slab[index].is_absent, true) {
+            self.absent.push(index);
+        }
+        self.refresh(index);
+    }
+
     /// An absent one has come back.
     pub(super) fn set_present(&mut self, index: u32) {
+        self.slab[index].is_retired = false;
         if std::mem::take(&mut self.slab[index].is_absent) {
             self.absent.retain(|absent| *absent != index);
         }

@@ -108,8 +108,12 @@ pub struct Due<B, O> {
 
 /// There is no room for one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many delayed messages")]
-pub struct DelayedFull;
+pub enum DelayedFull {
+    #[error("too many delayed messages")]
+    Messages,
+    #[error("too many bytes of delayed messages")]
+    Bytes,
+}
 
 #[derive(Debug)]
 struct Delayed<B, O> {
@@ -171,9 +175,11 @@ impl<B: Clone, O: Clone> DelayedMessages<B, O> {
 
     /// Keeps a message until `at`, and gives its number. `owner` is whose it is, if it is anybody's.
     pub fn schedule(&mut self, body: B, size: u32, at: UnixMillis, owner: Option<O>) -> Result<u64, DelayedFull> {
-        let has_room = (self.slab.len() as u64) < self.bounds.messages_max;
-        if !has_room || self.bytes + u64::from(size) > self.bounds.bytes_max {
-            return Err(DelayedFull);
+        if self.slab.len() as u64 >= self.bounds.messages_max {
+            return Err(DelayedFull::Messages);
+        }
+        if self.bytes + u64::from(size) > self.bounds.bytes_max {
+            return Err(DelayedFull::Bytes);
         }
         let number = self.next_number;
         self.next_number += 1;

@@ -52,8 +52,9 @@ impl<B> Delivery<B> {
 const LOOKS: usize = 32;
 
 impl<B: Clone> Queue<B> {
-    /// The next message with the consumer that gets it; `None` while nothing can be delivered. The consumer has it from here on.
-    pub fn poll_delivery(&mut self, now: UnixMillis) -> Option<Delivery<B>> {
+    /// The next message with the consumer that gets it; `None` while nothing can be delivered. The consumer has it from here on. One
+    /// whose window is shared gets it only if `has_room` says so, and is on hold from then on if not.
+    pub fn poll_delivery(&mut self, now: UnixMillis, mut has_room: impl FnMut(ConsumerId) -> bool) -> Option<Delivery<B>> {
         let (now, mut looks) = (self.advance(now), LOOKS);
         while !self.is_paused && self.consumers.has_free() {
             let unit = self.next_unit(&mut looks)?;
@@ -61,9 +62,10 @@ impl<B: Clone> Queue<B> {
             if !self.is_deliverable(id, now) {
                 continue;
             }
-            match self.choose(id) {
+            match self.choose(id, &mut has_room) {
                 Some(consumer) => return Some(self.deliver(unit, consumer, now)),
-                None => self.ready.park(&mut self.entries, unit),
+                None if self.consumers.has_free() => self.ready.park(&mut self.entries, unit),
+                None => {} // It stays where it is: all are on hold.
             }
         }
         None
@@ -111,11 +113,19 @@ impl<B: Clone> Queue<B> {
         true
     }
 
-    fn choose(&mut self, id: u32) -> Option<u32> {
+    fn choose(&mut self, id: u32, mut has_room: impl FnMut(ConsumerId) -> bool) -> Option<u32> {
         let course = self.entries.course(id);
         let excluded = if course.has_excluded { self.excluded.get(&self.entries.slab[id].seq) } else { None };
         let is_excluded = |consumer| excluded.is_some_and(|excluded| excluded.contains(&consumer));
-        self.consumers.choose(course.holder, &mut self.random, is_excluded)
+        loop {
+            let index = self.consumers.choose(course.holder, &mut self.random, is_excluded)?;
+            let consumer = self.consumers.get_mut(index);
+            if !consumer.shares_window || has_room(consumer.id) {
+                return Some(index);
+            }
+            consumer.is_on_hold = true;
+            self.consumers.refresh(index);
+        }
     }
 
     fn deliver(&mut self, unit: Unit, consumer: u32, now: UnixMillis) -> Delivery<B> {
@@ -196,11 +206,8 @@ impl<B: Clone> Queue<B> {
         if let Some(moved) = holder.held.get(at as usize) {
             self.entries.course_mut(*moved).held_at = at;
         }
-        if holder.is_absent && holder.held.is_empty() {
-            let name = self.consumers.remove(consumer).name;
-            self.names.release(name);
-        } else {
-            self.consumers.refresh(consumer);
-        }
+        let holder = holder.id;
+        self.consumers.refresh(consumer);
+        self.let_go(holder);
     }
 }

@@ -7,7 +7,8 @@ use super::tag::Lease;
 use super::time::UnixMillis;
 
 impl<B: Clone> Queue<B> {
-    /// A consumer joins. After a restart it gets back the leases that its client had, whose deadlines went on.
+    /// A consumer joins. After a restart it gets back the leases that its client had, whose deadlines went on; and what it has not
+    /// finished since it retired.
     pub fn join(&mut self, join: Join) -> ConsumerId {
         let index = self.absent_of(&join).unwrap_or_else(|| self.add_consumer(&join, false));
         let consumer = self.consumers.get_mut(index);
@@ -15,7 +16,7 @@ impl<B: Clone> Queue<B> {
         consumer.is_at_most_once = join.is_at_most_once;
         consumer.prefetch = join.prefetch.max(1);
         consumer.receive_maximum = join.receive_maximum.max(1);
-        consumer.packets = join.unacknowledged;
+        consumer.packets = consumer.packets.max(join.unacknowledged);
         consumer.is_online = join.is_online;
         let id = consumer.id;
         self.consumers.set_present(index);
@@ -46,7 +47,31 @@ impl<B: Clone> Queue<B> {
         self.change(consumer, |consumer| consumer.is_on_hold = is_on_hold);
     }
 
-    /// Its session has ended, or its subscription. What it had has failed.
+    /// Whether its connection's window is also used by others: then it is asked for room before each delivery.
+    pub fn set_shared(&mut self, consumer: ConsumerId, shares_window: bool) {
+        self.change(consumer, |consumer| consumer.shares_window = shares_window);
+    }
+
+    /// Its subscription is over, and its session is not: it gets nothing more, and what it was sent it may finish within its leases. If
+    /// it joins again before that, it may go on as this consumer.
+    pub fn retire(&mut self, consumer: ConsumerId) {
+        if let Some(index) = self.consumers.find(consumer) {
+            self.consumers.retire(index);
+            self.let_go(consumer);
+        }
+    }
+
+    /// One that only stands for leases goes with the last of them, and with the last packet that may be acknowledged.
+    pub(super) fn let_go(&mut self, consumer: ConsumerId) {
+        let Some(index) = self.consumers.find(consumer) else { return };
+        let Consumer { is_absent, held, packets, .. } = self.consumers.get(index);
+        if *is_absent && held.is_empty() && *packets == 0 {
+            let name = self.consumers.remove(index).name;
+            self.names.release(name);
+        }
+    }
+
+    /// Its session has ended. What it had has failed.
     pub fn leave(&mut self, consumer: ConsumerId, now: UnixMillis) {
         let now = self.advance(now);
         let Some(index) = self.consumers.find(consumer) else { return };
@@ -79,6 +104,11 @@ impl<B: Clone> Queue<B> {
         })
     }
 
+    /// Whether it is there, be it to finish what it has.
+    pub fn is_consumer(&self, consumer: ConsumerId) -> bool {
+        self.consumers.find(consumer).is_some()
+    }
+
     /// Unsettled messages that a consumer has.
     pub fn held_by(&self, consumer: ConsumerId) -> usize {
         self.consumers.find(consumer).map_or(0, |index| self.consumers.get(index).held.len())
@@ -96,7 +126,9 @@ impl<B: Clone> Queue<B> {
             receive_maximum: join.receive_maximum.max(1),
             is_online: join.is_online,
             is_on_hold: false,
+            shares_window: false,
             is_absent,
+            is_retired: false,
             held: Vec::new(),
             packets: join.unacknowledged,
             halvings: 0,
@@ -108,9 +140,14 @@ impl<B: Clone> Queue<B> {
         self.consumers.insert(consumer)
     }
 
-    /// Who stands for the leases that this client had before a restart.
+    /// Who stands for the leases that it had. Those that somebody has retired are his.
     fn absent_of(&self, join: &Join) -> Option<u32> {
-        self.consumers.absent().find(|index| self.consumers.get(*index).client == join.client)
+        let resumed = join.resumes.and_then(|consumer| self.consumers.find(consumer));
+        let of_client = |index: &u32| {
+            let absent = self.consumers.get(*index);
+            !absent.is_retired && absent.client == join.client
+        };
+        resumed.filter(|index| self.consumers.get(*index).is_absent).or_else(|| self.consumers.absent().find(of_client))
     }
 
     fn change(&mut self, consumer: ConsumerId, act: impl FnOnce(&mut Consumer)) {

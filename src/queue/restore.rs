@@ -256,6 +256,7 @@ impl<B: Clone> Queue<B> {
             prefetch: u16::MAX,
             receive_maximum: u16::MAX,
             unacknowledged: 0,
+            resumes: None,
             is_online: false,
         };
         self.add_consumer(&join, true)

@@ -58,6 +58,12 @@ impl<B: Clone> Queue<B> {
     pub fn acknowledged(&mut self, consumer: ConsumerId, lease: Lease, code: u8, now: UnixMillis) -> Outcome {
         let now = self.advance(now);
         let Some((index, was_ended)) = self.free_packet(consumer, lease) else { return Outcome::Stale };
+        let outcome = self.answered((index, was_ended), lease, code, now);
+        self.let_go(consumer);
+        outcome
+    }
+
+    fn answered(&mut self, (index, was_ended): (u32, bool), lease: Lease, code: u8, now: UnixMillis) -> Outcome {
         let ack = self.consumers.get(index).ack;
         let is_success = code < FIRST_FAILURE;
         if was_ended || is_success && ack == AckMode::Explicit {
@@ -65,8 +71,7 @@ impl<B: Clone> Queue<B> {
         }
         let Some(id) = self.entries.find(lease.seq) else { return Outcome::Stale };
         let course = self.entries.course(id);
-        let is_leased = self.entries.slab[id].state == State::Leased;
-        let is_current = is_leased && course.holder == index && course.leases == lease.number;
+        let is_current = self.has_lease(index, id, lease);
         match (is_success, is_current) {
             (true, true) => self.succeed(id, index),
             (true, false) if course.given_up != lease.number => self.settle_late(id),
@@ -80,6 +85,23 @@ impl<B: Clone> Queue<B> {
     /// end of the session, or of the lease; the attempt was made.
     pub fn unanswered(&mut self, consumer: ConsumerId, lease: Lease) {
         let _ = self.free_packet(consumer, lease);
+        self.let_go(consumer);
+    }
+
+    /// What was to be delivered was not sent: it comes again, and there was no attempt.
+    pub fn unsent(&mut self, consumer: ConsumerId, lease: Lease, now: UnixMillis) {
+        self.advance(now);
+        let Some((index, _)) = self.free_packet(consumer, lease) else { return };
+        if let Some(id) = self.entries.find(lease.seq).filter(|id| self.has_lease(index, *id, lease)) {
+            self.counters.delivered = self.counters.delivered.saturating_sub(1);
+            self.give_back(id);
+        }
+        self.let_go(consumer);
+    }
+
+    fn has_lease(&self, holder: u32, id: u32, lease: Lease) -> bool {
+        let course = self.entries.course(id);
+        self.entries.slab[id].state == State::Leased && course.holder == holder && course.leases == lease.number
     }
 
     /// Its consumer, if that is there, and whether a settle topic had ended the lease.
@@ -144,12 +166,14 @@ impl<B: Clone> Queue<B> {
         match code {
             NOT_AUTHORIZED => {
                 self.exclude(id, holder);
-                self.give_back(id, Cause::NotAuthorized);
+                self.counters.count_redelivery(Cause::NotAuthorized);
+                self.give_back(id);
             }
             QUOTA_EXCEEDED if self.entries.course(id).busy < self.config.max_busy => {
                 self.entries.course_mut(id).busy += 1;
                 self.with_rest(holder, |consumer, _| consumer.note_busy(now));
-                self.give_back(id, Cause::Busy);
+                self.counters.count_redelivery(Cause::Busy);
+                self.give_back(id);
             }
             TOPIC_NAME_INVALID | PAYLOAD_FORMAT_INVALID => {
                 self.die(id, DeadReason::Rejected, now);
@@ -182,8 +206,7 @@ impl<B: Clone> Queue<B> {
     }
 
     /// A leased message comes back without an attempt having been made.
-    fn give_back(&mut self, id: u32, cause: Cause) {
-        self.counters.count_redelivery(cause);
+    fn give_back(&mut self, id: u32) {
         self.tell_lease(id);
         let course = self.entries.course_mut(id);
         course.attempts = course.attempts.saturating_sub(1);

@@ -193,19 +193,8 @@ impl House {
     /// the server that is asked what its clients may do.
     fn reload_rights(&self, config: &Config, named: &HashSet<String>) -> Outside {
         let mut loader = RightsLoader::new(&config.auth, self.broker.metrics.clone(), self.outside.clone());
-        let mut groups: Vec<(&Arc<Rights>, &str, RightsSource)> = Vec::new();
-        let mut torn: Vec<&Arc<Rights>> = Vec::new();
-        for listener in &config.listeners {
-            let Some(OpenDoor { door, context, .. }) = self.doors.get(&listener.name) else { continue };
-            let source = RightsSource::of(config, listener, context.is_loopback);
-            match groups.iter().find(|(rights, ..)| Arc::ptr_eq(rights, &door.rights)) {
-                Some((.., first)) if *first != source => torn.push(&door.rights),
-                Some(_) => {}
-                None => groups.push((&door.rights, &listener.name, source)),
-            }
-        }
-        for (rights, listener, source) in groups {
-            let loaded = if torn.iter().any(|torn| Arc::ptr_eq(torn, rights)) {
+        for Shared { rights, listener, source, is_torn } in self.shared_rights(config) {
+            let loaded = if is_torn {
                 Err("listeners that began with the same users and rights get different ones at the next start".into())
             } else {
                 loader.load(&source)
@@ -222,6 +211,20 @@ impl House {
         let (outside, fetchers) = loader.finish();
         fetchers.into_iter().for_each(|fetcher| drop(tokio::spawn(fetcher.run())));
         outside
+    }
+
+    /// All users and rights, and what the config makes of them.
+    fn shared_rights<'a>(&'a self, config: &'a Config) -> Vec<Shared<'a>> {
+        let mut all: Vec<Shared<'_>> = Vec::new();
+        for listener in &config.listeners {
+            let Some(OpenDoor { door, context, .. }) = self.doors.get(&listener.name) else { continue };
+            let (rights, source) = (&door.rights, RightsSource::of(config, listener, context.is_loopback));
+            match all.iter_mut().find(|shared| Arc::ptr_eq(shared.rights, rights)) {
+                Some(shared) => shared.is_torn |= shared.source != source,
+                None => all.push(Shared { rights, listener: &listener.name, source, is_torn: false }),
+            }
+        }
+        all
     }
 
     /// The keys that differ from the config in force and cannot be changed while running.
@@ -243,11 +246,22 @@ impl House {
             all
         };
         let mut changes = fixed_changes(&self.config, new);
-        if fixed(&self.config.listeners) != fixed(&new.listeners) {
+        let is_torn = self.shared_rights(&self.in_force(new)).iter().any(|shared| shared.is_torn);
+        if is_torn || fixed(&self.config.listeners) != fixed(&new.listeners) {
             changes.push("listeners");
         }
         changes
     }
+}
+
+/// Users and rights that some listeners have together, as they had the same files at the start.
+struct Shared<'a> {
+    rights: &'a Arc<Rights>,
+    /// One of them.
+    listener: &'a str,
+    source: RightsSource,
+    /// The config gives others of them others.
+    is_torn: bool,
 }
 
 /// Tells the log what is wrong, and whoever asked.

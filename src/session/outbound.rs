@@ -90,6 +90,17 @@ impl Outbound {
         self.may_begin() && self.queue.is_empty()
     }
 
+    /// How much work the client takes now without anything of it waiting here while its time runs. Behind what others have published one
+    /// waits all the same, so that it has its turn.
+    pub fn room_for_work(&self) -> usize {
+        let resent = self.resend.as_ref().map_or(0, |resend| resend.len());
+        let taken = usize::from(self.in_use) + resent + self.queue.len();
+        match usize::from(self.window).saturating_sub(taken) {
+            0 => usize::from(!self.queue.is_empty() && !self.queue.has_work()),
+            room => room,
+        }
+    }
+
     /// Takes a message for this session: written at once where that keeps the order, queued otherwise.
     pub fn deliver(
         &mut self,
@@ -187,6 +198,14 @@ impl Outbound {
             |queued: &Queued| queued.qos() == QoS::AtLeastOnce && queued.work().is_some_and(|work| is_over(work.errand()));
         self.inflight.discard(is_recalled);
         self.queue.extract(|queued| !is_recalled(queued));
+    }
+
+    /// Lets go of work that was not sent yet: its subscription is over.
+    pub fn give_back_unsent(&mut self, is_meant: impl Fn(&Errand) -> bool) {
+        if self.queue.has_work() {
+            let is_meant = |work: &Arc<Work>| is_meant(work.errand());
+            self.extract(|queued| queued.qos() == QoS::AtMostOnce || !queued.work().is_some_and(is_meant));
+        }
     }
 
     /// Puts a message back at the end of the queue that was taken out of it, or of the exchanges. A stored one gets a new number: the

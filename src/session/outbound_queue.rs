@@ -11,7 +11,9 @@ pub struct OutboundQueue {
     messages: ChunkedQueue<Queued>,
     bytes: usize,
     /// How many of them have QoS 0.
-    at_most_once: usize,
+    at_most_once: u32,
+    /// How many of them work queues have lent.
+    lent: u32,
     /// How many of them are stored.
     stored: usize,
 }
@@ -67,7 +69,8 @@ impl OutboundQueue {
     /// Puts a message at the end, whatever the bounds say: it was within them before.
     pub fn put(&mut self, queued: Queued) {
         self.bytes += queued.size();
-        self.at_most_once += usize::from(queued.qos() == QoS::AtMostOnce);
+        self.at_most_once += u32::from(queued.qos() == QoS::AtMostOnce);
+        self.lent += u32::from(queued.work().is_some());
         self.stored += usize::from(queued.body().is_some());
         self.messages.push_back(queued);
     }
@@ -121,6 +124,11 @@ impl OutboundQueue {
         self.at_most_once > 0
     }
 
+    /// Whether what a work queue has lent waits.
+    pub const fn has_work(&self) -> bool {
+        self.lent > 0
+    }
+
     /// How many are stored.
     pub const fn stored(&self) -> usize {
         self.stored
@@ -144,7 +152,8 @@ impl OutboundQueue {
 
     fn forget(&mut self, gone: &Queued) {
         self.bytes -= gone.size();
-        self.at_most_once -= usize::from(gone.qos() == QoS::AtMostOnce);
+        self.at_most_once -= u32::from(gone.qos() == QoS::AtMostOnce);
+        self.lent -= u32::from(gone.work().is_some());
         self.stored -= usize::from(gone.body().is_some());
     }
 }

@@ -127,6 +127,7 @@ fn every_limit_is_tested() {
         "max_connect_size",
         "max_connections",
         "max_connections_per_address",
+        "max_delayed_bytes",    // tests/queues
         "max_delayed_messages", // tests/queues
         "max_inflight",
         "max_keep_alive",

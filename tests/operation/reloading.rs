@@ -173,6 +173,27 @@ fn a_listener_that_is_named_no_more_goes_on_sharing_its_rights() {
     }
 }
 
+/// Whose they are to be cannot be told apart while running.
+#[test]
+fn listeners_that_share_their_rights_and_are_not_to_any_more_keep_them_and_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["one", "other"] {
+        fs::write(folder.path().join(name), format!("topic {name}/#\n")).unwrap();
+    }
+    let listener = |name: &str| format!("[[listeners]]\nname = \"{name}\"\nurl = \"tcp://127.0.0.1:0\"\n");
+    let config = format!("[auth]\nacl_file = \"one\"\n{}{}", listener("first"), listener("second"));
+    let mut broker = Broker::with_config_in(folder, &config);
+    change(&mut broker, &format!("{config}acl_file = \"other\"\n"));
+    let line = broker.wait_for_log("takes effect at the next start");
+    assert!(line.contains("\"key\":\"listeners\""), "{line}");
+    broker.wait_for_log("config reloaded");
+    for name in ["first", "second"] {
+        let mut client = Client::connect(broker.listener(name), V5, name);
+        assert_eq!(client.publish("one/x", "", QoS::AtLeastOnce), 0x10, "{name}");
+        assert_eq!(client.publish("other/x", "", QoS::AtLeastOnce), 0x87, "{name}");
+    }
+}
+
 /// Nobody answers there, so nothing is allowed; without the server, everything would be.
 #[test]
 fn a_listener_that_is_named_no_more_does_not_lose_the_server_that_is_asked() {

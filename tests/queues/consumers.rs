@@ -200,22 +200,26 @@ fn a_window_opens_by_one_with_each_acknowledgement() {
 }
 
 #[test]
-fn an_unsubscribed_consumer_gives_up_what_it_has() {
+fn an_unsubscribed_consumer_finishes_what_it_has() {
     let broker = jobs("");
     let mut publisher = enter(&broker, "publisher");
     let mut worker = consumer(&broker, "worker", "$queue/jobs");
-    fill(&mut publisher, "jobs/a", &["1"]);
-    let got = take(&mut worker);
+    fill(&mut publisher, "jobs/a", &["done", "failed", "left"]);
+    let got = [take(&mut worker), take(&mut worker), take(&mut worker)];
     assert_eq!(worker.unsubscribe("$queue/jobs"), [0]);
     let mut next = consumer(&broker, "next", "$queue/jobs");
-    let again = take(&mut next);
-    assert_eq!((again.payload.as_str(), again.attempt()), ("1", 2));
-    ack(&mut worker, &got);
-    ack(&mut next, &again);
-    fill(&mut publisher, "jobs/a", &["2"]);
-    assert_eq!(take(&mut next).payload, "2");
+    ack(&mut worker, &got[0]);
+    fill(&mut publisher, "jobs/a", &["new"]);
+    assert_eq!(payloads(&drain(&mut next)), ["new"], "what the other has is nobody else's");
     assert_eq!(drain(&mut worker), []);
+    refuse(&mut worker, &got[1], 0x80);
+    let again = take(&mut next);
+    assert_eq!((again.payload.as_str(), again.attempt()), ("failed", 2));
     assert_eq!(worker.unsubscribe("$queue/jobs"), [0x11]);
+    leave(worker);
+    let again = take(&mut next);
+    assert_eq!((again.payload.as_str(), again.attempt()), ("left", 2), "it ended with the session");
+    assert_eq!(drain(&mut next), []);
 }
 
 #[test]

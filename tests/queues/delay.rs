@@ -112,7 +112,7 @@ fn what_has_waited_by_its_topic_does_not_wait_by_its_property() {
 #[test]
 fn delays_have_a_bound() {
     let broker = broker(
-        "[work_queues]\nmax_delay = \"60s\"\nmax_delayed_messages = 2\n[[queues]]\nname = \"jobs\"\nbind = [\"jobs/#\"]\nmax_delay = \"30s\"\n",
+        "[work_queues]\nmax_delay = \"60s\"\nmax_delayed_messages = 2\nmax_delayed_bytes = \"1KiB\"\n[[queues]]\nname = \"jobs\"\nbind = [\"jobs/#\"]\nmax_delay = \"30s\"\n",
     );
     let mut publisher = enter(&broker, "publisher");
     for (topic, properties, reason) in [
@@ -128,6 +128,7 @@ fn delays_have_a_bound() {
         ("$delayed/31/$queue/jobs/$put/a", &[], 0x97),
         ("jobs/a", &[("q-delay", "31s")], 0x97),
         ("jobs/a", &[("q-delay", "soon")], 0x83),
+        (&*format!("$delayed/60/{}", "a".repeat(1100)), &[], 0x97),
         ("$delayed/60/a", &[], 0),
         ("$delayed/30/$queue/jobs/$put/a", &[], 0),
         ("jobs/a", &[("q-delay", "30s")], 0),
@@ -138,8 +139,8 @@ fn delays_have_a_bound() {
         assert_eq!(told.reason, reason, "{topic} {properties:?}: {told:?}");
         assert_eq!(told.text.is_some(), reason != 0, "{topic} {properties:?}: {told:?}");
     }
-    let hits = || broker.metric(r#"dunlin_limit_hits_total{limit="max_delayed_messages"}"#);
-    eventually("the limit is counted", || hits() == 1.0);
+    let hits = |limit| broker.metric(&format!(r#"dunlin_limit_hits_total{{limit="{limit}"}}"#));
+    eventually("the limits are counted", || [hits("max_delayed_messages"), hits("max_delayed_bytes")] == [1.0, 1.0]);
     // Nothing has changed by what was refused.
     assert_eq!(drain(&mut consumer(&broker, "worker", "$queue/jobs")), []);
 }

@@ -166,7 +166,8 @@ fn limits_are_counted_under_the_keys_of_the_config() {
         "listener_connection_rate",
         "listener_max_connections",
         "listener_message_rate",
-        "max_delayed_messages", // of [work_queues]
+        "max_delayed_bytes", // of [work_queues]
+        "max_delayed_messages",
         "max_queues",
     ];
     assert_eq!(counted.difference(&keys).collect::<Vec<_>>(), elsewhere);

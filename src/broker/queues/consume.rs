@@ -3,18 +3,20 @@ use std::time::Instant;
 
 use super::AutoCreate;
 use super::define::{DefineError, Definition, Origin, filters};
-use super::handle::{Consumer, Membership, QueueHandle};
+use super::handle::{Consumer, QueueHandle, QueueState};
 use super::operate::QueueId;
+use super::places::Membership;
 use super::pump::take_back;
 use super::settle::{right_of, why};
 use crate::broker::deliver::Deliveries;
 use crate::broker::handle::{SessionHandle, Slot};
+use crate::broker::subscribe::Ending;
 use crate::broker::{Broker, Effects};
 use crate::metrics::Denied;
 use crate::packet::{ProtocolVersion, QoS, Subscribe, SubscribeReason, SubscriptionOptions, TopicFilter, UserProperties};
 use crate::queue::topics::{Form, SubscribeFilter, TopicError};
-use crate::queue::{AckMode, Config, Join, Part, QueueName, properties, topics};
-use crate::session::{Limits, Subscription};
+use crate::queue::{AckMode, Config, Join, Part, QueueName, UnixMillis, properties, topics};
+use crate::session::{Errand, Limits, Subscription};
 use crate::storage::ConsumerWish;
 
 /// A refusal, with a text for clients that can be told.
@@ -114,7 +116,7 @@ impl Broker {
         self.add_consumer(handle, filter, subscription, limits.max_subscriptions, effects)?;
         let joined = self.join(handle, filter, (&queue, reference.part, form == Form::Lease), subscription, now);
         if !joined {
-            self.remove_subscription(handle, filter, now, effects);
+            self.remove_subscription(handle, (filter, Ending::TakenAway), now, effects);
             return Err((SubscribeReason::UnspecifiedError, "the queue is gone"));
         }
         Ok(match qos {
@@ -209,10 +211,10 @@ impl Broker {
         if state.is_deleted {
             return false;
         }
+        let wall = self.queues.moment(now);
+        take_back(queue, &mut state, wall); // What it has acknowledged has not failed, and was meant as it was said.
         let there = handle.lock(|slot| slot.memberships().into_iter().find(|membership| membership.filter == *filter));
-        if let Some(there) = there {
-            let wall = self.queues.moment(now);
-            take_back(queue, &mut state, wall); // What it has acknowledged has not failed, and was meant as it was said.
+        if let Some(there) = there.filter(|there| *there.queue == **queue) {
             // The same subscription again keeps what it has, also if it wants another window or way to settle from now on.
             if let Some(consumer) = state.consumers.get_mut(&(there.part, there.consumer))
                 && (consumer.qos == QoS::AtMostOnce) == (options.qos == QoS::AtMostOnce)
@@ -222,9 +224,8 @@ impl Broker {
                 state.work.with(there.part, |queue| queue.set_ack(there.consumer, ack));
                 return true;
             }
-            state.work.with(there.part, |queue| queue.leave(there.consumer, wall));
-            state.consumers.remove(&(there.part, there.consumer));
             handle.lock(|slot| slot.forget_membership(filter));
+            retire_from(&mut state, handle, &there, wall);
         }
         let config = state.work.part(part).config();
         let prefetch = wish.prefetch.unwrap_or(config.prefetch);
@@ -235,16 +236,16 @@ impl Broker {
             prefetch,
             receive_maximum: u16::MAX,
             unacknowledged: 0,
+            resumes: handle.lock(|slot| slot.retired_from(queue, part)).filter(|_| options.qos != QoS::AtMostOnce),
             is_online: false,
         };
         let consumer = state.work.with(part, |queue| queue.join(join));
-        let session = handle.clone();
-        let member = Consumer { session, is_lease_form, qos: options.qos, identifier, wish, has_properties: false };
+        let (session, qos) = (handle.clone(), options.qos);
+        let member = Consumer { session, is_lease_form, qos, identifier, wish, has_properties: false, shares_window: false };
         state.consumers.insert((part, consumer), member);
         let membership = Membership { filter: filter.clone(), queue: queue.clone(), part, consumer };
-        let is_in = handle.lock(|slot| !slot.is_ended && slot.remember(membership));
+        let is_in = handle.lock(|slot| slot.remember(membership));
         if !is_in {
-            let wall = self.queues.moment(now);
             state.work.with(part, |queue| queue.leave(consumer, wall));
             state.consumers.remove(&(part, consumer));
         }
@@ -261,7 +262,12 @@ impl Broker {
                 member.has_properties = link.version.has_properties();
                 let prefetch = member.wish.prefetch.or(link.receive_maximum).unwrap_or(prefetch);
                 let window = link.window;
-                state.work.with(part, |queue| queue.set_window(consumer, prefetch, window));
+                member.shares_window = link.shares_window && member.qos != QoS::AtMostOnce;
+                let shares_window = member.shares_window;
+                state.work.with(part, |queue| {
+                    queue.set_window(consumer, prefetch, window);
+                    queue.set_shared(consumer, shares_window);
+                });
             }
             state.work.with(part, |queue| {
                 queue.set_on_hold(consumer, false);
@@ -286,8 +292,31 @@ impl Broker {
         }
     }
 
-    /// The session, or one of its subscriptions, is over: what it had goes back. Of a session that has let go of its exchanges, only
-    /// what was sent counts as an attempt.
+    /// A subscription is over, and its session goes on: what it was sent it may finish `[MQTT-3.10.4-3]`, the rest goes back at once.
+    pub(in crate::broker) fn retire(
+        &self,
+        handle: &SessionHandle,
+        membership: &Membership,
+        effects: &mut Effects,
+        now: Instant,
+    ) {
+        let Membership { queue, part, consumer, .. } = membership;
+        let mut state = queue.lock();
+        let (number, is_dead, wall) = (queue.number, *part == Part::Dead, self.queues.moment(now));
+        let is_its = |errand: &Errand| errand.queue == number && errand.is_dead == is_dead && errand.consumer == consumer.get();
+        handle.lock(|slot| {
+            slot.session.outbound.give_back_unsent(is_its);
+            slot.report(effects);
+        });
+        take_back(queue, &mut state, wall);
+        retire_from(&mut state, handle, membership, wall);
+        state.tell(queue, self.journal.is_some(), effects);
+        self.submit(effects);
+        drop(state);
+        queue.look_at(0);
+    }
+
+    /// The session is over: what it had goes back. As it has let go of its exchanges, only what was sent counts as an attempt.
     pub(in crate::broker) fn leave(&self, memberships: Vec<Membership>, now: Instant, effects: &mut Effects) {
         for Membership { queue, part, consumer, .. } in memberships {
             let mut state = queue.lock();
@@ -300,6 +329,18 @@ impl Broker {
             drop(state);
             queue.look_at(0);
         }
+    }
+}
+
+/// A consumer gets nothing more, and what it was sent it may finish: as long as its session goes on, which keeps that in mind.
+fn retire_from(state: &mut QueueState, session: &SessionHandle, membership: &Membership, wall: UnixMillis) {
+    let Membership { part, consumer, .. } = *membership;
+    state.consumers.remove(&(part, consumer));
+    state.work.with(part, |queue| queue.retire(consumer));
+    let work = &state.work;
+    let is_there = |other: &Membership| work.part(other.part).is_consumer(other.consumer);
+    if is_there(membership) && !session.lock(|slot| slot.retire(membership.clone(), is_there)) {
+        state.work.with(part, |queue| queue.leave(consumer, wall));
     }
 }
 
@@ -318,6 +359,7 @@ struct Link {
     window: u16,
     /// What the client has named.
     receive_maximum: Option<u16>,
+    shares_window: bool,
 }
 
 impl Link {
@@ -327,6 +369,7 @@ impl Link {
             version: online.writer.version,
             window: slot.session.outbound.window(),
             receive_maximum: online.receive_maximum,
+            shares_window: slot.shares_window(),
         })
     }
 }

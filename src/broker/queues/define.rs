@@ -104,6 +104,8 @@ impl Broker {
         drop(by_name);
         self.bind(&queue, &filters);
         queues.count.fetch_add(1, Ordering::AcqRel);
+        self.rejoin_all(&queue.id, now);
+        queue.look_at(0);
         tracing::info!(queue = %queue.id, bind = ?filters, "work queue made");
         Ok(queue)
     }

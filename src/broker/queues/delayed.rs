@@ -10,7 +10,7 @@ use crate::broker::publish::{Late, Matched, Publisher};
 use crate::broker::quotas::Quota;
 use crate::metrics::{DropReason, Limit};
 use crate::packet::{Message, PublishReason, UserPropertiesBuf};
-use crate::queue::properties;
+use crate::queue::{DelayedFull, properties};
 use crate::session::{Answer, Note, Publication};
 use crate::storage::{Body, Holder};
 
@@ -54,9 +54,10 @@ impl Broker {
         if let Some(limit) = full(Quota::DelayedMessages).or_else(|| full(Quota::QueuedBytes)) {
             return Err(refused(limit, "too much waits already"));
         }
-        if delayed.schedule(body.clone(), size, at, author).is_err() {
-            return Err(refused(Limit::MaxDelayedMessages, "too many delayed messages"));
-        }
+        delayed.schedule(body.clone(), size, at, author).map_err(|full| match full {
+            DelayedFull::Messages => refused(Limit::MaxDelayedMessages, "too many delayed messages"),
+            DelayedFull::Bytes => refused(Limit::MaxDelayedBytes, "the delayed messages are too many bytes"),
+        })?;
         if publication.is_lasting() {
             let holder = Holder { stream: COMMON, is_kept: true, is_wanted_soon: false };
             body.hold(holder).into_iter().for_each(|item| deliveries.batch.journal.push(item));

@@ -12,7 +12,7 @@ use super::{Queues, Wake};
 use crate::broker::connect::next_epoch;
 use crate::broker::handle::SessionHandle;
 use crate::broker::quotas::Account;
-use crate::packet::{QoS, TopicFilter};
+use crate::packet::QoS;
 use crate::queue::{ConsumerId, Part, WorkQueue};
 use crate::session::{Errand, Fate, Returns};
 use crate::storage::{Body, ConsumerWish};
@@ -60,16 +60,8 @@ pub(in crate::broker) struct Consumer {
     pub wish: ConsumerWish,
     /// Whether it is told of the lease by properties.
     pub has_properties: bool,
-}
-
-/// A session's place in a queue.
-#[derive(Clone, Debug)]
-pub struct Membership {
-    /// The subscription that it comes from.
-    pub filter: TopicFilter,
-    pub queue: Arc<QueueHandle>,
-    pub part: Part,
-    pub consumer: ConsumerId,
+    /// Whether its client's window is also for others.
+    pub shares_window: bool,
 }
 
 impl QueueHandle {

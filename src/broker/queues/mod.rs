@@ -9,6 +9,7 @@ mod figures;
 mod fold;
 mod handle;
 mod operate;
+mod places;
 mod pump;
 mod records;
 mod restore;
@@ -30,13 +31,15 @@ pub use define::{DefineError, Definition, Origin};
 pub use feed::Hints;
 pub(super) use feed::{Fed, Locked};
 pub use fold::{QueueFold, QueueSummary};
-pub(super) use handle::Membership;
 pub use handle::QueueHandle;
 pub use operate::{OperateError, PeekedMessage, QueueDetails, QueueId};
+pub(super) use places::Places;
 pub(super) use pump::Lent;
 pub(super) use settle::NeededToPublish;
 use waiting::Waiting;
 
+use crate::broker::handle::SessionHandle;
+use crate::packet::TopicFilter;
 use crate::queue::{DelayedBounds, QueueName, Secret, UnixMillis};
 use crate::storage::Clock;
 use crate::units::{ByteSize, Span};
@@ -103,9 +106,26 @@ pub struct Queues {
     /// The same as it is stored.
     secret_bytes: Mutex<Option<[u8; 16]>>,
     delayed: Mutex<Waiting>,
+    /// Subscriptions to queues that are not there: deleted, or lost with the journal. No more than there were consumers of what operators
+    /// have deleted.
+    pub(super) deserted: Mutex<HashMap<QueueId, Vec<Deserted>>>,
     next_number: AtomicU64,
     clock: Clock,
     wake: Arc<Wake>,
+}
+
+/// Which queue a subscription is to, if it is to one.
+fn queue_of(handle: &SessionHandle, filter: &TopicFilter) -> Option<QueueId> {
+    let name = QueueName::new(consumer_filter(filter)?.ok()?.queue.name).ok()?;
+    Some(QueueId { mount_point: handle.mount_point.as_deref().map(Box::from), name })
+}
+
+/// A subscription to a queue that is not there.
+#[derive(Debug)]
+pub(super) struct Deserted {
+    /// The session's key in the registry.
+    session: Arc<str>,
+    filter: TopicFilter,
 }
 
 /// When somebody must look at the queues next.
@@ -137,6 +157,7 @@ impl Queues {
             secret: RwLock::new(Secret::new(rand::random())),
             secret_bytes: Mutex::default(),
             delayed: Mutex::new(delayed),
+            deserted: Mutex::default(),
             next_number: AtomicU64::new(1),
             clock,
             wake: Arc::new(Wake { at: AtomicU64::new(Wake::NEVER), notify: Notify::new() }),
@@ -155,6 +176,32 @@ impl Queues {
     pub(super) fn find(&self, mount_point: Option<&str>, name: &str) -> Option<Arc<QueueHandle>> {
         let name = QueueName::new(name).ok()?;
         self.by_name.read().get(&QueueId { mount_point: mount_point.map(Box::from), name }).cloned()
+    }
+
+    /// Subscriptions of a session to a queue that is not there.
+    fn desert(&self, handle: &SessionHandle, filters: Vec<TopicFilter>) {
+        let mut deserted = self.deserted.lock();
+        for filter in filters {
+            let Some(id) = queue_of(handle, &filter) else { continue };
+            deserted.entry(id).or_default().push(Deserted { session: handle.registry_key.clone(), filter });
+        }
+    }
+
+    /// Such a subscription is over. Returns whether it was one.
+    pub(super) fn forget_deserted(&self, handle: &SessionHandle, filter: &TopicFilter) -> bool {
+        let mut deserted = self.deserted.lock();
+        if deserted.is_empty() {
+            return false;
+        }
+        let Some(id) = queue_of(handle, filter) else { return false };
+        let Some(all) = deserted.get_mut(&id) else { return false };
+        let before = all.len();
+        all.retain(|one| one.session != handle.registry_key || one.filter != *filter);
+        let was_one = all.len() < before;
+        if all.is_empty() {
+            deserted.remove(&id);
+        }
+        was_one
     }
 
     fn find_number(&self, number: u64) -> Option<Arc<QueueHandle>> {

@@ -151,15 +151,16 @@ impl Broker {
         self.stored(deliveries, now).await
     }
 
-    /// Takes a queue away with all that is in it; done once that is stored. Its consumers stay subscribed to nothing.
+    /// Takes a queue away with all that is in it; done once that is stored. Its consumers stay subscribed, for when there is one of its
+    /// name again.
     pub async fn delete_queue(&self, id: &QueueId, now: Instant) -> Result<(), OperateError> {
         let queue = self.queue_of(id)?;
         let mut deliveries = Deliveries::default();
-        self.delete(&queue, &mut deliveries)?;
+        self.delete(&queue, now, &mut deliveries)?;
         self.stored(deliveries, now).await
     }
 
-    fn delete(&self, queue: &Arc<QueueHandle>, deliveries: &mut Deliveries) -> Result<(), OperateError> {
+    fn delete(&self, queue: &Arc<QueueHandle>, now: Instant, deliveries: &mut Deliveries) -> Result<(), OperateError> {
         let mut by_name = self.queues.by_name.write();
         let mut state = queue.lock();
         if state.is_deleted {
@@ -179,7 +180,8 @@ impl Broker {
             self.submit(&mut deliveries.batch);
         }
         for (_, consumer) in consumers {
-            consumer.session.lock(|slot| slot.forget_queue(queue));
+            let filters = consumer.session.lock(|slot| slot.forget_queue(queue));
+            self.queues.desert(&consumer.session, filters);
         }
         let filters = filters(&state.definition);
         if let Some(account) = &queue.account {
@@ -190,6 +192,10 @@ impl Broker {
         let gone = state.work.take();
         drop(state);
         drop(gone);
+        // One of its name may be there already, and have found nobody.
+        if self.queues.find(queue.id.mount_point.as_deref(), queue.id.name.as_str()).is_some() {
+            self.rejoin_all(&queue.id, now);
+        }
         self.unbind(queue, filters.iter());
         self.queues.count.fetch_sub(1, std::sync::atomic::Ordering::AcqRel);
         tracing::info!(queue = %queue.id, "work queue deleted");

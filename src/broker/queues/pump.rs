@@ -3,13 +3,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use super::feed::key_of;
-use super::handle::{Consumer, Membership, QueueHandle, QueueState};
+use super::handle::{Consumer, QueueHandle, QueueState};
+use super::places::Membership;
 use super::{Queues, Wake};
 use crate::broker::Broker;
 use crate::broker::deliver::Deliveries;
 use crate::broker::effects::Waiter;
-use crate::broker::handle::SessionHandle;
+use crate::broker::handle::{SessionHandle, Slot};
 use crate::packet::{Message, MessageView, TopicName, UserPropertiesBuf};
 use crate::queue::properties::{KEY, is_of_delivery};
 use crate::queue::{ConsumerId, Delivery, KeyMode, Lease, Part, UnixMillis};
@@ -18,8 +21,6 @@ use crate::storage::Body;
 
 /// Deliveries whose bodies are read together.
 const ROUND: usize = 64;
-/// What stands for the answer of a client that was never asked: to be tried again, and no attempt of it.
-const NOT_SENT: u8 = 0x97;
 /// Bytes unwritten from which a consumer of QoS 0 gets nothing more for a while.
 const AHEAD: usize = 128 * 1024;
 
@@ -94,7 +95,7 @@ impl Broker {
 
     /// A client comes back to its session: it is not sent again what has run out while it was connected, or was purged.
     pub(in crate::broker) fn recall_all_from(&self, session: &SessionHandle) {
-        let memberships = session.lock(|slot| if slot.online.is_none() { slot.memberships() } else { Vec::new() });
+        let memberships = session.lock(|slot| if slot.online.is_none() { slot.all_memberships() } else { Vec::new() });
         for Membership { queue, part, consumer, .. } in memberships {
             recall_from(session, &queue, &queue.lock(), (part, consumer));
         }
@@ -104,15 +105,15 @@ impl Broker {
     fn pump(&self, queue: &Arc<QueueHandle>, now: Instant, deliveries: &mut Deliveries) {
         let wall = self.queues.wall(now);
         let mut state = queue.lock();
-        let mut has_run_out = false;
+        let (mut has_run_out, mut given) = (false, Given::default());
         loop {
             take_back(queue, &mut state, wall);
             if state.work.poll_timeout().is_some_and(|at| at <= wall) {
                 has_run_out |= state.work.handle_timeout(wall);
             }
-            let mut lent = next_round(&mut state, wall);
+            let mut lent = next_round(&mut state, &mut given, wall);
             state.tell(queue, self.journal.is_some(), &mut deliveries.batch);
-            let goes_on = !lent.is_empty() && self.lend(queue, &mut state, &mut lent, now, deliveries);
+            let goes_on = !lent.is_empty() && self.lend(queue, &mut state, (&mut lent, &mut given), now, deliveries);
             lent.clear();
             LENT.set(lent);
             if !goes_on {
@@ -121,6 +122,7 @@ impl Broker {
             self.submit(&mut deliveries.batch);
         }
         self.submit(&mut deliveries.batch);
+        given.end();
         if has_run_out {
             recall(queue, &state);
         }
@@ -134,13 +136,14 @@ impl Broker {
         &self,
         queue: &Arc<QueueHandle>,
         state: &mut QueueState,
-        lent: &mut Deliverables,
+        (lent, given): (&mut Deliverables, &mut Given),
         now: Instant,
         deliveries: &mut Deliveries,
     ) -> bool {
         // A numbered attempt must not happen twice, so a redelivery waits; the first one need not.
         let must_wait = |(_, delivery): &mut (_, Delivery<_>)| delivery.attempt >= 2 && self.journal.is_some();
         let later: Vec<_> = lent.extract_if(.., must_wait).collect();
+        given.sent_but(later.iter().filter_map(|(part, delivery)| state.consumers.get(&(*part, delivery.consumer))));
         if !later.is_empty() {
             let lent = Lent { queue: queue.clone(), deliveries: later };
             deliveries.batch.journal.wait(Waiter::Lent(Box::new(lent)), self.stored_level());
@@ -150,6 +153,7 @@ impl Broker {
 
     /// Redeliveries whose leases are safe now.
     pub(in crate::broker) fn lent(&self, lent: Lent, now: Instant, deliveries: &mut Deliveries) {
+        let wall = self.queues.wall(now);
         let mut state = lent.queue.lock();
         let mut still = lent.deliveries;
         // A consumer of QoS 0 has no lease that could be over: its messages are settled already.
@@ -161,7 +165,21 @@ impl Broker {
             // Of a packet that is not sent nobody tells what became of it.
             state.work.with(part, |queue| queue.unanswered(consumer, lease));
         }
+        // Others may have had the room meanwhile: its time is not to run before it is sent.
+        let mut given = Given::default();
+        let has_room = |(part, delivery): &(Part, Delivery<_>)| {
+            let consumer = state.consumers.get(&(*part, delivery.consumer));
+            consumer.is_none_or(|consumer| !consumer.shares_window || given.may_have(consumer))
+        };
+        let (still, without_room): (Vec<_>, Vec<_>) = still.into_iter().partition(has_room);
+        for (part, Delivery { consumer, lease, .. }) in without_room {
+            state.work.with(part, |queue| {
+                queue.unsent(consumer, lease, wall);
+                queue.set_on_hold(consumer, true);
+            });
+        }
         self.send(&lent.queue, &mut state, &still, now, deliveries);
+        given.end();
         drop(state);
         deliveries.touch(lent.queue.number);
     }
@@ -177,7 +195,12 @@ impl Broker {
         let bodies: Vec<_> = lent.iter().map(|(_, delivery)| delivery.body.clone()).collect();
         let Some(messages) = self.messages_of(&bodies) else { return false };
         for ((part, delivery), message) in lent.iter().zip(messages) {
-            let Some(consumer) = state.consumers.get(&(*part, delivery.consumer)) else { continue };
+            let Some(consumer) = state.consumers.get(&(*part, delivery.consumer)) else {
+                // Its subscription is over, and what it was lent waited for the disk.
+                let (consumer, lease, wall) = (delivery.consumer, delivery.lease, self.queues.wall(now));
+                state.work.with(*part, |queue| queue.unsent(consumer, lease, wall));
+                continue;
+            };
             let is_ahead = send_one(queue, state, consumer, (*part, delivery), &message, now, deliveries);
             if self.traces.is_on() {
                 let grant = Grant { qos: consumer.qos, ..Grant::default() };
@@ -198,10 +221,19 @@ impl Broker {
 
     /// A consumer of QoS 0 has taken what it was sent.
     pub(in crate::broker) fn end_hold(&self, handle: &SessionHandle, deliveries: &mut Deliveries) {
-        for membership in handle.lock(|slot| slot.memberships()) {
-            let consumer = membership.consumer;
-            membership.queue.lock().work.with(membership.part, |queue| queue.set_on_hold(consumer, false));
-            deliveries.touch(membership.queue.number);
+        for Membership { queue, part, consumer, .. } in handle.lock(|slot| slot.memberships()) {
+            queue.lock().work.with(part, |queue| queue.set_on_hold(consumer, false));
+            deliveries.touch(queue.number);
+        }
+    }
+
+    /// A client takes more work again: its queues have their turns at that room.
+    pub(in crate::broker) fn share_room(&self, handle: &SessionHandle, now: Instant, deliveries: &mut Deliveries) {
+        for _ in 0..handle.lock(|slot| slot.memberships().len()) {
+            let Some(next) = handle.lock(Slot::next_in_turn) else { break };
+            let Membership { queue, part, consumer, .. } = next;
+            queue.lock().work.with(part, |queue| queue.set_on_hold(consumer, false));
+            self.pump(&queue, now, deliveries);
         }
     }
 }
@@ -221,7 +253,7 @@ pub(super) fn take_back(queue: &QueueHandle, state: &mut QueueState, wall: UnixM
         let (consumer, lease) = (ConsumerId::of(errand.consumer), Lease { seq: errand.seq, number: errand.number });
         state.work.with(part, |queue| match fate {
             Fate::Answered(code) => _ = queue.acknowledged(consumer, lease, code, wall),
-            Fate::Unsent => _ = queue.acknowledged(consumer, lease, NOT_SENT, wall),
+            Fate::Unsent => queue.unsent(consumer, lease, wall),
             Fate::Unanswered => queue.unanswered(consumer, lease),
         });
     }
@@ -229,14 +261,63 @@ pub(super) fn take_back(queue: &QueueHandle, state: &mut QueueState, wall: UnixM
     state.returns = returns;
 }
 
+/// What sessions with several consumers are about to be given by one look at a queue.
+#[derive(Default)]
+struct Given {
+    by_session: SmallVec<[(u64, usize); 4]>,
+    /// Those that took no more.
+    refused: SmallVec<[Arc<SessionHandle>; 2]>,
+}
+
+impl Given {
+    /// Whether a consumer takes one more.
+    fn may_have(&mut self, consumer: &Consumer) -> bool {
+        let session = &consumer.session;
+        let at = self.place_of(session);
+        let given = &mut self.by_session[at].1;
+        if session.lock(|slot| slot.takes_work(*given)) {
+            *given += 1;
+            return true;
+        }
+        if !self.refused.iter().any(|refused| refused.key == session.key) {
+            self.refused.push(session.clone());
+        }
+        false
+    }
+
+    /// What was given has been sent, but for what consumers still wait for.
+    fn sent_but<'a>(&mut self, waiting: impl Iterator<Item = &'a Consumer>) {
+        self.by_session.clear();
+        for consumer in waiting.filter(|consumer| consumer.shares_window) {
+            let at = self.place_of(&consumer.session);
+            self.by_session[at].1 += 1;
+        }
+    }
+
+    fn place_of(&mut self, session: &SessionHandle) -> usize {
+        let known = self.by_session.iter().position(|(key, _)| *key == session.key);
+        known.unwrap_or_else(|| {
+            self.by_session.push((session.key, 0));
+            self.by_session.len() - 1
+        })
+    }
+
+    /// What was promised may not have been sent after all, and then nothing else would tell.
+    fn end(self) {
+        self.refused.iter().for_each(|session| session.lock(Slot::tell_of_room));
+    }
+}
+
 /// Some deliveries, those of the queue and of its dead letters in turn.
-fn next_round(state: &mut QueueState, wall: UnixMillis) -> Deliverables {
+fn next_round(state: &mut QueueState, given: &mut Given, wall: UnixMillis) -> Deliverables {
+    let QueueState { work, consumers, .. } = state;
     let mut lent = LENT.take();
     let mut parts = [Some(Part::Main), Some(Part::Dead)];
     while lent.len() < ROUND && parts.iter().any(Option::is_some) {
         for slot in &mut parts {
             let Some(part) = *slot else { continue };
-            match state.work.with(part, |queue| queue.poll_delivery(wall)) {
+            let has_room = |id| consumers.get(&(part, id)).is_none_or(|consumer| given.may_have(consumer));
+            match work.with(part, |queue| queue.poll_delivery(wall, has_room)) {
                 Some(delivery) => lent.push((part, delivery)),
                 None => *slot = None,
             }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::Deserted;
 use super::consume::consumer_filter;
 use super::define::{Definition, Origin};
 use super::fold::{FoldedDelayed, FoldedQueue, QueueFold};
@@ -10,6 +11,7 @@ use super::handle::QueueHandle;
 use super::operate::QueueId;
 use super::records::{self, COMMON};
 use crate::broker::author::Authors;
+use crate::broker::deliver::Deliveries;
 use crate::broker::handle::SessionHandle;
 use crate::broker::quotas::Quota;
 use crate::broker::{Broker, Effects};
@@ -84,7 +86,7 @@ impl Broker {
         queue.look_at(0);
     }
 
-    /// A stored session gets its places in queues back.
+    /// A session gets its place in a queue, for a subscription that it has; if there is no such queue, once there is one.
     pub(in crate::broker) fn rejoin(
         &self,
         handle: &Arc<SessionHandle>,
@@ -93,8 +95,40 @@ impl Broker {
         now: Instant,
     ) {
         let Some(Ok(SubscribeFilter { queue: reference, form })) = consumer_filter(filter) else { return };
-        if let Some(queue) = self.queues.find(handle.mount_point.as_deref(), reference.name) {
-            self.join(handle, filter, (&queue, reference.part, form == Form::Lease), subscription, now);
+        let is_subscribed = || handle.lock(|slot| !slot.is_ended && slot.session.subscriptions.contains_key(filter));
+        let find = || self.queues.find(handle.mount_point.as_deref(), reference.name);
+        loop {
+            let there = find();
+            match &there {
+                Some(queue) => {
+                    let is_lease_form = form == Form::Lease;
+                    if self.join(handle, filter, (queue, reference.part, is_lease_form), subscription, now) || !is_subscribed()
+                    {
+                        return;
+                    }
+                }
+                None => {
+                    self.queues.desert(handle, vec![filter.clone()]);
+                    // Whoever makes it has looked before that, or looks from now on.
+                    if find().is_none() || !self.queues.forget_deserted(handle, filter) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A queue has the name of one that was deleted: who was its consumer, and still subscribes to it, is one again.
+    pub(super) fn rejoin_all(&self, id: &QueueId, now: Instant) {
+        let deserted = self.queues.deserted.lock().remove(id).unwrap_or_default();
+        for Deserted { session, filter } in deserted {
+            let Some(handle) = self.registry.get(&session) else { continue };
+            let subscription = handle.lock(|slot| slot.session.subscriptions.get(&filter).copied());
+            if let Some(subscription) = subscription {
+                self.rejoin(&handle, &filter, subscription, now);
+                let mut touched = Deliveries::default();
+                self.sync_consumers(&handle, &mut touched); // The queue is looked at when it is made.
+            }
         }
     }
 

@@ -131,17 +131,20 @@ fn write(dir: &Path, files: &[NewFile], force: bool) -> Result<(), String> {
     files.iter().try_for_each(|file| write_file(dir, file))
 }
 
-/// Always makes a new file: writing into one that is there would keep its mode.
+/// Always makes a new file, and puts it in the place of one that is there: writing into that would keep its mode, and could stop halfway.
 fn write_file(dir: &Path, file: &NewFile) -> Result<(), String> {
-    let path = dir.join(&file.name);
-    let wrong = |error| format!("cannot write {}: {error}", path.display());
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(wrong(error)),
-        Ok(()) | Err(_) => {}
-    }
+    let (path, beside) = (dir.join(&file.name), dir.join(format!(".{}.new", file.name)));
     let mode = if file.is_secret { 0o600 } else { 0o644 };
-    let mut new = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path).map_err(wrong)?;
-    new.write_all(file.text.as_bytes()).map_err(wrong)
+    let write = || {
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let mut new = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+        new.write_all(file.text.as_bytes())?;
+        fs::rename(&beside, &path)
+    };
+    write().map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 /// A path of the config, as this machine knows it: moved by `--map`, and if relative, taken from the config's folder unless it is in

@@ -314,3 +314,110 @@ fn a_consumer_on_hold_gets_nothing() {
     world.with(|queue| queue.set_on_hold(display, false));
     assert_eq!(world.bodies(), [1]);
 }
+
+#[test]
+fn whose_subscription_is_over_finishes_what_it_has() {
+    let mut world = world(Config { ack_timeout: Span::seconds(30), ..config() });
+    let retired = world.join("retired");
+    world.fill(1..=4);
+    let had = world.deliveries();
+    world.with(|queue| queue.retire(retired));
+    let next = world.join("next");
+    world.fill([5]);
+    assert_eq!(world.bodies(), [5], "it keeps what it has, and gets nothing more");
+    assert_eq!((world.ack(&had[0], 0), world.ack(&had[1], 0x80)), (Outcome::Settled, Outcome::Returned));
+    assert_eq!(world.settle("retired", &had[2], Settle::Ack), Ok(()));
+    world.wait(1_010);
+    let again = world.next().unwrap();
+    assert_eq!((again.body, again.attempt, again.consumer), (2, 2, next));
+    assert_eq!(world.stats().consumers, 1);
+    // Its time runs out, and it was not too late all the same.
+    world.wait(30_000);
+    assert_eq!(world.ack(&had[3], 0), Outcome::Settled);
+    let is_there = |world: &World| world.queue.part(Part::Main).consumers.find(retired).is_some();
+    assert!(is_there(&world), "one packet is still to be acknowledged");
+    world.ack(&had[2], 0);
+    assert!(!is_there(&world));
+}
+
+#[test]
+fn whose_subscription_is_over_fails_with_its_session() {
+    let mut world = world(config());
+    let retired = world.join("retired");
+    world.fill(1..=3);
+    let had = world.deliveries();
+    world.with(|queue| queue.retire(retired));
+    let now = world.now;
+    world.ack(&had[0], 0);
+    had[1..].iter().for_each(|delivery| world.with(|queue| queue.unanswered(retired, delivery.lease)));
+    assert_eq!(world.with(|queue| queue.held_by(retired)), 2);
+    world.with(|queue| queue.leave(retired, now));
+    world.join("next");
+    world.wait(1_010);
+    let again: Vec<_> = world.deliveries().iter().map(|delivery| (delivery.body, delivery.attempt)).collect();
+    assert_eq!(again, [(2, 2), (3, 2)]);
+    assert_eq!(world.stats().counters.redelivered[&Cause::SessionEnd], 2);
+}
+
+#[test]
+fn who_subscribes_again_goes_on_with_what_it_has() {
+    let mut world = world(config());
+    let two = || Join { prefetch: 2, receive_maximum: 2, ..join("worker") };
+    let resumed = |worker| Join { resumes: Some(worker), ..two() };
+    let worker = world.join_as(two());
+    world.fill(1..=3);
+    let had = world.deliveries();
+    world.with(|queue| queue.retire(worker));
+    assert_ne!(world.join_as(Join { is_online: false, ..two() }), worker, "another session of the client");
+    assert_eq!(world.join_as(resumed(worker)), worker);
+    assert_eq!(world.next().map(|delivery| delivery.body), None, "its window is full");
+    world.ack(&had[0], 0);
+    assert_eq!(world.bodies(), [3]);
+    // With nothing left to finish, there is nothing to go on with.
+    world.with(|queue| queue.leave(worker, START));
+    let worker = world.join("worker");
+    world.with(|queue| queue.retire(worker));
+    assert_ne!(world.join_as(resumed(worker)), worker);
+    // Nor is one resumed that is at work.
+    let (busy, other) = (world.join("busy"), world.join("other"));
+    assert_ne!(world.join_as(resumed(busy)), busy);
+    assert!(world.with(|queue| queue.is_consumer(other)));
+}
+
+#[test]
+fn a_window_that_is_shared_is_asked_about() {
+    let mut world = world(config());
+    let shared = world.join("shared");
+    world.with(|queue| queue.set_shared(shared, true));
+    world.fill(1..=3);
+    world.fill_key("key", [4, 5]);
+    let now = world.now;
+    let poll = |world: &mut World, room: bool| {
+        let delivery = world.with(|queue| queue.poll_delivery(now, |_| room));
+        delivery.map(|delivery| (delivery.body, delivery.consumer))
+    };
+    assert_eq!(poll(&mut world, true), Some((1, shared)));
+    assert_eq!((poll(&mut world, false), poll(&mut world, true)), (None, None), "on hold, until it is said to be over");
+    world.tell_leases();
+    let leases = world.journal.iter().filter(|(_, change)| matches!(change, Change::Leased { .. })).count();
+    assert_eq!((leases, world.stats().leased), (1, 1), "nothing else was lent");
+    world.with(|queue| queue.set_on_hold(shared, false));
+    // What was to be lent keeps its place.
+    let bodies: Vec<_> = std::iter::from_fn(|| poll(&mut world, true)).map(|(body, _)| body).collect();
+    assert_eq!(bodies.iter().filter(|body| **body < 4).copied().collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(bodies.len(), 3, "two of the key would be two at once");
+    // Others take over what it has no room for, though they have more already.
+    world.with(|queue| queue.leave(shared, now));
+    let other = world.join("other");
+    world.fill([6]);
+    assert!(poll(&mut world, false).is_some_and(|(_, consumer)| consumer == other));
+    let shared = world.join("shared");
+    world.with(|queue| queue.set_shared(shared, true));
+    world.fill([7, 8]);
+    let asked = std::cell::Cell::new(0);
+    for _ in 0..2 {
+        let delivery = world.with(|queue| queue.poll_delivery(now, |_| asked.replace(asked.get() + 1) > 9));
+        assert_eq!(delivery.map(|delivery| delivery.consumer), Some(other));
+    }
+    assert_eq!(asked.get(), 1, "on hold it is not asked again");
+}

@@ -45,10 +45,10 @@ fn they_come_when_due_and_once() {
     delayed.schedule(2, 10, after(20), None).unwrap();
     delayed.schedule(1, 10, after(10), None).unwrap();
     let third = delayed.schedule(3, 10, after(10), None).unwrap();
-    assert_eq!(delayed.schedule(4, 10, after(1), None), Err(DelayedFull));
+    assert_eq!(delayed.schedule(4, 10, after(1), None), Err(DelayedFull::Messages));
     assert_eq!(delayed.cancel(third), Some(3));
     assert_eq!(delayed.cancel(third), None);
-    assert_eq!(delayed.schedule(4, 81, after(1), None), Err(DelayedFull));
+    assert_eq!(delayed.schedule(4, 81, after(1), None), Err(DelayedFull::Bytes));
     assert!(delayed.poll_timeout().unwrap() <= after(10));
     assert!(due(&mut delayed, after(9)).is_empty());
     assert_eq!(due(&mut delayed, after(10)), [1]);

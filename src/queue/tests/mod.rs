@@ -53,6 +53,7 @@ fn join(client: &str) -> Join {
         prefetch: 10,
         receive_maximum: 10,
         unacknowledged: 0,
+        resumes: None,
         is_online: true,
     }
 }
@@ -99,12 +100,12 @@ impl World {
 
     fn next(&mut self) -> Option<Delivery<u32>> {
         let now = self.now;
-        self.with(|queue| queue.poll_delivery(now))
+        self.with(|queue| queue.poll_delivery(now, |_| true))
     }
 
     fn next_dead(&mut self) -> Option<Delivery<u32>> {
         let now = self.now;
-        self.with_part(Part::Dead, |queue| queue.poll_delivery(now))
+        self.with_part(Part::Dead, |queue| queue.poll_delivery(now, |_| true))
     }
 
     fn deliveries(&mut self) -> Vec<Delivery<u32>> {

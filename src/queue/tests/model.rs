@@ -23,6 +23,7 @@ enum Operation {
         is_at_most_once: bool,
     },
     Leave(prop::sample::Index),
+    Retire(prop::sample::Index),
     Disconnect(prop::sample::Index),
     /// So many deliveries are made.
     Deliver(u8),
@@ -77,6 +78,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => (0..4_u8, 1..4_u16, any::<bool>(), prop::bool::weighted(0.1))
             .prop_map(|(client, prefetch, is_explicit, is_at_most_once)| Join { client, prefetch, is_explicit, is_at_most_once }),
         1 => any::<prop::sample::Index>().prop_map(Leave),
+        1 => any::<prop::sample::Index>().prop_map(Retire),
         1 => any::<prop::sample::Index>().prop_map(Disconnect),
         10 => (1..5_u8).prop_map(Deliver),
         10 => (any::<prop::sample::Index>(), codes).prop_map(|(which, code)| Ack { which, code }),
@@ -265,6 +267,10 @@ impl Watch {
                 let id = self.consumers.swap_remove(which.index(self.consumers.len()));
                 self.world.with(|queue| queue.leave(id, now));
                 self.packets.retain(|packet| packet.consumer != id);
+            }
+            Operation::Retire(which) if !self.consumers.is_empty() => {
+                let id = self.consumers.swap_remove(which.index(self.consumers.len()));
+                self.world.with(|queue| queue.retire(id));
             }
             Operation::Disconnect(which) if !self.consumers.is_empty() => {
                 let id = self.consumers[which.index(self.consumers.len())];

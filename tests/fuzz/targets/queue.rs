@@ -29,8 +29,10 @@ enum Operation {
     Enqueue { key: Option<u8>, dedup: Option<u8>, delay: u8, lifetime: Option<u8> },
     Join { client: u8, prefetch: u8, is_explicit: bool, is_at_most_once: bool, is_of_dead: bool },
     Leave(u8),
+    Retire(u8),
+    Unanswered(u8, bool),
     Online(u8, bool),
-    Deliver(bool),
+    Deliver(bool, Room),
     Acknowledge(u8, u8),
     Settle(u8, u8, u8),
     Wait(u16),
@@ -40,6 +42,14 @@ enum Operation {
     Purge(bool),
     Unblock,
     Restart,
+}
+
+/// Of a consumer that shares its window.
+#[derive(Arbitrary, Clone, Copy, Debug, PartialEq)]
+enum Room {
+    Unasked,
+    Free,
+    Full,
 }
 
 struct World {
@@ -91,6 +101,7 @@ impl World {
                     prefetch: u16::from(prefetch % 4),
                     receive_maximum: 8,
                     unacknowledged: 0,
+                    resumes: (prefetch > 127).then_some(self.consumers.last()).flatten().map(|(_, id)| *id),
                     is_online: true,
                 };
                 let id = self.queue.with(part, |queue| queue.join(join));
@@ -102,14 +113,35 @@ impl World {
                     self.queue.with(part, |queue| queue.leave(id, now));
                 }
             }
+            Operation::Retire(which) => {
+                if let Some((part, id)) = pick(&self.consumers, which) {
+                    self.queue.with(part, |queue| queue.retire(id));
+                }
+            }
+            Operation::Unanswered(which, is_sent) => {
+                if let Some((part, Delivery { consumer, lease, .. })) = pick(&self.deliveries, which) {
+                    self.queue.with(part, |queue| {
+                        if is_sent { queue.unanswered(consumer, lease) } else { queue.unsent(consumer, lease, now) }
+                    });
+                }
+            }
             Operation::Online(which, is_online) => {
                 if let Some((part, id)) = pick(&self.consumers, which) {
                     self.queue.with(part, |queue| queue.set_online(id, is_online));
                 }
             }
-            Operation::Deliver(is_dead) => {
+            Operation::Deliver(is_dead, room) => {
                 let part = if is_dead { Part::Dead } else { Part::Main };
-                let delivery = self.queue.with(part, |queue| queue.poll_delivery(now));
+                let of_part = self.consumers.iter().filter(|(other, _)| *other == part);
+                let all: Vec<_> = of_part.map(|(_, id)| *id).collect();
+                let delivery = self.queue.with(part, |queue| {
+                    for id in all {
+                        queue.set_shared(id, room != Room::Unasked);
+                        queue.set_on_hold(id, false);
+                    }
+                    queue.poll_delivery(now, |_| room == Room::Free)
+                });
+                assert!(room != Room::Full || delivery.is_none());
                 self.deliveries.extend(delivery.map(|delivery| (part, delivery)));
             }
             Operation::Acknowledge(which, code) => {

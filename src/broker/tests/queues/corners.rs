@@ -5,11 +5,11 @@ use crate::broker::tests::simulation::network::Task;
 use crate::queue::AckMode;
 use crate::units::ByteSize;
 
-const V5: ProtocolVersion = ProtocolVersion::V5;
+pub(super) const V5: ProtocolVersion = ProtocolVersion::V5;
 const QUOTA_EXCEEDED: u8 = 0x97;
 
 /// Without a journal nothing waits.
-fn done<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn done<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
@@ -31,7 +31,7 @@ fn house(config: Config) -> House {
     house
 }
 
-fn create(house: &House, config: Config) {
+pub(super) fn create(house: &House, config: Config) {
     let id = QueueId::plain(config.name.clone().unwrap());
     done(house.broker.create_queue(id, config, house.now)).unwrap();
 }
@@ -56,7 +56,7 @@ fn worker(house: &House, id: &str) -> Peer {
 }
 
 /// Payloads and identifiers of what has come.
-fn taken(peer: &mut Peer, house: &House) -> Vec<(String, Option<u16>)> {
+pub(super) fn taken(peer: &mut Peer, house: &House) -> Vec<(String, Option<u16>)> {
     let publishes = peer.receive(house).into_iter().filter_map(|seen| match seen {
         Seen::Publish { payload, id, .. } => Some((payload, id)),
         _ => None,
@@ -64,7 +64,7 @@ fn taken(peer: &mut Peer, house: &House) -> Vec<(String, Option<u16>)> {
     publishes.collect()
 }
 
-fn some(payload: &str, id: u16) -> Vec<(String, Option<u16>)> {
+pub(super) fn some(payload: &str, id: u16) -> Vec<(String, Option<u16>)> {
     vec![(payload.into(), Some(id))]
 }
 
@@ -72,7 +72,7 @@ fn refuse(peer: &mut Peer, house: &House, id: u16, reason: PublishReason) {
     peer.send(house, &Packet::PubAck(PublishAck::new(packet_id(id), reason)));
 }
 
-fn wait(house: &mut House, seconds: u64) {
+pub(super) fn wait(house: &mut House, seconds: u64) {
     for _ in 0..seconds {
         house.now += Duration::from_secs(1);
         house.broker.tend_queues(house.now);

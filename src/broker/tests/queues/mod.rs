@@ -7,6 +7,7 @@ mod corners;
 mod ledger;
 mod pieces;
 mod sender;
+mod several;
 mod worker;
 
 use std::collections::BTreeMap;
