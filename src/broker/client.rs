@@ -396,7 +396,7 @@ impl Client {
                 if asked.is_none() {
                     slot.fill(now, &mut deliveries.batch);
                 }
-                has_room = slot.ends_lack_of_room();
+                has_room = asked.is_none() && self.end.is_none() && slot.ends_lack_of_room();
             }
             slot.report(&mut deliveries.batch);
             Some((asked, is_broken, is_current && slot.has_more_to_fetch()))
@@ -478,9 +478,9 @@ impl Client {
             let (mut is_written, mut has_room) = (false, false);
             let taken = hold.handle.lock(|slot| {
                 let is_current = slot.is_online(hold.epoch);
+                is_written = is_current && slot.connection(hold.epoch)?.ends_hold(); // By senders.
                 has_room = is_current && slot.ends_lack_of_room();
                 let online = slot.connection(hold.epoch)?;
-                is_written = is_current && online.ends_hold(); // By senders.
                 Some((online.outbox.take_or_wait()?, online.outbox.waiting_since.take()))
             });
             if is_written {

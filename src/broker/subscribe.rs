@@ -227,8 +227,7 @@ impl Broker {
             (was_there, slot.forget_membership(filter))
         });
         match membership {
-            Some(membership) if how == Ending::Unsubscribed => self.retire(handle, &membership, effects, now),
-            Some(membership) => self.leave(vec![membership], now, effects),
+            Some(membership) => self.end_consumer(handle, (&membership, how), effects, now),
             None => _ = self.queues.forget_deserted(handle, filter),
         }
         was_there

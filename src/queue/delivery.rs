@@ -57,6 +57,7 @@ impl<B: Clone> Queue<B> {
     pub fn poll_delivery(&mut self, now: UnixMillis, mut has_room: impl FnMut(ConsumerId) -> bool) -> Option<Delivery<B>> {
         let (now, mut looks) = (self.advance(now), LOOKS);
         while !self.is_paused && self.consumers.has_free() {
+            let turn = self.ready.turn;
             let unit = self.next_unit(&mut looks)?;
             let id = self.ready.message_of(unit);
             if !self.is_deliverable(id, now) {
@@ -65,7 +66,7 @@ impl<B: Clone> Queue<B> {
             match self.choose(id, &mut has_room) {
                 Some(consumer) => return Some(self.deliver(unit, consumer, now)),
                 None if self.consumers.has_free() => self.ready.park(&mut self.entries, unit),
-                None => {} // It stays where it is: all are on hold.
+                None => self.ready.turn = turn, // All are on hold: it stays where it is, and first.
             }
         }
         None

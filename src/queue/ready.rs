@@ -17,7 +17,8 @@ pub(super) struct Ready {
     messages: [List<PLACE>; 3],
     keys: KeyTable,
     key_lines: [List<KEYS>; 3],
-    turn: usize,
+    /// Which line is next.
+    pub(super) turn: usize,
     /// Messages, and keys, that are set aside.
     parked: [usize; 2],
     /// Keys that stand still because of a dead message, with its number; in an order, so that they can be shown in pieces.

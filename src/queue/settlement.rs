@@ -93,7 +93,7 @@ impl<B: Clone> Queue<B> {
         self.advance(now);
         let Some((index, _)) = self.free_packet(consumer, lease) else { return };
         if let Some(id) = self.entries.find(lease.seq).filter(|id| self.has_lease(index, *id, lease)) {
-            self.counters.delivered = self.counters.delivered.saturating_sub(1);
+            self.counters.count_redelivery(Cause::Unsent);
             self.give_back(id);
         }
         self.let_go(consumer);

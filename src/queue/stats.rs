@@ -69,10 +69,12 @@ pub enum Cause {
     Busy,
     /// 0x87.
     NotAuthorized,
+    /// It was not sent: its subscription ended, or its connection had no room for it after all.
+    Unsent,
 }
 
 impl Cause {
-    pub const ALL: [Self; 5] = [Self::Failed, Self::Timeout, Self::SessionEnd, Self::Busy, Self::NotAuthorized];
+    pub const ALL: [Self; 6] = [Self::Failed, Self::Timeout, Self::SessionEnd, Self::Busy, Self::NotAuthorized, Self::Unsent];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -81,6 +83,7 @@ impl Cause {
             Self::SessionEnd => "session-end",
             Self::Busy => "busy",
             Self::NotAuthorized => "not-authorized",
+            Self::Unsent => "unsent",
         }
     }
 }

@@ -14,7 +14,7 @@ use super::outbound_queue::{OutboundQueue, Pushed, QueueBounds};
 use super::outlasting::Outlasting;
 use super::queued::Queued;
 use super::window::Window;
-use super::work::{Errand, Work};
+use super::work::Work;
 use super::writer::{Publication, Receiver, TooLarge, Writer};
 use crate::metrics::{Batch, DropReason, Limit, PacketType};
 use crate::packet::{
@@ -22,6 +22,7 @@ use crate::packet::{
 };
 use crate::storage::Body;
 
+mod lent;
 mod shared;
 
 /// The sending half of a session: what waits, what is under way, and how much more the client takes.
@@ -34,6 +35,8 @@ pub struct Outbound {
     /// Exchanges that the client counts against its Receive Maximum (4.9): PUBLISH was sent on this connection, or PUBREL is due.
     in_use: u16,
     window: u16,
+    /// Pieces of work that are lent, and wait for the disk before they come.
+    promised: u32,
     /// Of a session that outlives the process.
     pub outlasting: Option<Box<Outlasting>>,
     /// Of a client that gets messages of its own.
@@ -88,17 +91,6 @@ impl Outbound {
     /// Whether a message given now would leave at once.
     pub fn has_room(&self) -> bool {
         self.may_begin() && self.queue.is_empty()
-    }
-
-    /// How much work the client takes now without anything of it waiting here while its time runs. Behind what others have published one
-    /// waits all the same, so that it has its turn.
-    pub fn room_for_work(&self) -> usize {
-        let resent = self.resend.as_ref().map_or(0, |resend| resend.len());
-        let taken = usize::from(self.in_use) + resent + self.queue.len();
-        match usize::from(self.window).saturating_sub(taken) {
-            0 => usize::from(!self.queue.is_empty() && !self.queue.has_work()),
-            room => room,
-        }
     }
 
     /// Takes a message for this session: written at once where that keeps the order, queued otherwise.
@@ -164,48 +156,6 @@ impl Outbound {
             self.own.get_or_insert_default().behind.push_back(token);
         }
         self.push_kept(queued, Some(publication), limits, now, batch);
-    }
-
-    /// Takes what a work queue has lent, whatever the bounds of the session's own queue: the work queue has a window of its own.
-    pub fn deliver_work(
-        &mut self,
-        link: Option<(&mut Writer, &mut OutBuffer)>,
-        work: Arc<Work>,
-        grant: Grant<'_>,
-        now: Instant,
-        batch: &mut Batch,
-    ) {
-        let message = work.message().clone();
-        let mut publication = Publication::stored(&message);
-        match (grant.qos, link) {
-            (QoS::AtMostOnce, Some((writer, out))) if !self.queue.has_at_most_once() => {
-                let receiver =
-                    Receiver { delivery: Delivery::AtMostOnce, dup: false, retain: false, identifiers: grant.identifiers };
-                let _ = write(writer, out, &mut publication, receiver, now, batch);
-            }
-            (_, Some((writer, out)))
-                if grant.qos != QoS::AtMostOnce && self.has_room() && self.resend.is_none() && out.len() < WRITE_AHEAD =>
-            {
-                self.begin(writer, out, &mut publication, Queued::work_of(work, grant), now, batch);
-            }
-            _ => self.queue.put(Queued::work_of(work, grant)),
-        }
-    }
-
-    /// Forgets exchanges of work that is not lent any more, as long as the client has not begun to answer them.
-    pub fn recall(&mut self, is_over: impl Fn(&Errand) -> bool) {
-        let is_recalled =
-            |queued: &Queued| queued.qos() == QoS::AtLeastOnce && queued.work().is_some_and(|work| is_over(work.errand()));
-        self.inflight.discard(is_recalled);
-        self.queue.extract(|queued| !is_recalled(queued));
-    }
-
-    /// Lets go of work that was not sent yet: its subscription is over.
-    pub fn give_back_unsent(&mut self, is_meant: impl Fn(&Errand) -> bool) {
-        if self.queue.has_work() {
-            let is_meant = |work: &Arc<Work>| is_meant(work.errand());
-            self.extract(|queued| queued.qos() == QoS::AtMostOnce || !queued.work().is_some_and(is_meant));
-        }
     }
 
     /// Puts a message back at the end of the queue that was taken out of it, or of the exchanges. A stored one gets a new number: the

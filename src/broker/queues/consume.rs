@@ -207,6 +207,7 @@ impl Broker {
         now: Instant,
     ) -> bool {
         let Subscription { options, identifier, wish } = subscription;
+        self.forget_finished(handle);
         let mut state = queue.lock();
         if state.is_deleted {
             return false;
@@ -292,28 +293,47 @@ impl Broker {
         }
     }
 
-    /// A subscription is over, and its session goes on: what it was sent it may finish `[MQTT-3.10.4-3]`, the rest goes back at once.
-    pub(in crate::broker) fn retire(
+    /// A subscription is over, and its session goes on: what was not sent goes back at once, and what was, it may finish
+    /// `[MQTT-3.10.4-3]`, unless it has lost the right to it.
+    pub(in crate::broker) fn end_consumer(
         &self,
         handle: &SessionHandle,
-        membership: &Membership,
+        (membership, how): (&Membership, Ending),
         effects: &mut Effects,
         now: Instant,
     ) {
+        self.forget_finished(handle);
         let Membership { queue, part, consumer, .. } = membership;
         let mut state = queue.lock();
         let (number, is_dead, wall) = (queue.number, *part == Part::Dead, self.queues.moment(now));
         let is_its = |errand: &Errand| errand.queue == number && errand.is_dead == is_dead && errand.consumer == consumer.get();
         handle.lock(|slot| {
             slot.session.outbound.give_back_unsent(is_its);
+            slot.tell_of_room();
             slot.report(effects);
         });
         take_back(queue, &mut state, wall);
-        retire_from(&mut state, handle, membership, wall);
+        match how {
+            Ending::Unsubscribed => retire_from(&mut state, handle, membership, wall),
+            Ending::TakenAway => {
+                state.work.with(*part, |queue| queue.leave(*consumer, wall));
+                state.consumers.remove(&(*part, *consumer));
+            }
+        }
         state.tell(queue, self.journal.is_some(), effects);
         self.submit(effects);
         drop(state);
         queue.look_at(0);
+    }
+
+    /// Of what it had only to finish, what is done need not be kept in mind.
+    fn forget_finished(&self, handle: &SessionHandle) {
+        for retired in handle.lock(|slot| slot.retired()) {
+            let is_there = retired.queue.lock().work.part(retired.part).is_consumer(retired.consumer);
+            if !is_there {
+                handle.lock(|slot| slot.forget_retired(&retired));
+            }
+        }
     }
 
     /// The session is over: what it had goes back. As it has let go of its exchanges, only what was sent counts as an attempt.
@@ -337,9 +357,7 @@ fn retire_from(state: &mut QueueState, session: &SessionHandle, membership: &Mem
     let Membership { part, consumer, .. } = *membership;
     state.consumers.remove(&(part, consumer));
     state.work.with(part, |queue| queue.retire(consumer));
-    let work = &state.work;
-    let is_there = |other: &Membership| work.part(other.part).is_consumer(other.consumer);
-    if is_there(membership) && !session.lock(|slot| slot.retire(membership.clone(), is_there)) {
+    if state.work.part(part).is_consumer(consumer) && !session.lock(|slot| slot.retire(membership.clone())) {
         state.work.with(part, |queue| queue.leave(consumer, wall));
     }
 }

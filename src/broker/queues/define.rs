@@ -105,7 +105,6 @@ impl Broker {
         self.bind(&queue, &filters);
         queues.count.fetch_add(1, Ordering::AcqRel);
         self.rejoin_all(&queue.id, now);
-        queue.look_at(0);
         tracing::info!(queue = %queue.id, bind = ?filters, "work queue made");
         Ok(queue)
     }

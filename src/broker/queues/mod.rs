@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -108,7 +108,7 @@ pub struct Queues {
     delayed: Mutex<Waiting>,
     /// Subscriptions to queues that are not there: deleted, or lost with the journal. No more than there were consumers of what operators
     /// have deleted.
-    pub(super) deserted: Mutex<HashMap<QueueId, Vec<Deserted>>>,
+    pub(super) deserted: Mutex<HashMap<QueueId, HashSet<Deserted>>>,
     next_number: AtomicU64,
     clock: Clock,
     wake: Arc<Wake>,
@@ -121,11 +121,19 @@ fn queue_of(handle: &SessionHandle, filter: &TopicFilter) -> Option<QueueId> {
 }
 
 /// A subscription to a queue that is not there.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Deserted {
     /// The session's key in the registry.
     session: Arc<str>,
+    /// The session's own: another one may have its place there.
+    key: u64,
     filter: TopicFilter,
+}
+
+impl Deserted {
+    fn of(handle: &SessionHandle, filter: &TopicFilter) -> Self {
+        Self { session: handle.registry_key.clone(), key: handle.key, filter: filter.clone() }
+    }
 }
 
 /// When somebody must look at the queues next.
@@ -178,26 +186,22 @@ impl Queues {
         self.by_name.read().get(&QueueId { mount_point: mount_point.map(Box::from), name }).cloned()
     }
 
-    /// Subscriptions of a session to a queue that is not there.
-    fn desert(&self, handle: &SessionHandle, filters: Vec<TopicFilter>) {
-        let mut deserted = self.deserted.lock();
-        for filter in filters {
-            let Some(id) = queue_of(handle, &filter) else { continue };
-            deserted.entry(id).or_default().push(Deserted { session: handle.registry_key.clone(), filter });
+    /// A subscription of a session to a queue that is not there.
+    fn desert(&self, handle: &SessionHandle, filter: &TopicFilter) {
+        let Some(id) = queue_of(handle, filter) else { return };
+        self.deserted.lock().entry(id).or_default().insert(Deserted::of(handle, filter));
+        // It may have ended meanwhile.
+        if !handle.lock(|slot| slot.is_subscribed(filter)) {
+            self.forget_deserted(handle, filter);
         }
     }
 
     /// Such a subscription is over. Returns whether it was one.
     pub(super) fn forget_deserted(&self, handle: &SessionHandle, filter: &TopicFilter) -> bool {
-        let mut deserted = self.deserted.lock();
-        if deserted.is_empty() {
-            return false;
-        }
         let Some(id) = queue_of(handle, filter) else { return false };
+        let mut deserted = self.deserted.lock();
         let Some(all) = deserted.get_mut(&id) else { return false };
-        let before = all.len();
-        all.retain(|one| one.session != handle.registry_key || one.filter != *filter);
-        let was_one = all.len() < before;
+        let was_one = all.remove(&Deserted::of(handle, filter));
         if all.is_empty() {
             deserted.remove(&id);
         }

@@ -181,7 +181,7 @@ impl Broker {
         }
         for (_, consumer) in consumers {
             let filters = consumer.session.lock(|slot| slot.forget_queue(queue));
-            self.queues.desert(&consumer.session, filters);
+            filters.iter().for_each(|filter| self.queues.desert(&consumer.session, filter));
         }
         let filters = filters(&state.definition);
         if let Some(account) = &queue.account {

@@ -44,9 +44,13 @@ impl Slot {
         self.places.as_ref().is_some_and(|places| places.there.len() + places.retired.len() > 1)
     }
 
+    pub(super) fn is_subscribed(&self, filter: &TopicFilter) -> bool {
+        !self.is_ended && self.session.subscriptions.contains_key(filter)
+    }
+
     /// `false`: the session has ended, or its subscription.
     pub(super) fn remember(&mut self, membership: Membership) -> bool {
-        if self.is_ended || !self.session.subscriptions.contains_key(&membership.filter) {
+        if !self.is_subscribed(&membership.filter) {
             return false;
         }
         let places = self.places.get_or_insert_default();
@@ -62,15 +66,25 @@ impl Slot {
         })?
     }
 
-    /// Keeps in mind that it has something to finish there, and forgets others of the queue that have not. `false`: the session has ended.
-    pub(super) fn retire(&mut self, membership: Membership, is_there: impl Fn(&Membership) -> bool) -> bool {
+    /// Keeps in mind that it has something to finish there. `false`: the session has ended.
+    pub(super) fn retire(&mut self, membership: Membership) -> bool {
         if self.is_ended {
             return false;
         }
         let retired = &mut self.places.get_or_insert_default().retired;
-        retired.retain(|other| *other.queue != *membership.queue || !other.is_same(&membership) && is_there(other));
+        retired.retain(|other| !other.is_same(&membership));
         retired.push(membership);
         true
+    }
+
+    /// Those that it has only to finish what it was lent, or has finished by now.
+    pub(super) fn retired(&self) -> Vec<Membership> {
+        self.places.as_ref().map(|places| places.retired.clone()).unwrap_or_default()
+    }
+
+    /// It has nothing to finish there any more.
+    pub(super) fn forget_retired(&mut self, done: &Membership) {
+        self.change_places(|places| places.retired.retain(|retired| !retired.is_same(done)));
     }
 
     /// As whom it has something to finish.
@@ -116,6 +130,16 @@ impl Slot {
         let Some(online) = &mut self.online else { return false };
         online.lacks_room |= room <= given;
         !online.lacks_room
+    }
+
+    /// What it was promised comes. Whether it takes that, besides so many pieces that it is about to be given: its window may be smaller now.
+    pub(super) fn takes_promised(&mut self, given: usize) -> bool {
+        self.session.outbound.end_promise();
+        let takes = self.room_for_work() > given;
+        if let Some(online) = self.online.as_mut().filter(|_| !takes) {
+            online.lacks_room = true;
+        }
+        takes
     }
 
     /// Queues hold back for want of room, and there is some: whoever has made it sees to it that the connection's task looks.

@@ -40,6 +40,8 @@ type Deliverables = Vec<(Part, Delivery<Arc<Body>>)>;
 pub struct Lent {
     queue: Arc<QueueHandle>,
     deliveries: Deliverables,
+    /// For each, the session that keeps room for it, if that is shared.
+    promised_by: Vec<Option<Arc<SessionHandle>>>,
 }
 
 impl std::fmt::Debug for Lent {
@@ -143,9 +145,14 @@ impl Broker {
         // A numbered attempt must not happen twice, so a redelivery waits; the first one need not.
         let must_wait = |(_, delivery): &mut (_, Delivery<_>)| delivery.attempt >= 2 && self.journal.is_some();
         let later: Vec<_> = lent.extract_if(.., must_wait).collect();
-        given.sent_but(later.iter().filter_map(|(part, delivery)| state.consumers.get(&(*part, delivery.consumer))));
+        given.by_session.clear(); // It stands in their windows from here on.
         if !later.is_empty() {
-            let lent = Lent { queue: queue.clone(), deliveries: later };
+            let promised_by = later.iter().map(|(part, delivery)| {
+                let consumer = state.consumers.get(&(*part, delivery.consumer)).filter(|consumer| consumer.shares_window)?;
+                consumer.session.lock(|slot| slot.session.outbound.promise_work());
+                Some(consumer.session.clone())
+            });
+            let lent = Lent { queue: queue.clone(), promised_by: promised_by.collect(), deliveries: later };
             deliveries.batch.journal.wait(Waiter::Lent(Box::new(lent)), self.stored_level());
         }
         self.send(queue, state, lent, now, deliveries)
@@ -155,28 +162,22 @@ impl Broker {
     pub(in crate::broker) fn lent(&self, lent: Lent, now: Instant, deliveries: &mut Deliveries) {
         let wall = self.queues.wall(now);
         let mut state = lent.queue.lock();
-        let mut still = lent.deliveries;
-        // A consumer of QoS 0 has no lease that could be over: its messages are settled already.
-        let is_over = |(part, delivery): &mut (Part, Delivery<_>)| {
-            delivery.deadline.is_some() && !state.work.part(*part).is_leased(delivery.lease)
-        };
-        let over: Vec<_> = still.extract_if(.., is_over).collect();
-        for (part, Delivery { consumer, lease, .. }) in over {
-            // Of a packet that is not sent nobody tells what became of it.
-            state.work.with(part, |queue| queue.unanswered(consumer, lease));
-        }
-        // Others may have had the room meanwhile: its time is not to run before it is sent.
-        let mut given = Given::default();
-        let has_room = |(part, delivery): &(Part, Delivery<_>)| {
-            let consumer = state.consumers.get(&(*part, delivery.consumer));
-            consumer.is_none_or(|consumer| !consumer.shares_window || given.may_have(consumer))
-        };
-        let (still, without_room): (Vec<_>, Vec<_>) = still.into_iter().partition(has_room);
-        for (part, Delivery { consumer, lease, .. }) in without_room {
-            state.work.with(part, |queue| {
-                queue.unsent(consumer, lease, wall);
-                queue.set_on_hold(consumer, true);
-            });
+        let (mut still, mut given) = (Vec::new(), Given::default());
+        for ((part, delivery), promised_by) in lent.deliveries.into_iter().zip(lent.promised_by) {
+            let Delivery { consumer, lease, .. } = delivery;
+            // A consumer of QoS 0 has no lease that could be over: its messages are settled already.
+            if delivery.deadline.is_some() && !state.work.part(part).is_leased(lease) {
+                promised_by.iter().for_each(|session| given.let_go(session));
+                // Of a packet that is not sent nobody tells what became of it.
+                state.work.with(part, |queue| queue.unanswered(consumer, lease));
+            } else if promised_by.is_none_or(|session| given.is_taken(&session)) {
+                still.push((part, delivery));
+            } else {
+                state.work.with(part, |queue| {
+                    queue.unsent(consumer, lease, wall);
+                    queue.set_on_hold(consumer, true);
+                });
+            }
         }
         self.send(&lent.queue, &mut state, &still, now, deliveries);
         given.end();
@@ -265,32 +266,41 @@ pub(super) fn take_back(queue: &QueueHandle, state: &mut QueueState, wall: UnixM
 #[derive(Default)]
 struct Given {
     by_session: SmallVec<[(u64, usize); 4]>,
-    /// Those that took no more.
+    /// Those that took no more, and may again.
     refused: SmallVec<[Arc<SessionHandle>; 2]>,
 }
 
 impl Given {
     /// Whether a consumer takes one more.
     fn may_have(&mut self, consumer: &Consumer) -> bool {
-        let session = &consumer.session;
-        let at = self.place_of(session);
-        let given = &mut self.by_session[at].1;
-        if session.lock(|slot| slot.takes_work(*given)) {
-            *given += 1;
-            return true;
-        }
-        if !self.refused.iter().any(|refused| refused.key == session.key) {
-            self.refused.push(session.clone());
-        }
-        false
+        self.ask(&consumer.session, Slot::takes_work)
     }
 
-    /// What was given has been sent, but for what consumers still wait for.
-    fn sent_but<'a>(&mut self, waiting: impl Iterator<Item = &'a Consumer>) {
-        self.by_session.clear();
-        for consumer in waiting.filter(|consumer| consumer.shares_window) {
-            let at = self.place_of(&consumer.session);
-            self.by_session[at].1 += 1;
+    /// Whether a session takes what it was promised.
+    fn is_taken(&mut self, session: &Arc<SessionHandle>) -> bool {
+        self.ask(session, Slot::takes_promised)
+    }
+
+    /// What was promised to a session does not come.
+    fn let_go(&mut self, session: &Arc<SessionHandle>) {
+        session.lock(|slot| slot.session.outbound.end_promise());
+        self.refuse(session); // There is room for others.
+    }
+
+    fn ask(&mut self, session: &Arc<SessionHandle>, takes: impl FnOnce(&mut Slot, usize) -> bool) -> bool {
+        let at = self.place_of(session);
+        let given = &mut self.by_session[at].1;
+        let is_given = session.lock(|slot| takes(slot, *given));
+        *given += usize::from(is_given);
+        if !is_given {
+            self.refuse(session);
+        }
+        is_given
+    }
+
+    fn refuse(&mut self, session: &Arc<SessionHandle>) {
+        if !self.refused.iter().any(|refused| refused.key == session.key) {
+            self.refused.push(session.clone());
         }
     }
 

@@ -95,7 +95,7 @@ impl Broker {
         now: Instant,
     ) {
         let Some(Ok(SubscribeFilter { queue: reference, form })) = consumer_filter(filter) else { return };
-        let is_subscribed = || handle.lock(|slot| !slot.is_ended && slot.session.subscriptions.contains_key(filter));
+        let is_subscribed = || handle.lock(|slot| slot.is_subscribed(filter));
         let find = || self.queues.find(handle.mount_point.as_deref(), reference.name);
         loop {
             let there = find();
@@ -108,7 +108,7 @@ impl Broker {
                     }
                 }
                 None => {
-                    self.queues.desert(handle, vec![filter.clone()]);
+                    self.queues.desert(handle, filter);
                     // Whoever makes it has looked before that, or looks from now on.
                     if find().is_none() || !self.queues.forget_deserted(handle, filter) {
                         return;
@@ -121,14 +121,16 @@ impl Broker {
     /// A queue has the name of one that was deleted: who was its consumer, and still subscribes to it, is one again.
     pub(super) fn rejoin_all(&self, id: &QueueId, now: Instant) {
         let deserted = self.queues.deserted.lock().remove(id).unwrap_or_default();
-        for Deserted { session, filter } in deserted {
-            let Some(handle) = self.registry.get(&session) else { continue };
+        for Deserted { session, key, filter } in deserted {
+            let Some(handle) = self.registry.get(&session).filter(|handle| handle.key == key) else { continue };
             let subscription = handle.lock(|slot| slot.session.subscriptions.get(&filter).copied());
             if let Some(subscription) = subscription {
                 self.rejoin(&handle, &filter, subscription, now);
-                let mut touched = Deliveries::default();
-                self.sync_consumers(&handle, &mut touched); // The queue is looked at when it is made.
+                self.sync_consumers(&handle, &mut Deliveries::default());
             }
+        }
+        if let Some(queue) = self.queues.find(id.mount_point.as_deref(), id.name.as_str()) {
+            queue.look_at(0);
         }
     }
 

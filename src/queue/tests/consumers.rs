@@ -421,3 +421,27 @@ fn a_window_that_is_shared_is_asked_about() {
     }
     assert_eq!(asked.get(), 1, "on hold it is not asked again");
 }
+
+/// Whoever finds no room takes nobody's turn.
+#[test]
+fn what_comes_again_has_its_turn_though_there_is_seldom_room() {
+    let mut world = world(config());
+    let shared = world.join("shared");
+    world.fill(0..10);
+    for delivery in world.deliveries() {
+        world.ack(&delivery, 0x80);
+    }
+    world.fill(10..20);
+    world.wait(1_010);
+    world.with(|queue| queue.set_shared(shared, true));
+    let now = world.now;
+    let mut bodies = Vec::new();
+    for _ in 0..6 {
+        let delivery = world.with(|queue| queue.poll_delivery(now, |_| true)).unwrap();
+        assert!(world.with(|queue| queue.poll_delivery(now, |_| false)).is_none());
+        world.with(|queue| queue.set_on_hold(shared, false));
+        world.ack(&delivery, 0);
+        bodies.push(delivery.body);
+    }
+    assert_eq!(bodies.iter().filter(|body| **body < 10).count(), 3, "{bodies:?}");
+}

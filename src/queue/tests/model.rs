@@ -21,9 +21,16 @@ enum Operation {
         prefetch: u16,
         is_explicit: bool,
         is_at_most_once: bool,
+        /// As one that has retired before, if that is the last.
+        resumes: bool,
     },
     Leave(prop::sample::Index),
     Retire(prop::sample::Index),
+    /// A session lets go of a packet: sent, or not.
+    LetGo {
+        which: prop::sample::Index,
+        is_sent: bool,
+    },
     Disconnect(prop::sample::Index),
     /// So many deliveries are made.
     Deliver(u8),
@@ -75,10 +82,11 @@ fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         12 => (prop::option::weighted(0.7, 0..4_u8), prop::option::weighted(0.2, 0..5_u8), delay, lifetime)
             .prop_map(|(key, dedup, delay, lifetime)| Enqueue { key, dedup, delay, lifetime }),
-        4 => (0..4_u8, 1..4_u16, any::<bool>(), prop::bool::weighted(0.1))
-            .prop_map(|(client, prefetch, is_explicit, is_at_most_once)| Join { client, prefetch, is_explicit, is_at_most_once }),
+        4 => (0..4_u8, 1..4_u16, any::<bool>(), prop::bool::weighted(0.1), any::<bool>())
+            .prop_map(|(client, prefetch, is_explicit, is_at_most_once, resumes)| Join { client, prefetch, is_explicit, is_at_most_once, resumes }),
         1 => any::<prop::sample::Index>().prop_map(Leave),
         1 => any::<prop::sample::Index>().prop_map(Retire),
+        2 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(which, is_sent)| LetGo { which, is_sent }),
         1 => any::<prop::sample::Index>().prop_map(Disconnect),
         10 => (1..5_u8).prop_map(Deliver),
         10 => (any::<prop::sample::Index>(), codes).prop_map(|(which, code)| Ack { which, code }),
@@ -211,6 +219,8 @@ struct Watch {
     /// How many changes are on the disk for certain.
     synced: usize,
     consumers: Vec<ConsumerId>,
+    /// The last that has retired in this life.
+    retired: Option<ConsumerId>,
     clients: BTreeMap<ConsumerId, String>,
     /// Packets that are not acknowledged.
     packets: Vec<Delivery<u32>>,
@@ -238,6 +248,7 @@ impl Watch {
             watched: 0,
             synced: 0,
             consumers: Vec::new(),
+            retired: None,
             clients: BTreeMap::new(),
             packets: Vec::new(),
             tags: Vec::new(),
@@ -255,11 +266,12 @@ impl Watch {
         let now = self.world.now;
         match operation {
             Operation::Enqueue { key, dedup, delay, lifetime } => self.enqueue(key, dedup, delay, lifetime),
-            Operation::Join { client, prefetch, is_explicit, is_at_most_once } => {
+            Operation::Join { client, prefetch, is_explicit, is_at_most_once, resumes } => {
                 let ack = if is_explicit { AckMode::Explicit } else { AckMode::Puback };
-                let client = format!("client{client}");
-                let id =
-                    self.world.join_as(Join { ack, is_at_most_once, prefetch, receive_maximum: prefetch, ..join(&client) });
+                let resumes = self.retired.take_if(|_| resumes && !is_at_most_once);
+                let client = resumes.map_or_else(|| format!("client{client}"), |retired| self.clients[&retired].clone());
+                let join = Join { ack, is_at_most_once, prefetch, receive_maximum: prefetch, resumes, ..join(&client) };
+                let id = self.world.join_as(join);
                 self.consumers.push(id);
                 self.clients.insert(id, client);
             }
@@ -271,6 +283,14 @@ impl Watch {
             Operation::Retire(which) if !self.consumers.is_empty() => {
                 let id = self.consumers.swap_remove(which.index(self.consumers.len()));
                 self.world.with(|queue| queue.retire(id));
+                self.retired = Some(id);
+            }
+            Operation::LetGo { which, is_sent } if !self.packets.is_empty() => {
+                let packet = self.packets.swap_remove(which.index(self.packets.len()));
+                self.world.with(|queue| match is_sent {
+                    true => queue.unanswered(packet.consumer, packet.lease),
+                    false => queue.unsent(packet.consumer, packet.lease, now),
+                });
             }
             Operation::Disconnect(which) if !self.consumers.is_empty() => {
                 let id = self.consumers[which.index(self.consumers.len())];
@@ -435,6 +455,7 @@ impl Watch {
         self.world.journal.iter().for_each(|(part, change)| self.model.apply(*part, change));
         (self.watched, self.synced) = (written, written);
         self.consumers.clear();
+        self.retired = None;
         self.packets.clear();
     }
 
@@ -492,6 +513,7 @@ impl Watch {
         let stats = queue.stats(self.world.now);
         assert_eq!(stats.leased as usize, self.untold() + self.model.live.values().filter(|told| told.is_leased).count());
         assert_eq!(stats.bytes, 10 * stats.depth);
+        assert!(stats.consumers as usize <= self.consumers.len() + 1); // The last one drains it.
         let keys: BTreeSet<_> = self.model.live.values().filter_map(|told| told.key).collect();
         assert_eq!((stats.keys as usize, stats.blocked_keys as usize), (keys.len(), self.model.blocked.len()));
         for ((seq, attempt), count) in &self.deliveries {
