@@ -179,10 +179,12 @@ impl<W> Committer<W> {
             return Err(error);
         }
         self.look_at_space();
-        if let Some(waiters) = self.stuck.take()
-            && !self.write(waiters, release)?
-        {
-            return Ok(Committed::Stuck);
+        if let Some(waiters) = self.stuck.take() {
+            if !self.write(waiters, release)? {
+                return Ok(Committed::Stuck);
+            }
+            self.space_looked_at = None;
+            self.look_at_space();
         }
         if !self.rotate_if_full()? && self.current().length() > OVERFULL {
             return Ok(Committed::Stuck);
@@ -460,7 +462,8 @@ impl<W> Committer<W> {
         }
         // A file system that cannot tell says so again when it is written to.
         let Ok(free) = self.backend.free_space() else { return };
-        self.note_full(free < self.min_free_space || (self.stuck.is_some() && free == 0));
+        // Whatever it says: as long as what was taken cannot be written, nothing more is.
+        self.note_full(free < self.min_free_space || self.stuck.is_some());
     }
 
     fn note_full(&self, is_full: bool) {

@@ -115,12 +115,14 @@ fn little_space_is_left() {
 #[test]
 fn no_space_is_left() {
     let house = House::with_faults(CONFIG);
-    let broker = house.start();
+    let mut broker = house.start();
     waiting(&broker, "s");
     let mut publisher = Client::connect(broker.address(), V5, "publisher");
     assert_eq!(publisher.publish("a/full", "before", QoS::AtLeastOnce), 0);
     full(&house, &[(Call::Allocate, Fault::Fail(ENOSPC)), (Call::Write, Fault::Fail(ENOSPC))], true);
     send(&mut publisher, "a/full", "held", Delivery::AtLeastOnce(id(900)), false);
+    // What comes before that is taken too.
+    eventually("it has come to light", || broker.told().contains("the disk is full"));
     publisher.expect_nothing();
     for version in [V5, V311] {
         for delivery in [Delivery::AtLeastOnce(id(7)), Delivery::ExactlyOnce(id(7))] {
