@@ -19,7 +19,7 @@ impl Outbound {
         let resent = self.resend.as_ref().map_or(0, |resend| resend.len());
         let taken = usize::from(self.in_use) + resent + self.queue.len() + self.promised as usize;
         match usize::from(self.window).saturating_sub(taken) {
-            0 => usize::from(!self.queue.is_empty() && !self.queue.has_work()),
+            0 => usize::from(!self.queue.is_empty() && !self.queue.has_work() && self.promised == 0),
             room => room,
         }
     }

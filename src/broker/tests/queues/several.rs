@@ -16,6 +16,18 @@ fn house() -> House {
     house
 }
 
+/// The same on a disk, with some of them.
+fn life(names: &[&str]) -> Life {
+    let mut life = Life::begin_at(WALL, FakeBackend::new(), 16_384);
+    names.iter().for_each(|name| make(&mut life, name));
+    life
+}
+
+fn make(life: &mut Life, name: &str) {
+    let (broker, now) = (life.house.broker.clone(), life.house.now);
+    finish(life, broker.create_queue(id(name), config(name, name, KeyMode::None), now)).unwrap();
+}
+
 fn id(name: &str) -> QueueId {
     QueueId::plain(QueueName::new(name).unwrap())
 }
@@ -147,12 +159,7 @@ fn what_was_not_sent_goes_back_with_its_subscription() {
 #[test]
 fn whoever_consumed_a_queue_consumes_the_one_that_is_made_in_its_place() {
     for is_restarted in [false, true] {
-        let mut life = Life::begin_at(WALL, FakeBackend::new(), 16_384);
-        let make = |life: &mut Life| {
-            let (broker, now) = (life.house.broker.clone(), life.house.now);
-            finish(life, broker.create_queue(id("a"), config("a", "a", KeyMode::None), now)).unwrap();
-        };
-        make(&mut life);
+        let mut life = life(&["a"]);
         let properties = ConnectProperties { session_expiry_interval: 1000, ..ConnectProperties::default() };
         let kept = Connect { client_id: "kept", clean_start: false, properties, ..connect(V5) };
         let enter = |life: &mut Life| {
@@ -175,7 +182,7 @@ fn whoever_consumed_a_queue_consumes_the_one_that_is_made_in_its_place() {
             worker = enter(&mut life);
         }
         worker.receive(&life.house);
-        make(&mut life);
+        make(&mut life, "a");
         assert_eq!(life.house.broker.queue(&id("a"), life.house.now).unwrap().stats.consumers, 1);
         let mut sender = life.house.client(V5, "sender");
         sender.publish(&life.house, "a", "x", q1(1));
@@ -210,11 +217,7 @@ fn a_queue_that_is_gone_has_no_consumers_and_done_is_done() {
 /// What has failed once waits for the disk before it is sent again: meanwhile others may have had the room.
 #[test]
 fn no_time_runs_for_what_waits_for_the_disk_and_finds_no_room() {
-    let mut life = Life::begin_at(WALL, FakeBackend::new(), 16_384);
-    for name in QUEUES {
-        let (broker, now) = (life.house.broker.clone(), life.house.now);
-        finish(&mut life, broker.create_queue(id(name), config(name, name, KeyMode::None), now)).unwrap();
-    }
+    let mut life = life(&QUEUES);
     let mut first = worker(&life.house, 9);
     let mut sender = life.house.client(V5, "sender");
     for (topic, id) in ["a", "b", "c", "a", "b", "c"].iter().zip(1..) {
@@ -374,9 +377,7 @@ fn who_unsubscribes_and_subscribes_again_has_no_more_than_its_window() {
 /// While a redelivery waits for the disk.
 #[test]
 fn who_unsubscribes_in_between_is_sent_nothing() {
-    let mut life = Life::begin_at(WALL, FakeBackend::new(), 16_384);
-    let (broker, now) = (life.house.broker.clone(), life.house.now);
-    finish(&mut life, broker.create_queue(id("a"), config("a", "a", KeyMode::None), now)).unwrap();
+    let mut life = life(&["a"]);
     let mut worker = life.house.client(V5, "worker");
     worker.subscribe(&life.house, "$queue/a", QoS::AtLeastOnce);
     let mut sender = life.house.client(V5, "sender");
@@ -402,11 +403,7 @@ fn who_unsubscribes_in_between_is_sent_nothing() {
 /// Its room is kept while it waits for the disk: first deliveries, which need not wait, would have it each time.
 #[test]
 fn what_comes_again_finds_the_room_that_it_was_lent_for() {
-    let mut life = Life::begin_at(WALL, FakeBackend::new(), 16_384);
-    for name in QUEUES {
-        let (broker, now) = (life.house.broker.clone(), life.house.now);
-        finish(&mut life, broker.create_queue(id(name), config(name, name, KeyMode::None), now)).unwrap();
-    }
+    let mut life = life(&QUEUES);
     let mut first = worker(&life.house, 9);
     let mut sender = life.house.client(V5, "sender");
     sender.publish(&life.house, "a", "again", q1(1));
@@ -436,4 +433,28 @@ fn what_comes_again_finds_the_room_that_it_was_lent_for() {
     assert!(all.iter().any(|payload| payload == "again"), "{all:?}");
     let stats = life.house.broker.queue(&id("a"), life.house.now).unwrap().stats;
     assert_eq!(stats.counters.redelivered.get(&Cause::Unsent), None, "it was lent once");
+}
+
+/// Behind messages that wait anyway one piece has its turn, be it one that waits for the disk first.
+#[test]
+fn what_comes_again_behind_other_messages_is_one_piece_too() {
+    let mut life = life(&QUEUES);
+    let mut first = worker(&life.house, 9);
+    publish(&life.house, &QUEUES);
+    life.commit();
+    for (_, id) in taken(&mut first, &life.house) {
+        first.send(&life.house, &Packet::PubAck(PublishAck::new(packet_id(id.unwrap()), PublishReason::UnspecifiedError)));
+    }
+    first.cut(&life.house);
+    let mut narrow = worker(&life.house, 1);
+    narrow.subscribe(&life.house, "news", QoS::AtLeastOnce);
+    narrow.receive(&life.house);
+    publish(&life.house, &["news", "news", "news"]);
+    assert_eq!(taken(&mut narrow, &life.house).len(), 1);
+    wait(&mut life.house, 2);
+    for _ in 0..5 {
+        assert!(narrow.is_quiet(&life.house));
+        life.house.broker.tend_queues(life.house.now);
+    }
+    assert_eq!(leased(&life.house), 1);
 }
