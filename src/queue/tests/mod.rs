@@ -11,6 +11,7 @@ mod life;
 mod limits;
 mod model;
 mod operation;
+mod told;
 mod topics;
 mod wheel;
 
