@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use super::Broker;
 use super::effects::Effects;
-use super::handle::{Receiver, SessionHandle};
+use super::handle::{Receiver, SessionHandle, Slot};
 use super::log_limiter::excerpt;
 use super::queues::{consumer_filter, right_to_consume, wish_of};
 use super::quotas::Quota;
@@ -194,11 +194,7 @@ impl Broker {
         let mut change = self.router.change();
         let was_there = handle.lock(|slot| {
             slot.session.replays.retain(|replay| replay.filter != *filter);
-            let was_there = slot.session.subscriptions.remove(filter).is_some();
-            if was_there {
-                give_back(handle);
-                handle.store_subscription(slot, filter, self);
-            }
+            let was_there = self.drop_subscription(handle, slot, filter);
             slot.report(effects);
             was_there
         });
@@ -210,6 +206,16 @@ impl Broker {
 }
 
 impl Broker {
+    /// What all of them have in common: the session, its user and the journal know of it no more.
+    fn drop_subscription(&self, handle: &SessionHandle, slot: &mut Slot, filter: &TopicFilter) -> bool {
+        let was_there = slot.session.subscriptions.remove(filter).is_some();
+        if was_there {
+            handle.account.iter().for_each(|account| account.give_back(Quota::Subscriptions, 1));
+            handle.store_subscription(slot, filter, self);
+        }
+        was_there
+    }
+
     fn remove_consumer(
         &self,
         handle: &SessionHandle,
@@ -218,11 +224,7 @@ impl Broker {
         effects: &mut Effects,
     ) -> bool {
         let (was_there, membership) = handle.lock(|slot| {
-            let was_there = slot.session.subscriptions.remove(filter).is_some();
-            if was_there {
-                give_back(handle);
-                handle.store_subscription(slot, filter, self);
-            }
+            let was_there = self.drop_subscription(handle, slot, filter);
             slot.report(effects);
             (was_there, slot.forget_membership(filter))
         });
@@ -241,11 +243,6 @@ pub(super) enum Ending {
     Unsubscribed,
     /// It is not, or no more, to have it.
     TakenAway,
-}
-
-/// The user has one subscription less.
-fn give_back(handle: &SessionHandle) {
-    handle.account.iter().for_each(|account| account.give_back(Quota::Subscriptions, 1));
 }
 
 fn granted(options: SubscriptionOptions) -> SubscribeReason {

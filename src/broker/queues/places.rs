@@ -36,7 +36,11 @@ impl Slot {
     }
 
     pub fn has_memberships(&self) -> bool {
-        self.places.as_ref().is_some_and(|places| !places.there.is_empty())
+        self.membership_count() > 0
+    }
+
+    pub(super) fn membership_count(&self) -> usize {
+        self.places.as_ref().map_or(0, |places| places.there.len())
     }
 
     /// Whether several consumers have its client's window together.
@@ -71,9 +75,7 @@ impl Slot {
         if self.is_ended {
             return false;
         }
-        let retired = &mut self.places.get_or_insert_default().retired;
-        retired.retain(|other| !other.is_same(&membership));
-        retired.push(membership);
+        self.places.get_or_insert_default().retired.push(membership);
         true
     }
 

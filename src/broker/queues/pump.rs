@@ -230,7 +230,7 @@ impl Broker {
 
     /// A client takes more work again: its queues have their turns at that room.
     pub(in crate::broker) fn share_room(&self, handle: &SessionHandle, now: Instant, deliveries: &mut Deliveries) {
-        for _ in 0..handle.lock(|slot| slot.memberships().len()) {
+        for _ in 0..handle.lock(|slot| slot.membership_count()) {
             let Some(next) = handle.lock(Slot::next_in_turn) else { break };
             let Membership { queue, part, consumer, .. } = next;
             queue.lock().work.with(part, |queue| queue.set_on_hold(consumer, false));
